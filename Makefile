@@ -1,0 +1,95 @@
+# loopscope and demo-qemu-loop: one Makefile for the whole tree.  Type "make help".
+# Everything it makes lies in build/, so "rm -rf build" is a complete clean-up.
+
+VERSION  := 0.1.0
+BUILD    ?= build
+CC       ?= gcc
+CLANG    ?= clang
+BPFTOOL  ?= bpftool
+# Always Debian's python3: another one first on PATH would not see Debian's modules.
+PYTHON   := /usr/bin/python3
+
+WERROR   ?=
+SAN      ?=
+OPT      ?= -O2
+CFLAGS   ?= $(OPT) -g
+ALL_CFLAGS = -std=gnu11 -Wall -Wextra $(if $(WERROR),-Werror) -fno-omit-frame-pointer \
+             -D_GNU_SOURCE -DLOOPSCOPE_VERSION='"$(VERSION)"' -I. -Itrace -I$(BUILD) \
+             $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
+ALL_LDFLAGS = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+# "make V=1" shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all setup demo check help clean
+
+all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
+
+# --- the reference main loop ------------------------------------------------------------------
+# Every .c in demo-qemu-loop/ but the program's own (demo*.c) is the library.
+DEMO_PKGS  := glib-2.0
+DEMO_SRC   := $(wildcard demo-qemu-loop/*.c)
+DEMO_OBJ   := $(DEMO_SRC:%.c=$(BUILD)/obj/%.o)
+DEMO_LIB   := $(filter-out $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ))
+DEMO_CFLAGS = -Idemo-qemu-loop $$(pkg-config --cflags $(DEMO_PKGS))
+
+$(BUILD)/obj/demo-qemu-loop/%.o: demo-qemu-loop/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/libdemoloop.a: $(DEMO_LIB)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/demo-qemu-loop: $(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)) $(BUILD)/libdemoloop.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+
+# --- the bpf programs -------------------------------------------------------------------------
+BPF_SRC  := $(wildcard bpf/*.bpf.c)
+BPF_SKEL := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
+
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror \
+		-I. -idirafter /usr/include/$$($(CC) -print-multiarch) -MMD -MP -c $< -o $@
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+
+# --- loopscope --------------------------------------------------------------------------------
+TRACER_PKGS := libbpf libelf libdw capstone jansson glib-2.0
+TRACER_SRC  := $(wildcard tracer/*.c)
+TRACER_OBJ  := $(TRACER_SRC:%.c=$(BUILD)/obj/%.o)
+TRACER_LIB  := $(filter-out $(BUILD)/obj/tracer/main.o,$(TRACER_OBJ))
+
+$(BUILD)/obj/tracer/%.o: tracer/%.c | $(BPF_SKEL)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $$(pkg-config --cflags $(TRACER_PKGS)) -MMD -MP -c $< -o $@
+
+$(BUILD)/libloopscope.a: $(TRACER_LIB)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/loopscope: $(BUILD)/obj/tracer/main.o $(BUILD)/libloopscope.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(TRACER_PKGS)) -lpthread
+
+# --- what people type -------------------------------------------------------------------------
+setup: ## install the Debian packages that are missing (says which)
+	$(Q).ci/setup
+
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+-include $(DEMO_OBJ:.o=.d) $(TRACER_OBJ:.o=.d) $(BPF_SKEL:.skel.h=.bpf.d)
