@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+/* See fds.h. */
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tracer/fds.h"
+#include "tracer/text.h"
+
+struct fds {
+	pid_t pid;
+	bool live;
+	int pidfd;
+	GHashTable *known; /* fd -> struct fd_info */
+	GHashTable *unix_sockets; /* inode -> path, of the target's network namespace; read late */
+};
+
+struct fds *fds_new(pid_t pid, bool live)
+{
+	struct fds *fds = g_new0(struct fds, 1);
+
+	fds->pid = pid;
+	fds->live = live;
+	fds->pidfd = live ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	fds->known = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	return fds;
+}
+
+void fds_free(struct fds *fds)
+{
+	if (!fds)
+		return;
+	if (fds->pidfd >= 0)
+		close(fds->pidfd);
+	g_hash_table_destroy(fds->known);
+	if (fds->unix_sockets)
+		g_hash_table_destroy(fds->unix_sockets);
+	g_free(fds);
+}
+
+/* /proc/PID/net/unix: Num RefCount Protocol Flags Type St Inode [Path]; flag 0x10000 listens. */
+static void load_unix_sockets(struct fds *fds)
+{
+	char path[64], *line = NULL;
+	size_t size = 0;
+	FILE *f;
+
+	fds->unix_sockets = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	snprintf(path, sizeof(path), "/proc/%d/net/unix", fds->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	while (getline(&line, &size, f) > 0) {
+		unsigned long inode, flags;
+		int at = 0;
+
+		if (sscanf(line, "%*[^:]: %*x %*x %lx %*x %*x %lu %n", &flags, &inode, &at) < 2 || !at)
+			continue;
+		g_strchomp(line + at);
+		g_hash_table_insert(fds->unix_sockets, (void *)inode,
+				    g_strdup_printf("%s%s", flags & 0x10000 ? "listens on " : "",
+						    line[at] ? line + at : "unnamed"));
+	}
+	free(line);
+	fclose(f);
+}
+
+/* Is the socket @inode listed in /proc/PID/net/@table? Its local and remote address go to @info. */
+static bool in_inet_table(struct fds *fds, const char *table, unsigned long inode,
+			  struct fd_info *info)
+{
+	char path[64], *line = NULL;
+	size_t size = 0;
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/net/%s", fds->pid, table);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (!found && getline(&line, &size, f) > 0) {
+		unsigned local_port, remote_port, state;
+		unsigned long row;
+
+		if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%x %x %*s %*s %*s %*d %*d %lu",
+			   &local_port, &remote_port, &state, &row) != 4 || row != inode)
+			continue;
+		found = true;
+		if (state == 0x0a) /* TCP_LISTEN */
+			snprintf(info->detail, sizeof(info->detail), "listens on port %u", local_port);
+		else
+			snprintf(info->detail, sizeof(info->detail), "port %u, peer port %u",
+				 local_port, remote_port);
+	}
+	free(line);
+	fclose(f);
+	return found;
+}
+
+static void describe_socket(struct fds *fds, unsigned long inode, struct fd_info *info)
+{
+	static const char *const tables[] = { "tcp", "tcp6", "udp", "udp6" };
+	const char *path;
+
+	if (!fds->unix_sockets)
+		load_unix_sockets(fds);
+	path = g_hash_table_lookup(fds->unix_sockets, (void *)inode);
+	if (path) {
+		snprintf(info->kind, sizeof(info->kind), "unix");
+		snprintf(info->detail, sizeof(info->detail), "%s", path);
+		return;
+	}
+	snprintf(info->kind, sizeof(info->kind), "socket");
+	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
+		if (in_inet_table(fds, tables[i], inode, info))
+			snprintf(info->kind, sizeof(info->kind), "%.3s", tables[i]);
+}
+
+static void describe_path(const char *proc_path, const char *target, struct fd_info *info)
+{
+	const char *kind = "file";
+	struct stat st;
+
+	if (!stat(proc_path, &st)) {
+		if (S_ISCHR(st.st_mode))
+			kind = "chr";
+		else if (S_ISBLK(st.st_mode))
+			kind = "blk";
+		else if (S_ISDIR(st.st_mode))
+			kind = "dir";
+		else if (S_ISFIFO(st.st_mode))
+			kind = "fifo";
+	}
+	snprintf(info->kind, sizeof(info->kind), "%s", kind);
+	snprintf(info->detail, sizeof(info->detail), "%s", target);
+}
+
+static void describe(struct fds *fds, int fd, struct fd_info *info)
+{
+	char path[64], target[sizeof(info->detail)];
+	unsigned long inode;
+	ssize_t n;
+
+	snprintf(info->kind, sizeof(info->kind), "unknown");
+	if (!fds->live)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", fds->pid, fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return;
+	target[n] = 0;
+	info->open = true;
+	if (sscanf(target, "socket:[%lu]", &inode) == 1)
+		describe_socket(fds, inode, info);
+	else if (sscanf(target, "pipe:[%lu]", &inode) == 1)
+		snprintf(info->kind, sizeof(info->kind), "pipe");
+	else if (sscanf(target, "anon_inode:[%15[^]]]", info->kind) != 1 &&
+		 sscanf(target, "anon_inode:%15s", info->kind) != 1)
+		describe_path(path, target, info);
+	if (!strcmp(info->kind, "eventpoll"))
+		snprintf(info->kind, sizeof(info->kind), "epoll");
+	text_make_safe(info->kind);
+	text_make_safe(info->detail);
+}
+
+const struct fd_info *fds_get(struct fds *fds, int fd)
+{
+	struct fd_info *info = g_hash_table_lookup(fds->known, GINT_TO_POINTER(fd + 1));
+
+	/* One that was closed may be open by now. */
+	if (!info || (fds->live && !info->open)) {
+		info = g_new0(struct fd_info, 1);
+		describe(fds, fd, info);
+		g_hash_table_insert(fds->known, GINT_TO_POINTER(fd + 1), info);
+	}
+	return info;
+}
+
+int fds_ready(struct fds *fds, int fd, short events)
+{
+	struct pollfd p = { .events = events };
+	int n;
+
+	if (fds->pidfd < 0)
+		return -ENOSYS;
+	p.fd = (int)syscall(SYS_pidfd_getfd, fds->pidfd, fd, 0);
+	if (p.fd < 0)
+		return -errno;
+	n = poll(&p, 1, 0);
+	close(p.fd);
+	return n < 0 ? -errno : n ? p.revents : 0;
+}

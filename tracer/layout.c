@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+/* What every layout can do, and its JSON form (docs/layout.md). See layout.h. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tracer/layout.h"
+
+static const struct field_info {
+	const char *type, *path;
+	uint32_t size;
+} fields[N_LAYOUT_FIELDS] = {
+#define F(id, type, path, size) [id] = { #type, path, size },
+	LAYOUT_FIELDS(F)
+#undef F
+};
+
+static const char *const globals[N_LAYOUT_GLOBALS] = {
+	[GLOBAL_QEMU_CTX] = "qemu_aio_context",
+	[GLOBAL_IOHANDLER_CTX] = "iohandler_ctx",
+	[GLOBAL_SOURCE_FUNCS] = "aio_source_funcs",
+};
+
+static const char *const types[N_LAYOUT_TYPES] = {
+	[TYPE_CTX] = "AioContext",
+	[TYPE_NODE] = "AioHandler",
+};
+
+static const char *const sources[] = {
+	[LAYOUT_INFERRED] = "inferred",
+	[LAYOUT_DWARF] = "dwarf",
+};
+
+struct layout *layout_new(enum layout_source source, const struct image *program)
+{
+	struct layout *l = g_new0(struct layout, 1);
+
+	l->source = source;
+	snprintf(l->exe, sizeof(l->exe), "%s", program->name);
+	snprintf(l->build_id, sizeof(l->build_id), "%s", program->build_id);
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
+		l->off[f] = LAYOUT_UNKNOWN;
+	l->notes = g_ptr_array_new_with_free_func(g_free);
+	return l;
+}
+
+void layout_free(struct layout *l)
+{
+	if (!l)
+		return;
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
+		g_free(l->proof[f]);
+	g_ptr_array_free(l->notes, TRUE);
+	g_free(l);
+}
+
+void layout_set(struct layout *l, enum layout_field f, int32_t off, const char *fmt, ...)
+{
+	va_list args;
+
+	g_free(l->proof[f]);
+	va_start(args, fmt);
+	l->proof[f] = g_strdup_vprintf(fmt, args);
+	va_end(args);
+	l->off[f] = off;
+}
+
+void layout_note(struct layout *l, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	g_ptr_array_add(l->notes, g_strdup_vprintf(fmt, args));
+	va_end(args);
+}
+
+const char *layout_field_type(enum layout_field f)
+{
+	return fields[f].type;
+}
+
+const char *layout_field_path(enum layout_field f)
+{
+	return fields[f].path;
+}
+
+uint32_t layout_field_size(enum layout_field f)
+{
+	return fields[f].size;
+}
+
+const char *layout_global_name(enum layout_global g)
+{
+	return globals[g];
+}
+
+const char *layout_source_name(enum layout_source source)
+{
+	return sources[source];
+}
+
+uint64_t layout_get(const struct layout *l, enum layout_field f, const void *bytes, size_t size)
+{
+	uint32_t len = MIN(fields[f].size, sizeof(uint64_t));
+	uint64_t value = 0;
+
+	if (l->off[f] >= 0 && (size_t)l->off[f] + len <= size)
+		memcpy(&value, (const char *)bytes + l->off[f], len);
+	return value;
+}
+
+size_t layout_extent(const struct layout *l, const char *type)
+{
+	size_t extent = 0;
+
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
+		if (l->off[f] >= 0 && !strcmp(fields[f].type, type))
+			extent = MAX(extent, (size_t)l->off[f] + fields[f].size);
+	return extent;
+}
+
+json_t *layout_to_json(const struct layout *l)
+{
+	json_t *list = json_array(), *places = json_object(), *sizes = json_object();
+	json_t *notes = json_array();
+
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:o, s:i, s:s*}", "struct", fields[f].type,
+					"field", fields[f].path, "offset",
+					l->off[f] < 0 ? json_null() : json_integer(l->off[f]),
+					"size", (int)fields[f].size, "proof", l->proof[f]));
+	for (int g = 0; g < N_LAYOUT_GLOBALS; g++)
+		json_object_set_new(places, globals[g],
+				    l->global[g] ? json_integer((json_int_t)l->global[g]) :
+						   json_null());
+	for (int t = 0; t < N_LAYOUT_TYPES; t++)
+		json_object_set_new(sizes, types[t],
+				    l->size[t] ? json_integer(l->size[t]) : json_null());
+	for (size_t i = 0; i < l->notes->len; i++)
+		json_array_append_new(notes, json_string(l->notes->pdata[i]));
+	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "type", "layout",
+			 "version", 1, "exe", l->exe, "build_id", l->build_id, "source",
+			 sources[l->source], "sizes", sizes, "globals", places, "fields", list,
+			 "notes", notes);
+}
+
+static int field_from_json(struct layout *l, const json_t *row)
+{
+	const char *type, *path, *proof = NULL;
+	json_t *offset;
+
+	if (json_unpack((json_t *)row, "{s:s, s:s, s:o, s?:s}", "struct", &type, "field", &path,
+			"offset", &offset, "proof", &proof))
+		return -EINVAL;
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++) {
+		if (strcmp(type, fields[f].type) || strcmp(path, fields[f].path))
+			continue;
+		if (json_is_integer(offset) &&
+		    (json_integer_value(offset) < 0 || json_integer_value(offset) > 1 << 16))
+			return -EINVAL;
+		layout_set(l, f, json_is_integer(offset) ? (int32_t)json_integer_value(offset) :
+							   LAYOUT_UNKNOWN,
+			   "%s", proof ? proof : "");
+	}
+	return 0;
+}
+
+int layout_from_json(const json_t *json, const struct image *program, struct layout **ret,
+		     struct failure *why)
+{
+	const char *type, *source, *build_id;
+	json_t *list, *places, *sizes, *row;
+	struct layout *l;
+	int version;
+	size_t i;
+
+	if (json_unpack((json_t *)json, "{s:s, s:i, s:s, s:s, s:o, s:o, s:o}", "type", &type,
+			"version", &version, "source", &source, "build_id", &build_id, "fields",
+			&list, "globals", &places, "sizes", &sizes) ||
+	    strcmp(type, "layout"))
+		return fail(why, -EINVAL, "this is not a layout");
+	if (version != 1)
+		return fail(why, -EINVAL, "a layout of version %d; this loopscope reads version 1",
+			    version);
+	if (strcmp(build_id, program->build_id))
+		return fail(why, -EINVAL, "a layout of build %s, but %s is build %s", build_id,
+			    program->name, program->build_id);
+	l = layout_new(strcmp(source, "dwarf") ? LAYOUT_INFERRED : LAYOUT_DWARF, program);
+	json_array_foreach(list, i, row) {
+		if (field_from_json(l, row)) {
+			layout_free(l);
+			return fail(why, -EINVAL, "entry %zu of the layout's fields is damaged", i);
+		}
+	}
+	for (int g = 0; g < N_LAYOUT_GLOBALS; g++)
+		l->global[g] = json_integer_value(json_object_get(places, globals[g]));
+	for (int t = 0; t < N_LAYOUT_TYPES; t++)
+		l->size[t] = json_integer_value(json_object_get(sizes, types[t]));
+	*ret = l;
+	return 0;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+/* See site.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tracer/code.h"
+#include "tracer/site.h"
+
+#define LOOK_AHEAD 8 /* instructions; further in, arguments are rarely still in place */
+
+/*
+ * What kernels from 5.15 on emulate instead of single-stepping: push of a register, the one-byte
+ * nop, relative call, jmp and conditional jumps (arch/x86/kernel/uprobes.c). No size prefixes.
+ */
+static bool is_emulated(const cs_insn *insn)
+{
+	const uint8_t *b = insn->bytes;
+
+	switch (insn->size) {
+	case 1:
+		return b[0] == 0x90 || (b[0] & 0xf8) == 0x50;
+	case 2:
+		return (b[0] == 0x41 && (b[1] & 0xf8) == 0x50) || b[0] == 0xeb ||
+		       (b[0] & 0xf0) == 0x70;
+	case 5:
+		return b[0] == 0xe8 || b[0] == 0xe9;
+	case 6:
+		return b[0] == 0x0f && (b[1] & 0xf0) == 0x80;
+	default:
+		return false;
+	}
+}
+
+static bool is_nop5(const cs_insn *insn)
+{
+	return insn->size == 5 && insn->id == X86_INS_NOP;
+}
+
+/* Does @insn leave straight-line code or change a register that carries an argument? */
+static bool ends_prologue(csh cs, const cs_insn *insn)
+{
+	static const x86_reg args[] = { X86_REG_RDI, X86_REG_RSI, X86_REG_RDX,
+					X86_REG_RCX, X86_REG_R8,  X86_REG_R9,
+					X86_REG_EDI, X86_REG_ESI, X86_REG_EDX,
+					X86_REG_ECX, X86_REG_R8D, X86_REG_R9D };
+	cs_regs read, written;
+	uint8_t n_read, n_written;
+
+	if (cs_insn_group(cs, insn, CS_GRP_JUMP) || cs_insn_group(cs, insn, CS_GRP_CALL) ||
+	    cs_insn_group(cs, insn, CS_GRP_RET) || cs_insn_group(cs, insn, CS_GRP_INT))
+		return true;
+	if (cs_regs_access(cs, insn, read, &n_read, written, &n_written))
+		return true;
+	for (int i = 0; i < n_written; i++)
+		for (size_t j = 0; j < G_N_ELEMENTS(args); j++)
+			if (written[i] == args[j])
+				return true;
+	return false;
+}
+
+struct candidates {
+	uint64_t at[LOOK_AHEAD];
+	bool emulated[LOOK_AHEAD], usable[LOOK_AHEAD];
+	int n;
+	bool closed;
+	csh cs;
+};
+
+static bool collect(const struct code_step *step, void *arg)
+{
+	struct candidates *c = arg;
+
+	/* After the last candidate only jumps back into them matter. */
+	for (int i = 0; i < c->n; i++)
+		if (step->target == c->at[i] && cs_insn_group(c->cs, step->insn, CS_GRP_JUMP))
+			c->usable[i] = false;
+	if (c->closed)
+		return false;
+	c->at[c->n] = step->insn->address;
+	c->emulated[c->n] = is_emulated(step->insn);
+	c->usable[c->n] = !is_nop5(step->insn);
+	c->n++;
+	c->closed = c->n == LOOK_AHEAD || ends_prologue(c->cs, step->insn);
+	return false;
+}
+
+int site_at(const struct image *img, uint64_t link, struct site *ret, struct failure *why)
+{
+	const struct symbol *symbol = image_symbol_at(img, link);
+	struct candidates c = { 0 };
+	int best = -1, err;
+	char name[64];
+
+	if (symbol && symbol->link == link)
+		snprintf(name, sizeof(name), "%s", symbol->name);
+	else
+		snprintf(name, sizeof(name), "%.40s+0x%" PRIx64, img->name, link);
+	c.cs = code_decoder();
+	err = c.cs ? code_walk(img, link, collect, &c) : -ENOMEM;
+	cs_close(&c.cs);
+	if (err)
+		return fail(why, err, "%s: no .eh_frame entry proves a function there", name);
+	for (int i = c.n - 1; i >= 0; i--)
+		if (c.usable[i] && (best < 0 || c.emulated[i] || !c.emulated[best]))
+			best = i;
+	if (best < 0)
+		return fail(why, -ENOEXEC, "%s: no instruction where a probe is safe", name);
+	*ret = (struct site){ .img = img, .link = c.at[best], .emulated = c.emulated[best] };
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	return image_file_offset(img, ret->link, &ret->offset) ?
+		       fail(why, -ENOENT, "%s is not in its file", name) : 0;
+}
+
+int site_of(const struct image *img, const char *name, struct site *ret, struct failure *why)
+{
+	const struct symbol *symbol = image_symbol(img, name);
+
+	if (!symbol || !symbol->function)
+		return fail(why, -ENOENT, "%s has no function %s", img->name, name);
+	return site_at(img, symbol->link, ret, why);
+}

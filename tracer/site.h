@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a probe may go without hurting the target.
+ *
+ * A uprobe in the middle of an instruction kills the process. A site is an instruction boundary
+ * decoded from a function start that an FDE proves, before which nothing branches away or changes an
+ * argument register, which no branch of the function jumps to, and which is no 5-byte nop (kernels
+ * from 6.18 on rewrite that one and may corrupt the red zone). Among the first instructions the one
+ * that the kernel emulates is taken: the others are single-stepped, some twenty times dearer.
+ */
+#ifndef TRACER_SITE_H
+#define TRACER_SITE_H
+
+#include "tracer/image.h"
+
+struct site {
+	const struct image *img; /* borrowed */
+	char name[64];		 /* of the function, for messages */
+	uint64_t link;		 /* where the probe goes */
+	uint64_t offset;	 /* of link in the file */
+	uint64_t ref_ctr_offset; /* of a USDT semaphore in the file, or 0 */
+	uint64_t cookie;	 /* what the bpf program gets */
+	bool emulated;
+};
+
+/*
+ * Find the site for the function that starts at @link (or the function called @name). Errors:
+ * -ENOENT (no such function, or no FDE proves it), -ENOEXEC (no safe instruction). *ret is
+ * untouched on failure.
+ */
+int site_at(const struct image *img, uint64_t link, struct site *ret, struct failure *why);
+int site_of(const struct image *img, const char *name, struct site *ret, struct failure *why);
+
+#endif

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+/* What the kinds of target share. See target.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "tracer/target.h"
+#include "tracer/text.h"
+
+static void map_clear(void *map)
+{
+	g_free(((struct map *)map)->path);
+}
+
+struct target *target_new(const struct target_ops *ops, bool live)
+{
+	struct target *t = g_new0(struct target, 1);
+
+	t->ops = ops;
+	t->live = live;
+	t->maps = g_array_new(FALSE, TRUE, sizeof(struct map));
+	g_array_set_clear_func(t->maps, map_clear);
+	t->threads = g_array_new(FALSE, TRUE, sizeof(struct thread));
+	return t;
+}
+
+void target_clear(struct target *t)
+{
+	g_array_set_size(t->maps, 0);
+	g_array_set_size(t->threads, 0);
+}
+
+void target_close(struct target *t)
+{
+	if (!t)
+		return;
+	t->ops->close(t);
+	g_array_free(t->maps, TRUE);
+	g_array_free(t->threads, TRUE);
+	g_free(t->exe);
+	g_free(t);
+}
+
+void target_add_map(struct target *t, const struct map *map)
+{
+	g_array_append_val(t->maps, *map);
+}
+
+int target_refresh(struct target *t, struct failure *why)
+{
+	return t->ops->refresh(t, why);
+}
+
+int target_open_file(struct target *t, const struct map *map, char **ret_path)
+{
+	return t->ops->open_file(t, map, ret_path);
+}
+
+int target_read(struct target *t, uint64_t addr, void *buf, size_t len)
+{
+	/* A pointer made of garbage must not wrap round. */
+	if (!addr || addr + len < addr)
+		return -EFAULT;
+	return t->ops->read(t, addr, buf, len);
+}
+
+int target_read_u64(struct target *t, uint64_t addr, uint64_t *ret)
+{
+	uint64_t value;
+	int err = target_read(t, addr, &value, sizeof(value));
+
+	if (!err)
+		*ret = value;
+	return err;
+}
+
+int target_read_string(struct target *t, uint64_t addr, char *buf, size_t size)
+{
+	size_t have = 0;
+
+	/* In steps that do not cross a page: the next one may not be mapped. */
+	while (have < size) {
+		size_t step = MIN(size - have, 4096 - (addr + have) % 4096);
+		int err = target_read(t, addr + have, buf + have, step);
+
+		if (err)
+			return err;
+		if (memchr(buf + have, 0, step)) {
+			text_make_safe(buf);
+			return 0;
+		}
+		have += step;
+	}
+	return -EFAULT;
+}
+
+const struct map *target_map_at(const struct target *t, uint64_t addr)
+{
+	size_t low = 0, high = t->maps->len;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const struct map *map = &g_array_index(t->maps, struct map, mid);
+
+		if (addr < map->start)
+			high = mid;
+		else if (addr >= map->end)
+			low = mid + 1;
+		else
+			return map;
+	}
+	return NULL;
+}

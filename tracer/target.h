@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A target: the process, or the core file of one, that somebody wants to understand.
+ *
+ * It answers where memory is mapped, what bytes lie there, and what each thread was doing in the
+ * kernel. Reading never stops or changes a live process: process_vm_readv(2) and /proc. A core
+ * answers the same questions from its segments and notes (target-core.c).
+ */
+#ifndef TRACER_TARGET_H
+#define TRACER_TARGET_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "tracer/failure.h"
+
+struct map {
+	uint64_t start, end; /* [start, end) */
+	uint64_t offset;     /* in the file, for a mapped file */
+	bool read, write, exec;
+	char *path; /* "" for anonymous memory; as the target sees it */
+};
+
+struct thread {
+	pid_t tid;
+	char comm[16];	  /* made safe */
+	bool sleeping;	  /* in a system call that has not returned; nr and args are then valid */
+	long nr;	  /* of the system call */
+	uint64_t args[6]; /* of the system call */
+	uint64_t sp;	  /* its stack pointer, valid when sleeping */
+};
+
+struct target;
+
+struct target_ops {
+	int (*read)(struct target *t, uint64_t addr, void *buf, size_t len);
+	int (*refresh)(struct target *t, struct failure *why);
+	int (*open_file)(struct target *t, const struct map *map, char **ret_path);
+	void (*close)(struct target *t);
+};
+
+struct target {
+	const struct target_ops *ops;
+	bool live;
+	pid_t pid;
+	char *exe;	   /* path of the program as the target sees it */
+	char comm[16];	   /* made safe */
+	GArray *maps;	   /* struct map, by address */
+	GArray *threads;   /* struct thread, the main thread first */
+	void *private_data; /* of the kind of target */
+};
+
+/*
+ * Open a live process or a core file. Errors: -ESRCH (no such process), -EPERM (not allowed to read
+ * it), -ENOEXEC (not a core file), -ENOMEM; *ret is untouched on failure. The caller closes it.
+ */
+int target_open_pid(pid_t pid, struct target **ret, struct failure *why);
+int target_open_core(const char *path, struct target **ret, struct failure *why);
+void target_close(struct target *t);
+
+/* Read @len bytes at @addr: all of them (0), or -EFAULT, or -ESRCH when the process has gone. */
+int target_read(struct target *t, uint64_t addr, void *buf, size_t len);
+int target_read_u64(struct target *t, uint64_t addr, uint64_t *ret);
+/* Read a string of fewer than @size bytes; -EFAULT when it has no end there. Made safe. */
+int target_read_string(struct target *t, uint64_t addr, char *buf, size_t size);
+
+/* Look at threads and maps again (a core: nothing to do). */
+int target_refresh(struct target *t, struct failure *why);
+
+/* The map that holds @addr, or NULL. */
+const struct map *target_map_at(const struct target *t, uint64_t addr);
+
+/* A path under which this process can open the file of @map, even a deleted one. To be freed. */
+int target_open_file(struct target *t, const struct map *map, char **ret_path);
+
+/* For the kinds of target. */
+struct target *target_new(const struct target_ops *ops, bool live);
+void target_add_map(struct target *t, const struct map *map);
+void target_clear(struct target *t);
+
+#endif
