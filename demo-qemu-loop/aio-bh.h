@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What the context asks of its bottom halves (async-bh.c); private to the loop. */
+#ifndef DEMO_AIO_BH_H
+#define DEMO_AIO_BH_H
+
+#include "aio.h"
+
+/* How long they let the context sleep: ns, -1 for ever. */
+int64_t aio_bh_timeout_ns(AioContext *ctx);
+
+/* Whether one wants to run. */
+bool aio_bh_pending(AioContext *ctx);
+
+/* At the context's end: frees what was deleted, aborts on what was not. */
+void aio_bh_free_deleted(AioContext *ctx);
+
+#endif

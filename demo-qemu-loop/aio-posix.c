@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * File descriptor handlers: registering, removing, dispatching.  QEMU: util/aio-posix.c, which
+ * also has aio_poll() (here in aio-poll.c).
+ *
+ * The list is walked without a lock and from callbacks, which may register and remove whatever
+ * they like, even poll again.  So a node is never changed while it is on the list: a modification
+ * inserts a new node at the head, where a walk in progress will not meet it, and removes the old.
+ * And a removed node stays linked, marked by being on deleted_aio_handlers too, until the last
+ * walker (list_lock, see lockcnt.h) has gone.
+ */
+#include "osdep.h"
+#include "aio-bh.h"
+#include "aio-posix.h"
+
+/* --- registering -------------------------------------------------------------------------- */
+
+bool aio_poll_disabled(AioContext *ctx)
+{
+	return qatomic_read(&ctx->poll_disable_cnt) > 0;
+}
+
+/* Under list_lock, or as a visitor. */
+static AioHandler *find_aio_handler(AioContext *ctx, int fd)
+{
+	AioHandler *node;
+
+	QLIST_FOREACH_RCU (node, &ctx->aio_handlers, node) {
+		if (node->pfd.fd == fd && !aio_handler_deleted(node))
+			return node;
+	}
+	return NULL;
+}
+
+/* Under list_lock.  True if nobody walks the list, so that the caller can free it. */
+static bool aio_remove_fd_handler(AioContext *ctx, AioHandler *node)
+{
+	/* At the end of the GSource GLib has taken its descriptors away itself. */
+	if (!g_source_is_destroyed(&ctx->source))
+		g_source_remove_poll(&ctx->source, &node->pfd);
+
+	/* No callback starts from here on, even if an event was found already. */
+	qatomic_set(&node->pfd.revents, 0);
+	qatomic_set(&node->poll_ready, false);
+
+	if (qemu_lockcnt_count(&ctx->list_lock) > 0) {
+		QLIST_INSERT_HEAD_RCU(&ctx->deleted_aio_handlers, node, node_deleted);
+		return false;
+	}
+	QLIST_SAFE_REMOVE(node, node_poll);
+	QLIST_REMOVE(node, node);
+	return true;
+}
+
+void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write,
+			AioPollFn *io_poll, IOHandler *io_poll_ready, void *opaque)
+{
+	AioHandler *old_node, *new_node = NULL;
+	bool free_old = false;
+	int poll_disable_change = 0;
+
+	if (!io_poll_ready)
+		io_poll = NULL; /* nobody would hear its answer */
+
+	qemu_lockcnt_lock(&ctx->list_lock);
+	old_node = find_aio_handler(ctx, fd);
+
+	if (io_read || io_write || io_poll) {
+		new_node = g_new0(AioHandler, 1);
+		new_node->pfd.fd = fd;
+		/* An event that was found for the old node is not lost. */
+		if (old_node)
+			new_node->pfd.revents = qatomic_read(&old_node->pfd.revents);
+		new_node->pfd.events = (io_read ? G_IO_IN | G_IO_HUP | G_IO_ERR : 0) |
+				       (io_write ? G_IO_OUT | G_IO_ERR : 0);
+		new_node->io_read = io_read;
+		new_node->io_write = io_write;
+		new_node->io_poll = io_poll;
+		new_node->io_poll_ready = io_poll_ready;
+		new_node->opaque = opaque;
+
+		g_source_add_poll(&ctx->source, &new_node->pfd);
+		QLIST_INSERT_HEAD_RCU(&ctx->aio_handlers, new_node, node);
+		poll_disable_change += !io_poll;
+	} else if (!old_node) {
+		qemu_lockcnt_unlock(&ctx->list_lock);
+		return;
+	}
+
+	if (old_node)
+		poll_disable_change -= !old_node->io_poll;
+	qatomic_set(&ctx->poll_disable_cnt, ctx->poll_disable_cnt + poll_disable_change);
+
+	ctx->fdmon_ops->update(ctx, old_node, new_node);
+	if (old_node)
+		free_old = aio_remove_fd_handler(ctx, old_node);
+	qemu_lockcnt_unlock(&ctx->list_lock);
+
+	/* A sleeper waits on the old set of descriptors. */
+	aio_notify(ctx);
+	if (free_old)
+		g_free(old_node);
+}
+
+void aio_set_event_notifier(AioContext *ctx, EventNotifier *notifier, EventNotifierHandler *io_read,
+			    AioPollFn *io_poll, EventNotifierHandler *io_poll_ready)
+{
+	aio_set_fd_handler(ctx, event_notifier_get_fd(notifier), (IOHandler *)io_read, NULL,
+			   io_poll, (IOHandler *)io_poll_ready, notifier);
+}
+
+void aio_set_event_notifier_poll(AioContext *ctx, EventNotifier *notifier,
+				 EventNotifierHandler *io_poll_begin,
+				 EventNotifierHandler *io_poll_end)
+{
+	AioHandler *node;
+
+	qemu_lockcnt_lock(&ctx->list_lock);
+	node = find_aio_handler(ctx, event_notifier_get_fd(notifier));
+	if (node) {
+		node->io_poll_begin = (IOHandler *)io_poll_begin;
+		node->io_poll_end = (IOHandler *)io_poll_end;
+	}
+	qemu_lockcnt_unlock(&ctx->list_lock);
+}
+
+/* The outermost walker frees; an inner one, or one beside another thread, leaves it to the last. */
+void aio_free_deleted_handlers(AioContext *ctx)
+{
+	AioHandler *node;
+
+	if (QLIST_EMPTY_RCU(&ctx->deleted_aio_handlers))
+		return;
+	if (!qemu_lockcnt_dec_if_lock(&ctx->list_lock))
+		return;
+
+	while ((node = QLIST_FIRST(&ctx->deleted_aio_handlers))) {
+		QLIST_REMOVE(node, node);
+		QLIST_REMOVE(node, node_deleted);
+		QLIST_SAFE_REMOVE(node, node_poll);
+		g_free(node);
+	}
+	qemu_lockcnt_inc_and_unlock(&ctx->list_lock);
+}
+
+/* --- dispatching; home thread, as a visitor ----------------------------------------------- */
+
+int aio_handler_wanted(AioHandler *node, int revents)
+{
+	int wanted = 0;
+
+	if (node->io_read)
+		wanted |= G_IO_IN | G_IO_HUP | G_IO_ERR;
+	if (node->io_write)
+		wanted |= G_IO_OUT | G_IO_ERR;
+	return revents & node->pfd.events & wanted;
+}
+
+/* One handler's callbacks: read before write.  The notifier's own is not progress. */
+static bool aio_dispatch_handler(AioContext *ctx, AioHandler *node)
+{
+	int revents = qatomic_read(&node->pfd.revents) & node->pfd.events;
+	bool progress = false;
+
+	/* Cleared before the callbacks: a nested poll may find, and dispatch, a new event. */
+	qatomic_set(&node->pfd.revents, 0);
+
+	/* An event is the sign that busy polling it may be worth while. */
+	if (node->io_poll && !aio_handler_deleted(node) && !QLIST_IS_INSERTED(node, node_poll))
+		QLIST_INSERT_HEAD(&ctx->poll_aio_handlers, node, node_poll);
+
+	if (!aio_handler_deleted(node) && node->io_read &&
+	    (revents & (G_IO_IN | G_IO_HUP | G_IO_ERR))) {
+		node->io_read(node->opaque);
+		progress = node->opaque != &ctx->notifier;
+	}
+	/* Its own read callback may have removed it. */
+	if (!aio_handler_deleted(node) && node->io_write && (revents & (G_IO_OUT | G_IO_ERR))) {
+		node->io_write(node->opaque);
+		progress = true;
+	}
+	return progress;
+}
+
+void aio_add_ready_handler(AioHandlerList *ready_list, AioHandler *node, int revents)
+{
+	QLIST_SAFE_REMOVE(node, node_ready);
+	qatomic_set(&node->pfd.revents, revents);
+	QLIST_INSERT_HEAD(ready_list, node, node_ready);
+}
+
+bool aio_dispatch_ready_handlers(AioContext *ctx, AioHandlerList *ready_list)
+{
+	bool progress = false;
+	AioHandler *node;
+
+	/* From the head each time: a nested poll may have taken any of them over. */
+	while ((node = QLIST_FIRST(ready_list))) {
+		QLIST_REMOVE(node, node_ready);
+		progress |= aio_dispatch_handler(ctx, node);
+	}
+	return progress;
+}
+
+/* --- as a GSource ------------------------------------------------------------------------- */
+
+/* Under GLib there is no busy polling, so there is nothing to leave before the sleep. */
+bool aio_prepare(AioContext *ctx G_GNUC_UNUSED)
+{
+	return false;
+}
+
+bool aio_pending(AioContext *ctx)
+{
+	bool pending = false;
+	AioHandler *node;
+
+	qemu_lockcnt_inc(&ctx->list_lock);
+	QLIST_FOREACH_RCU (node, &ctx->aio_handlers, node) {
+		if (aio_handler_wanted(node, qatomic_read(&node->pfd.revents)) &&
+		    !aio_handler_deleted(node)) {
+			pending = true;
+			break;
+		}
+	}
+	qemu_lockcnt_dec(&ctx->list_lock);
+	return pending;
+}
+
+/* GLib gives no ready list: all handlers are looked at. */
+static void aio_dispatch_handlers(AioContext *ctx)
+{
+	AioHandler *node;
+
+	QLIST_FOREACH_RCU (node, &ctx->aio_handlers, node)
+		aio_dispatch_handler(ctx, node);
+}
+
+void aio_dispatch(AioContext *ctx)
+{
+	qemu_lockcnt_inc(&ctx->list_lock);
+	aio_bh_poll(ctx);
+	aio_dispatch_handlers(ctx);
+	aio_free_deleted_handlers(ctx);
+	qemu_lockcnt_dec(&ctx->list_lock);
+
+	timerlistgroup_run_timers(&ctx->tlg);
+}
+
+/* --- the context's own part --------------------------------------------------------------- */
+
+void aio_context_setup(AioContext *ctx)
+{
+	ctx->fdmon_ops = &fdmon_poll_ops;
+	ctx->epollfd = -1;
+}
+
+void aio_context_set_aio_params(AioContext *ctx, int64_t max_batch)
+{
+	/* No thread reads it while another writes: a context is set up by its owner. */
+	ctx->aio_max_batch = max_batch;
+	aio_notify(ctx);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bottom halves: "call this soon, from the loop".  QEMU has them in util/async.c.
+ *
+ * Scheduling pushes the QEMUBH on the context's bh_list, without a lock and from any thread, and
+ * notifies.  aio_bh_poll() takes the whole list away at once, as a slice, and calls what is in it;
+ * so a bottom half that is scheduled meanwhile waits for the next round and cannot starve the loop.
+ *
+ * A slice lives on the stack of its aio_bh_poll().  A callback may poll again and get there before
+ * the outer slice is done, hence the queue of slices: whoever comes, at whatever depth, first
+ * drains the oldest, so nobody waits for a bottom half that an outer frame keeps to itself.
+ */
+#include "osdep.h"
+#include "aio-bh.h"
+#include "atomic.h"
+
+enum {
+	BH_PENDING = (1 << 0),	 /* on bh_list or in a slice */
+	BH_SCHEDULED = (1 << 1), /* to be called */
+	BH_DELETED = (1 << 2),	 /* to be freed, not called */
+	BH_ONESHOT = (1 << 3),	 /* to be freed after its call */
+	BH_IDLE = (1 << 4), /* to be called, but no reason to stay awake or to count as progress */
+};
+
+/* An idle bottom half makes the loop turn a hundred times a second. */
+#define BH_IDLE_PERIOD_NS (10 * SCALE_MS)
+
+struct QEMUBH {
+	AioContext *ctx;
+	const char *name;
+	QEMUBHFunc *cb;
+	void *opaque;
+	QSLIST_ENTRY(QEMUBH) next; /* owned by whoever set BH_PENDING, until home clears it */
+	unsigned flags;
+	MemReentrancyGuard *reentrancy_guard;
+};
+
+struct BHListSlice {
+	BHList bh_list;
+	QSIMPLEQ_ENTRY(BHListSlice) next;
+};
+
+/* --- any thread --------------------------------------------------------------------------- */
+
+static void aio_bh_enqueue(QEMUBH *bh, unsigned new_flags)
+{
+	/* Once the flags are up, the loop may call and free it at any moment. */
+	AioContext *ctx = bh->ctx;
+	unsigned old_flags = qatomic_fetch_or(&bh->flags, BH_PENDING | new_flags);
+
+	if (!(old_flags & BH_PENDING))
+		QSLIST_INSERT_HEAD_ATOMIC(&ctx->bh_list, bh, next);
+
+	/* Even if it was queued before: the loop may have passed it, as idle or cancelled. */
+	aio_notify(ctx);
+}
+
+void qemu_bh_schedule(QEMUBH *bh)
+{
+	aio_bh_enqueue(bh, BH_SCHEDULED);
+}
+
+void qemu_bh_schedule_idle(QEMUBH *bh)
+{
+	aio_bh_enqueue(bh, BH_SCHEDULED | BH_IDLE);
+}
+
+void qemu_bh_cancel(QEMUBH *bh)
+{
+	qatomic_and(&bh->flags, ~BH_SCHEDULED);
+}
+
+void qemu_bh_delete(QEMUBH *bh)
+{
+	aio_bh_enqueue(bh, BH_DELETED);
+}
+
+QEMUBH *aio_bh_new_full(AioContext *ctx, QEMUBHFunc *cb, void *opaque, const char *name,
+			MemReentrancyGuard *reentrancy_guard)
+{
+	QEMUBH *bh = g_new(QEMUBH, 1);
+
+	*bh = (QEMUBH){
+		.ctx = ctx,
+		.name = name,
+		.cb = cb,
+		.opaque = opaque,
+		.reentrancy_guard = reentrancy_guard,
+	};
+	return bh;
+}
+
+void aio_bh_schedule_oneshot_full(AioContext *ctx, QEMUBHFunc *cb, void *opaque, const char *name)
+{
+	QEMUBH *bh = aio_bh_new_full(ctx, cb, opaque, name, NULL);
+
+	aio_bh_enqueue(bh, BH_SCHEDULED | BH_ONESHOT);
+}
+
+/* --- home thread -------------------------------------------------------------------------- */
+
+/*
+ * The first one of @head and the flags it had, or NULL.  It is unscheduled and off the list before
+ * anybody can see it so, hence its callback may schedule it again.
+ */
+static QEMUBH *aio_bh_dequeue(BHList *head, unsigned *flags)
+{
+	QEMUBH *bh = QSLIST_FIRST(head);
+
+	if (!bh)
+		return NULL;
+	QSLIST_REMOVE_HEAD(head, next);
+	*flags = qatomic_fetch_and(&bh->flags, ~(BH_PENDING | BH_SCHEDULED | BH_IDLE));
+	return bh;
+}
+
+/* The guard tells the device's other entry points that they are being re-entered. */
+void aio_bh_call(QEMUBH *bh)
+{
+	MemReentrancyGuard *guard = bh->reentrancy_guard;
+	bool was_engaged = false;
+
+	if (guard) {
+		was_engaged = guard->engaged_in_io;
+		guard->engaged_in_io = true;
+	}
+
+	bh->cb(bh->opaque);
+
+	/* The callback may have deleted the bottom half, but only the loop frees it: later. */
+	if (guard)
+		guard->engaged_in_io = was_engaged;
+}
+
+/* Nested calls empty each other's slices but never outlive the frame: see the top. */
+int aio_bh_poll(AioContext *ctx)
+{
+	BHListSlice slice, *s;
+	int progress = 0;
+
+	QSLIST_MOVE_ATOMIC(&slice.bh_list, &ctx->bh_list);
+	QSIMPLEQ_INSERT_TAIL(&ctx->bh_slice_list, &slice, next);
+
+	while ((s = QSIMPLEQ_FIRST(&ctx->bh_slice_list))) {
+		unsigned flags;
+		QEMUBH *bh = aio_bh_dequeue(&s->bh_list, &flags);
+
+		if (!bh) {
+			QSIMPLEQ_REMOVE_HEAD(&ctx->bh_slice_list, next);
+			continue;
+		}
+
+		if ((flags & (BH_SCHEDULED | BH_DELETED)) == BH_SCHEDULED) {
+			if (!(flags & BH_IDLE))
+				progress = 1;
+			aio_bh_call(bh);
+		}
+		if (flags & (BH_DELETED | BH_ONESHOT))
+			g_free(bh);
+	}
+	return progress;
+}
+
+static int64_t bh_list_timeout_ns(BHList *head, int64_t timeout)
+{
+	QEMUBH *bh;
+
+	for (bh = QSLIST_FIRST_RCU(head); bh; bh = QSLIST_NEXT_RCU(bh, next)) {
+		unsigned flags = qatomic_read(&bh->flags);
+
+		if ((flags & (BH_SCHEDULED | BH_DELETED)) != BH_SCHEDULED)
+			continue;
+		if (!(flags & BH_IDLE))
+			return 0;
+		timeout = BH_IDLE_PERIOD_NS;
+	}
+	return timeout;
+}
+
+int64_t aio_bh_timeout_ns(AioContext *ctx)
+{
+	int64_t timeout = bh_list_timeout_ns(&ctx->bh_list, -1);
+	BHListSlice *s;
+
+	QSIMPLEQ_FOREACH (s, &ctx->bh_slice_list, next) {
+		if (timeout == 0)
+			break;
+		timeout = bh_list_timeout_ns(&s->bh_list, timeout);
+	}
+	return timeout;
+}
+
+/* Idle ones count here: they made the loop wake, now they run. */
+static bool bh_list_pending(BHList *head)
+{
+	return bh_list_timeout_ns(head, -1) != -1;
+}
+
+bool aio_bh_pending(AioContext *ctx)
+{
+	BHListSlice *s;
+
+	if (bh_list_pending(&ctx->bh_list))
+		return true;
+	QSIMPLEQ_FOREACH (s, &ctx->bh_slice_list, next) {
+		if (bh_list_pending(&s->bh_list))
+			return true;
+	}
+	return false;
+}
+
+void aio_bh_free_deleted(AioContext *ctx)
+{
+	unsigned flags;
+	QEMUBH *bh;
+
+	assert(QSIMPLEQ_EMPTY(&ctx->bh_slice_list));
+	while ((bh = aio_bh_dequeue(&ctx->bh_list, &flags))) {
+		if (!(flags & BH_DELETED)) {
+			fprintf(stderr, "%s: bottom half '%s' of %p still lives, aborting\n",
+				__func__, bh->name, (void *)ctx);
+			abort();
+		}
+		g_free(bh);
+	}
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The big QEMU lock.  QEMU: system/cpus.c; the mutex was called qemu_global_mutex before 9.0.
+ */
+#include "osdep.h"
+#include "main-loop.h"
+
+static QemuMutex bql = { .lock = PTHREAD_MUTEX_INITIALIZER, .initialized = true };
+static __thread bool co_tls_bql_locked;
+
+/* Here the initializer above is enough; QEMU's programs call it before the first bql_lock(). */
+void qemu_init_cpu_loop(void)
+{
+	assert(bql.initialized);
+}
+
+bool bql_locked(void)
+{
+	return co_tls_bql_locked;
+}
+
+/* @file and @line are the caller's: the lock site. */
+void bql_lock_impl(const char *file, int line)
+{
+	assert(!bql_locked());
+	qemu_mutex_lock_impl(&bql, file, line);
+	co_tls_bql_locked = true;
+}
+
+void bql_unlock(void)
+{
+	assert(bql_locked());
+	co_tls_bql_locked = false;
+	qemu_mutex_unlock(&bql);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a scenario: main loop, set-up, iterations, counts, clean end. */
+#include "osdep.h"
+#include "atomic.h"
+#include "demo.h"
+
+static bool stop_requested;
+
+/* As QEMU's: only a flag and a wake-up, both allowed in a signal handler. */
+static void termsig_handler(int signal G_GNUC_UNUSED)
+{
+	qatomic_set(&stop_requested, true);
+	qemu_notify_event();
+}
+
+bool demo_stopping(void)
+{
+	return qatomic_read(&stop_requested);
+}
+
+static void catch_termination(void)
+{
+	struct sigaction action = { .sa_handler = termsig_handler };
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	/* A reader of our output who leaves early must not leave our socket behind. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static bool more_to_do(const Demo *demo)
+{
+	if (demo_stopping())
+		return false;
+	return demo->options->iterations < 0 || demo->iterations < demo->options->iterations;
+}
+
+int demo_run(const DemoScenario *scenario, const DemoOptions *options)
+{
+	Demo demo = {
+		.options = options,
+		.rand = g_rand_new_with_seed(options->seed),
+	};
+	Error *err = NULL;
+	int ret = 0;
+
+	qemu_init_cpu_loop();
+	bql_lock();
+	qemu_init_main_loop(&error_fatal);
+	catch_termination();
+
+	if (scenario->setup)
+		ret = scenario->setup(&demo, &err);
+	if (ret < 0) {
+		error_report_err(err);
+		goto out;
+	}
+
+	printf("demo-qemu-loop: %s, pid %d, ready\n", scenario->name, getpid());
+	fflush(stdout);
+
+	while (more_to_do(&demo)) {
+		if (options->iterations >= 0 && scenario->stimulate)
+			scenario->stimulate(&demo);
+		main_loop_wait(false);
+		demo.iterations++;
+	}
+
+	printf("iterations=%" PRId64 "\n", demo.iterations);
+	if (scenario->print)
+		scenario->print(&demo);
+	if (scenario->teardown)
+		scenario->teardown(&demo);
+out:
+	bql_unlock();
+	g_rand_free(demo.rand);
+	return ret < 0 ? 1 : 0;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lists of handlers, for tools that walk them: very long (many-fds), and with removed nodes still
+ * linked because the loop sleeps inside a callback (deleted-handler).
+ */
+#include "osdep.h"
+#include <sys/resource.h>
+#include "demo.h"
+
+/* --- many-fds ----------------------------------------------------------------------------- */
+
+static struct {
+	EventNotifier *notifiers;
+	unsigned n, calls;
+	uint64_t order; /* a hash of which were called, in order */
+} many;
+
+static void many_fds_read(void *opaque)
+{
+	EventNotifier *notifier = opaque;
+
+	if (event_notifier_test_and_clear(notifier)) {
+		many.calls++;
+		many.order = many.order * 31 + (notifier - many.notifiers);
+	}
+}
+
+/* The hard limit, too, if it must be and we may. */
+static int many_fds_raise_limit(unsigned n, Error **errp)
+{
+	rlim_t needed = n + 64;
+	struct rlimit limit;
+	int err;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur >= needed)
+		return 0;
+	limit.rlim_cur = needed;
+	limit.rlim_max = MAX(limit.rlim_max, needed);
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+		err = errno;
+		error_setg_errno(errp, err, "cannot raise the limit of open files to %lu",
+				 (unsigned long)needed);
+		return -err;
+	}
+	return 0;
+}
+
+static int many_fds_setup(Demo *demo, Error **errp)
+{
+	int ret = many_fds_raise_limit(demo->options->fds, errp);
+
+	if (ret < 0)
+		return ret;
+
+	many.notifiers = g_new0(EventNotifier, demo->options->fds);
+	for (many.n = 0; many.n < demo->options->fds; many.n++) {
+		EventNotifier *notifier = &many.notifiers[many.n];
+
+		ret = event_notifier_init(notifier, false);
+		if (ret < 0) {
+			error_setg_errno(errp, -ret, "cannot make eventfd number %u", many.n);
+			return ret;
+		}
+		qemu_set_fd_handler(event_notifier_get_fd(notifier), many_fds_read, NULL, notifier);
+	}
+	return 0;
+}
+
+static void many_fds_stimulate(Demo *demo)
+{
+	event_notifier_set(&many.notifiers[g_rand_int_range(demo->rand, 0, many.n)]);
+}
+
+static void many_fds_print(Demo *demo G_GNUC_UNUSED)
+{
+	printf("handlers=%u\n", many.n);
+	printf("calls=%u\n", many.calls);
+	printf("order=%016" PRIx64 "\n", many.order);
+}
+
+static void many_fds_teardown(Demo *demo G_GNUC_UNUSED)
+{
+	while (many.n > 0) {
+		EventNotifier *notifier = &many.notifiers[--many.n];
+
+		qemu_set_fd_handler(event_notifier_get_fd(notifier), NULL, NULL, NULL);
+		event_notifier_cleanup(notifier);
+	}
+	g_free(many.notifiers);
+}
+
+/* --- deleted-handler ---------------------------------------------------------------------- */
+
+/*
+ * remover_read() is called for one descriptor of qemu_aio_context while VICTIMS others are ready
+ * too.  It removes those and then waits in aio_poll() for a bottom half.  Meanwhile the victims are
+ * on aio_handlers and on deleted_aio_handlers, and must never be called.
+ */
+#define VICTIMS 3
+
+static struct {
+	EventNotifier remover, victim[VICTIMS];
+	bool scripted, done;
+	unsigned remover_calls, victim_calls, removed, nested_polls;
+} deleted;
+
+static void victim_read(EventNotifier *e)
+{
+	event_notifier_test_and_clear(e);
+	deleted.victim_calls++;
+}
+
+static void release_bh(void *opaque G_GNUC_UNUSED)
+{
+	deleted.done = true;
+}
+
+static void remover_read(EventNotifier *e)
+{
+	AioContext *ctx = qemu_get_aio_context();
+
+	event_notifier_test_and_clear(e);
+	deleted.remover_calls++;
+	for (int i = 0; i < VICTIMS; i++) {
+		aio_set_event_notifier(ctx, &deleted.victim[i], NULL, NULL, NULL);
+		deleted.removed++;
+	}
+
+	/* Otherwise the nested poll sleeps until a signal ends it: time to look at the lists. */
+	deleted.done = false;
+	if (deleted.scripted)
+		aio_bh_schedule_oneshot(ctx, release_bh, NULL);
+	while (!deleted.done && !demo_stopping()) {
+		deleted.nested_polls++;
+		aio_poll(ctx, true);
+	}
+}
+
+/* All are ready.  The walk starts at the last one registered, which must be the remover. */
+static void deleted_stimulate(Demo *demo G_GNUC_UNUSED)
+{
+	AioContext *ctx = qemu_get_aio_context();
+
+	for (int i = 0; i < VICTIMS; i++) {
+		aio_set_event_notifier(ctx, &deleted.victim[i], victim_read, NULL, NULL);
+		event_notifier_set(&deleted.victim[i]);
+	}
+	aio_set_event_notifier(ctx, &deleted.remover, remover_read, NULL, NULL);
+	event_notifier_set(&deleted.remover);
+}
+
+static int deleted_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
+{
+	for (int i = 0; i < VICTIMS; i++)
+		event_notifier_init(&deleted.victim[i], false);
+	event_notifier_init(&deleted.remover, false);
+
+	deleted.scripted = demo->options->iterations >= 0;
+	if (!deleted.scripted)
+		deleted_stimulate(demo);
+	return 0;
+}
+
+static void deleted_print(Demo *demo G_GNUC_UNUSED)
+{
+	printf("remover_calls=%u\n", deleted.remover_calls);
+	printf("removed=%u\n", deleted.removed);
+	printf("victim_calls=%u\n", deleted.victim_calls);
+	printf("nested_polls=%u\n", deleted.nested_polls);
+}
+
+static void deleted_teardown(Demo *demo G_GNUC_UNUSED)
+{
+	aio_set_event_notifier(qemu_get_aio_context(), &deleted.remover, NULL, NULL, NULL);
+	event_notifier_cleanup(&deleted.remover);
+	for (int i = 0; i < VICTIMS; i++)
+		event_notifier_cleanup(&deleted.victim[i]);
+}
+
+const DemoScenario demo_scenarios_handlers[] = {
+	{
+		.name = "many-fds",
+		.summary = "--fds N eventfds (1000) in iohandler_ctx, all with the same callback",
+		.setup = many_fds_setup,
+		.stimulate = many_fds_stimulate,
+		.print = many_fds_print,
+		.teardown = many_fds_teardown,
+	},
+	{
+		.name = "deleted-handler",
+		.summary = "a callback removes ready handlers and waits in a nested aio_poll",
+		.setup = deleted_setup,
+		.stimulate = deleted_stimulate,
+		.print = deleted_print,
+		.teardown = deleted_teardown,
+	},
+	{},
+};

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The healthy main loop: five-sources, and signal.
+ *
+ * five-sources is the loop of a QEMU with "-vnc", whose poll set is
+ *
+ *   fd         owner                      handler or callback
+ *   signalfd   iohandler_ctx              sigfd_handler
+ *   eventfd    iohandler_ctx's notifier   aio_context_notifier_cb
+ *   eventfd    qemu_aio_context's         aio_context_notifier_cb
+ *   eventfd    GLib's wake-up             (GLib itself)
+ *   socket     the "vnc-listener" source  vnc_listen_io
+ *
+ * Beside it, in its own thread, the IOThread "io0" sleeps in aio_poll() on its own notifier; and a
+ * vCPU-like thread takes the BQL, which the loop lets go only for the poll.  That makes the counts
+ * exact: what another thread does to the loop it does under the BQL, hence between prepare and
+ * check, hence it always writes the notifier and always ends this very poll.
+ */
+#include "osdep.h"
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "cpu-timers.h"
+#include "demo.h"
+#include "iothread.h"
+#include "vnc.h"
+
+static unsigned signals;
+
+static void sigalrm_handler(int signal G_GNUC_UNUSED)
+{
+	signals++;
+}
+
+static void catch_sigalrm(void)
+{
+	struct sigaction action = { .sa_handler = sigalrm_handler };
+
+	sigaction(SIGALRM, &action, NULL);
+}
+
+/* Blocked everywhere, so it stays pending until the signalfd is read. */
+static void stimulate_signal(void)
+{
+	kill(getpid(), SIGALRM);
+}
+
+/* --- five-sources ------------------------------------------------------------------------- */
+
+static struct {
+	char *dir; /* made for the socket, to be removed */
+	char *path;
+	VncDisplay *vnc;
+	IOThread *io0;
+	QEMUBH *bh;
+	QEMUTimer *device_timer, *context_timer;
+	unsigned bh_calls, device_timers, context_timers, notifies, wakeups, io0_bh_calls, replies;
+} five;
+
+static void five_bh_cb(void *opaque G_GNUC_UNUSED)
+{
+	five.bh_calls++;
+}
+
+static void five_device_timer_cb(void *opaque G_GNUC_UNUSED)
+{
+	five.device_timers++;
+}
+
+static void five_context_timer_cb(void *opaque G_GNUC_UNUSED)
+{
+	five.context_timers++;
+}
+
+static void stimulate_bh(void)
+{
+	qemu_bh_schedule(five.bh);
+}
+
+/* In main_loop_tlg, already due: arming it schedules qemu_notify_bh, so the poll does not sleep. */
+static void stimulate_device_timer(void)
+{
+	timer_mod(five.device_timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
+}
+
+/* In the context, 1 ms ahead: the poll sleeps until then and no descriptor is ready. */
+static void stimulate_context_timer(void)
+{
+	timer_mod(five.context_timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + SCALE_MS);
+}
+
+/* Connecting succeeds at once: the kernel queues it for accept. */
+static void stimulate_vnc(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	g_strlcpy(addr.sun_path, five.path, sizeof(addr.sun_path));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		perror("demo-qemu-loop: connect");
+	close(fd);
+}
+
+static void vcpu_schedule_bh(void *opaque G_GNUC_UNUSED)
+{
+	qemu_bh_schedule(five.bh);
+}
+
+static void stimulate_vcpu_bh(void)
+{
+	demo_vcpu_run(vcpu_schedule_bh, NULL);
+}
+
+static void vcpu_notify(void *opaque G_GNUC_UNUSED)
+{
+	five.notifies++;
+	aio_notify(iohandler_get_aio_context());
+}
+
+static void stimulate_notify(void)
+{
+	demo_vcpu_run(vcpu_notify, NULL);
+}
+
+static void stimulate_wakeup(void)
+{
+	five.wakeups++;
+	g_main_context_wakeup(NULL);
+}
+
+static void five_reply_bh(void *opaque G_GNUC_UNUSED)
+{
+	five.replies++;
+}
+
+/* In io0. */
+static void five_io0_bh(void *opaque G_GNUC_UNUSED)
+{
+	bql_lock();
+	five.io0_bh_calls++;
+	aio_bh_schedule_oneshot(qemu_get_aio_context(), five_reply_bh, NULL);
+	bql_unlock();
+}
+
+static void stimulate_iothread(void)
+{
+	aio_bh_schedule_oneshot(iothread_get_aio_context(five.io0), five_io0_bh, NULL);
+}
+
+/*
+ * One source at a time, round robin.  The one after vnc must be there before its poll, as a signal
+ * is: while GLib dispatches a source that cannot recurse it takes its descriptor out of the set,
+ * and putting that back signals its own wake-up, so that the next poll does not sleep.
+ */
+static void five_stimulate(Demo *demo)
+{
+	static void (*const script[])(void) = {
+		stimulate_bh,	  stimulate_device_timer, stimulate_vnc,
+		stimulate_signal, stimulate_vcpu_bh,	  stimulate_context_timer,
+		stimulate_notify, stimulate_wakeup,	  stimulate_iothread,
+	};
+
+	script[demo->iterations % ARRAY_SIZE(script)]();
+}
+
+/* Where only this user can get at it. */
+static int five_choose_path(const DemoOptions *options, Error **errp)
+{
+	const char *runtime = g_getenv("XDG_RUNTIME_DIR");
+	char template[] = "/tmp/demo-qemu-loop-XXXXXX";
+	int err;
+
+	if (options->vnc_path) {
+		five.path = g_strdup(options->vnc_path);
+	} else if (runtime && access(runtime, W_OK | X_OK) == 0) {
+		five.path = g_strdup_printf("%s/demo-qemu-loop-%d.vnc", runtime, getpid());
+	} else if (mkdtemp(template)) {
+		five.dir = g_strdup(template);
+		five.path = g_strdup_printf("%s/vnc", template);
+	} else {
+		err = errno;
+		error_setg_errno(errp, err, "cannot make a directory in /tmp");
+		return -err;
+	}
+	return 0;
+}
+
+static void five_forget_path(void)
+{
+	if (five.dir)
+		rmdir(five.dir);
+	g_free(five.dir);
+	g_free(five.path);
+}
+
+static int five_setup(Demo *demo, Error **errp)
+{
+	int ret = five_choose_path(demo->options, errp);
+
+	if (ret < 0)
+		return ret;
+	five.vnc = vnc_display_open(five.path, errp);
+	if (!five.vnc) {
+		five_forget_path();
+		return -EADDRNOTAVAIL;
+	}
+
+	five.bh = qemu_bh_new(five_bh_cb, NULL);
+	five.device_timer = timer_new_ns(QEMU_CLOCK_REALTIME, five_device_timer_cb, NULL);
+	five.context_timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME, SCALE_NS,
+					   five_context_timer_cb, NULL);
+	five.io0 = iothread_create("io0", &error_fatal);
+	demo_vcpu_create();
+	catch_sigalrm();
+	vm_start();
+	return 0;
+}
+
+static void five_print(Demo *demo G_GNUC_UNUSED)
+{
+	printf("bh_calls=%u\n", five.bh_calls);
+	printf("device_timers=%u\n", five.device_timers);
+	printf("context_timers=%u\n", five.context_timers);
+	printf("vnc_connections=%u\n", vnc_display_connections(five.vnc));
+	printf("signals=%u\n", signals);
+	printf("notifies=%u\n", five.notifies);
+	printf("wakeups=%u\n", five.wakeups);
+	printf("io0_bh_calls=%u\n", five.io0_bh_calls);
+	printf("io0_replies=%u\n", five.replies);
+}
+
+static void five_teardown(Demo *demo G_GNUC_UNUSED)
+{
+	demo_vcpu_destroy();
+	iothread_destroy(five.io0);
+	timer_free(five.context_timer);
+	timer_free(five.device_timer);
+	qemu_bh_delete(five.bh);
+	vnc_display_close(five.vnc);
+	five_forget_path();
+}
+
+/* --- signal ------------------------------------------------------------------------------- */
+
+static int signal_setup(Demo *demo G_GNUC_UNUSED, Error **errp G_GNUC_UNUSED)
+{
+	catch_sigalrm();
+	return 0;
+}
+
+static void signal_stimulate(Demo *demo G_GNUC_UNUSED)
+{
+	stimulate_signal();
+}
+
+static void signal_print(Demo *demo G_GNUC_UNUSED)
+{
+	printf("signals=%u\n", signals);
+}
+
+const DemoScenario demo_scenarios_loop[] = {
+	{
+		.name = "five-sources",
+		.summary =
+			"the main loop of a QEMU with -vnc: five descriptors, an IOThread, a vCPU",
+		.setup = five_setup,
+		.stimulate = five_stimulate,
+		.print = five_print,
+		.teardown = five_teardown,
+	},
+	{
+		.name = "signal",
+		.summary = "SIGALRM travels poll, signalfd, sigfd_handler, the sigaction handler",
+		.setup = signal_setup,
+		.stimulate = signal_stimulate,
+		.print = signal_print,
+	},
+	{},
+};

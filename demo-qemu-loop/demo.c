@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * demo-qemu-loop, the program: picks a scenario and runs it.  See --help.
+ * Exit status: 0 it ran, 1 it could not be set up, 2 usage.
+ */
+#include "osdep.h"
+#include <getopt.h>
+#include "demo.h"
+
+static const DemoScenario *const families[] = {
+	demo_scenarios_loop,
+	demo_scenarios_handlers,
+};
+
+static const char usage[] =
+	"Usage: demo-qemu-loop --scenario NAME [--iterations N]\n"
+	"       demo-qemu-loop --list [--json]\n"
+	"\n"
+	"A main loop made as QEMU's, to look at with a tracer or a debugger.\n"
+	"\n"
+	"  --scenario NAME  what to run; --list tells what there is\n"
+	"  --iterations N   run N scripted iterations, print exact counts, exit;\n"
+	"                   without it, wait for events until SIGINT or SIGTERM\n"
+	"  --seed S         where a script makes a choice, the same S makes the same one (1)\n"
+	"  --fds N          many-fds: how many descriptors (1000)\n"
+	"  --vnc PATH       five-sources: the listening socket\n"
+	"                   (in $XDG_RUNTIME_DIR, or in a new directory in /tmp)\n"
+	"  --list           list the scenarios; with --json one object a line\n"
+	"  --help, --version\n"
+	"\n"
+	"Try: demo-qemu-loop --scenario five-sources --iterations 90\n";
+
+/* One line, then out. */
+static void __attribute__((noreturn, format(printf, 1, 2))) usage_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("demo-qemu-loop: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+	exit(2);
+}
+
+static const DemoScenario *find_scenario(const char *name)
+{
+	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
+		for (const DemoScenario *s = families[f]; s->name; s++) {
+			if (g_str_equal(s->name, name))
+				return s;
+		}
+	}
+	usage_error("no scenario '%s'; demo-qemu-loop --list shows what there is", name);
+}
+
+/* The strings are ours and need no escaping. */
+static void print_json(const DemoScenario *s)
+{
+	printf("{\"name\": \"%s\", \"summary\": \"%s\", \"verdict\": ", s->name, s->summary);
+	if (s->verdict)
+		printf("\"%s\"}\n", s->verdict);
+	else
+		printf("null}\n");
+}
+
+static void list(bool json)
+{
+	if (!json)
+		printf("%-16s %-16s %s\n", "NAME", "VERDICT", "SUMMARY");
+	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
+		for (const DemoScenario *s = families[f]; s->name; s++) {
+			if (json)
+				print_json(s);
+			else
+				printf("%-16s %-16s %s\n", s->name, s->verdict ?: "-", s->summary);
+		}
+	}
+}
+
+static int64_t parse_number(const char *option, const char *value, int64_t min, int64_t max)
+{
+	gint64 number;
+
+	if (!g_ascii_string_to_signed(value, 10, min, max, &number, NULL))
+		usage_error("--%s needs a number from %" PRId64 " to %" PRId64
+			    ", not '%s'; see demo-qemu-loop --help",
+			    option, min, max, value);
+	return number;
+}
+
+int main(int argc, char **argv)
+{
+	enum { OPT_SCENARIO = 256, OPT_ITERATIONS, OPT_SEED, OPT_FDS, OPT_VNC, OPT_LIST, OPT_JSON };
+	static const struct option longopts[] = {
+		{ "scenario", required_argument, NULL, OPT_SCENARIO },
+		{ "iterations", required_argument, NULL, OPT_ITERATIONS },
+		{ "seed", required_argument, NULL, OPT_SEED },
+		{ "fds", required_argument, NULL, OPT_FDS },
+		{ "vnc", required_argument, NULL, OPT_VNC },
+		{ "list", no_argument, NULL, OPT_LIST },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{},
+	};
+	DemoOptions options = { .iterations = -1, .seed = 1, .fds = 1000 };
+	const DemoScenario *scenario = NULL;
+	bool do_list = false, json = false;
+	int c;
+
+	g_set_prgname("demo-qemu-loop");
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":hV", longopts, NULL)) != -1) {
+		switch (c) {
+		case OPT_SCENARIO:
+			scenario = find_scenario(optarg);
+			break;
+		case OPT_ITERATIONS:
+			options.iterations = parse_number("iterations", optarg, 0, INT64_MAX);
+			break;
+		case OPT_SEED:
+			options.seed = parse_number("seed", optarg, 0, UINT32_MAX);
+			break;
+		case OPT_FDS:
+			options.fds = parse_number("fds", optarg, 1, 1000000);
+			break;
+		case OPT_VNC:
+			options.vnc_path = optarg;
+			break;
+		case OPT_LIST:
+			do_list = true;
+			break;
+		case OPT_JSON:
+			json = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case 'V':
+			puts("demo-qemu-loop " LOOPSCOPE_VERSION);
+			return 0;
+		case ':':
+			usage_error("%s needs a value; see demo-qemu-loop --help",
+				    argv[optind - 1]);
+		default:
+			usage_error("no option '%s'; see demo-qemu-loop --help", argv[optind - 1]);
+		}
+	}
+	if (optind < argc)
+		usage_error("unexpected '%s'; see demo-qemu-loop --help", argv[optind]);
+
+	if (do_list) {
+		list(json);
+		return 0;
+	}
+	if (!scenario)
+		usage_error("which --scenario? demo-qemu-loop --list shows what there is");
+	return demo_run(scenario, &options);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the demo program's files share.  demo.c reads the options and picks a scenario, demo-run.c
+ * sets the loop up and drives it, each demo-scenario-*.c is one family of scenarios.
+ *
+ * A scenario is scripted: before each iteration stimulate() provides exactly what that iteration
+ * shall find, so that its counts are the same in every run.  Without --iterations there is no
+ * stimulus, and the loop sleeps until the outside does something.
+ */
+#ifndef DEMO_H
+#define DEMO_H
+
+#include "main-loop.h"
+
+typedef struct DemoOptions {
+	int64_t iterations; /* -1: until a signal ends it */
+	uint32_t seed;
+	unsigned fds;
+	const char *vnc_path; /* NULL: a private place */
+} DemoOptions;
+
+typedef struct Demo {
+	const DemoOptions *options;
+	GRand *rand;	    /* for choices, from options->seed */
+	int64_t iterations; /* done */
+} Demo;
+
+typedef struct DemoScenario {
+	const char *name;
+	const char *summary;
+	const char *verdict; /* what the doctor must say; NULL: healthy */
+
+	/* Each may be NULL.  The main loop exists, the BQL is held. */
+	int (*setup)(Demo *demo, Error **errp); /* 0 or -errno with *errp set */
+	void (*stimulate)(Demo *demo);		/* for iteration demo->iterations */
+	void (*print)(Demo *demo);		/* its counts, "key=value" lines */
+	void (*teardown)(Demo *demo);
+} DemoScenario;
+
+/* The families, each ended by an entry without a name. */
+extern const DemoScenario demo_scenarios_loop[];
+extern const DemoScenario demo_scenarios_handlers[];
+
+/* Runs it to its end.  Returns the exit status. */
+int demo_run(const DemoScenario *scenario, const DemoOptions *options);
+
+/* SIGINT or SIGTERM came: whatever waits in a loop of its own must return. */
+bool demo_stopping(void);
+
+/*
+ * A thread that stands for a vCPU: it takes the BQL for what it does to devices.  demo_vcpu_run()
+ * has it call @fn so, once; @fn runs while the main loop sleeps in its poll, because nowhere else
+ * does the loop let go of the BQL.
+ */
+void demo_vcpu_create(void);
+void demo_vcpu_run(void (*fn)(void *opaque), void *opaque);
+void demo_vcpu_destroy(void);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Error objects; the header says how they are used. */
+#include "osdep.h"
+#include "error.h"
+
+struct Error {
+	char *msg;
+	const char *src, *func;
+	int line;
+	GString *hint;
+};
+
+/* Only their addresses mean something. */
+Error *error_abort;
+Error *error_fatal;
+
+/* The two special destinations: neither comes back. */
+static void error_handle(Error **errp, Error *err)
+{
+	if (errp == &error_abort) {
+		fprintf(stderr, "Unexpected error in %s() at %s:%d:\n", err->func, err->src,
+			err->line);
+		error_report_err(err);
+		abort();
+	}
+	if (errp == &error_fatal) {
+		error_report_err(err);
+		exit(1);
+	}
+}
+
+static void error_setv(Error **errp, const char *src, int line, const char *func, int os_error,
+		       const char *fmt, va_list ap)
+{
+	Error *err;
+	int saved_errno = errno;
+
+	if (!errp)
+		return;
+	assert(*errp == NULL);
+
+	err = g_new0(Error, 1);
+	err->src = src;
+	err->line = line;
+	err->func = func;
+	err->msg = g_strdup_vprintf(fmt, ap);
+	if (os_error) {
+		char *bare = err->msg;
+
+		err->msg = g_strdup_printf("%s: %s", bare, g_strerror(os_error));
+		g_free(bare);
+	}
+	error_handle(errp, err);
+	*errp = err;
+	errno = saved_errno;
+}
+
+void error_setg_internal(Error **errp, const char *src, int line, const char *func, const char *fmt,
+			 ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	error_setv(errp, src, line, func, 0, fmt, ap);
+	va_end(ap);
+}
+
+void error_setg_errno_internal(Error **errp, const char *src, int line, const char *func,
+			       int os_error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	error_setv(errp, src, line, func, os_error, fmt, ap);
+	va_end(ap);
+}
+
+void error_propagate(Error **dst_errp, Error *local_err)
+{
+	if (!local_err)
+		return;
+	error_handle(dst_errp, local_err);
+	if (dst_errp && !*dst_errp)
+		*dst_errp = local_err;
+	else
+		error_free(local_err);
+}
+
+void error_prepend(Error *const *errp, const char *fmt, ...)
+{
+	char *front, *old;
+	va_list ap;
+
+	if (!errp || !*errp)
+		return;
+	va_start(ap, fmt);
+	front = g_strdup_vprintf(fmt, ap);
+	va_end(ap);
+
+	old = (*errp)->msg;
+	(*errp)->msg = g_strconcat(front, old, NULL);
+	g_free(old);
+	g_free(front);
+}
+
+void error_append_hint(Error *const *errp, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!errp || !*errp)
+		return;
+	if (!(*errp)->hint)
+		(*errp)->hint = g_string_new(NULL);
+	va_start(ap, fmt);
+	g_string_append_vprintf((*errp)->hint, fmt, ap);
+	va_end(ap);
+}
+
+const char *error_get_pretty(const Error *err)
+{
+	return err->msg;
+}
+
+Error *error_copy(const Error *err)
+{
+	Error *copy = g_new0(Error, 1);
+
+	*copy = *err;
+	copy->msg = g_strdup(err->msg);
+	copy->hint = err->hint ? g_string_new(err->hint->str) : NULL;
+	return copy;
+}
+
+void error_free(Error *err)
+{
+	if (!err)
+		return;
+	g_free(err->msg);
+	if (err->hint)
+		g_string_free(err->hint, TRUE);
+	g_free(err);
+}
+
+void error_free_or_abort(Error **errp)
+{
+	assert(errp && *errp);
+	error_free(*errp);
+	*errp = NULL;
+}
+
+static void error_print(const char *kind, Error *err)
+{
+	fprintf(stderr, "%s: %s%s\n", g_get_prgname() ?: "demo", kind, err->msg);
+	if (err->hint)
+		fputs(err->hint->str, stderr);
+	error_free(err);
+}
+
+void error_report_err(Error *err)
+{
+	error_print("", err);
+}
+
+void warn_report_err(Error *err)
+{
+	error_print("warning: ", err);
+}
