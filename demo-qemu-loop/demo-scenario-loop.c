@@ -261,7 +261,7 @@ const DemoScenario demo_scenarios_loop[] = {
 	{
 		.name = "five-sources",
 		.summary =
-			"the main loop of a QEMU with -vnc: five descriptors, an IOThread, a vCPU",
+			"the loop of a QEMU with -vnc: five descriptors, an IOThread, a vCPU",
 		.setup = five_setup,
 		.stimulate = five_stimulate,
 		.print = five_print,
