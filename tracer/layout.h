@@ -67,6 +67,7 @@
 	F(TIMER_NEXT, QEMUTimer, "next", 8)                                    \
 	F(TIMER_SCALE, QEMUTimer, "scale", 4)                                  \
 	F(IOTHREAD_CTX, IOThread, "ctx", 8)                                    \
+	F(IOTHREAD_ID, IOThread, "id", 8)                                      \
 	F(GCTX_SOURCES, GMainContext, "source_lists", 8)                       \
 	F(GSL_HEAD, GSourceList, "head", 8)                                    \
 	F(GCTX_WAKEUP, GMainContext, "wake_up_rec.fd", 4)

@@ -138,9 +138,12 @@ static void parse_prstatus(struct target *t, const uint8_t *desc, size_t size)
 	thread.args[4] = regs.r8;
 	thread.args[5] = regs.r9;
 	thread.sp = regs.rsp;
+	thread.pc = regs.rip;
 	/* orig_rax outlives the call: the instruction before the pc has to be "syscall". */
 	thread.sleeping = thread.nr >= 0 && !core_read(t, regs.rip - 2, insn, sizeof(insn)) &&
 			  insn[0] == 0x0f && insn[1] == 0x05;
+	if (thread.sleeping)
+		thread.nr = target_restarted_call(t, thread.nr, thread.pc);
 	g_array_append_val(t->threads, thread);
 }
 

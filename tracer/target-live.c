@@ -88,9 +88,11 @@ static void add_thread(struct target *t, pid_t tid)
 	text_make_safe(thread.comm);
 	read_task_line(t, tid, "syscall", line, sizeof(line));
 	n = sscanf(line, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
-		   " %" SCNx64, &thread.nr, &thread.args[0], &thread.args[1], &thread.args[2],
-		   &thread.args[3], &thread.args[4], &thread.args[5], &thread.sp);
-	thread.sleeping = n == 8 && thread.nr >= 0;
+		   " %" SCNx64 " %" SCNx64, &thread.nr, &thread.args[0], &thread.args[1], &thread.args[2],
+		   &thread.args[3], &thread.args[4], &thread.args[5], &thread.sp, &thread.pc);
+	thread.sleeping = n == 9 && thread.nr >= 0;
+	if (thread.sleeping)
+		thread.nr = target_restarted_call(t, thread.nr, thread.pc);
 	g_array_append_val(t->threads, thread);
 }
 

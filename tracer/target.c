@@ -2,6 +2,7 @@
 /* What the kinds of target share. See target.h. */
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "tracer/target.h"
 #include "tracer/text.h"
@@ -91,6 +92,18 @@ int target_read_string(struct target *t, uint64_t addr, char *buf, size_t size)
 		have += step;
 	}
 	return -EFAULT;
+}
+
+long target_restarted_call(struct target *t, long nr, uint64_t pc)
+{
+	uint8_t code[7]; /* mov $number, %eax; syscall */
+	uint32_t call;
+
+	if (nr != SYS_restart_syscall || target_read(t, pc - sizeof(code), code, sizeof(code)) ||
+	    code[0] != 0xb8 || code[5] != 0x0f || code[6] != 0x05)
+		return nr;
+	memcpy(&call, code + 1, sizeof(call));
+	return call;
 }
 
 const struct map *target_map_at(const struct target *t, uint64_t addr)

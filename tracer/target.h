@@ -30,7 +30,7 @@ struct thread {
 	bool sleeping;	  /* in a system call that has not returned; nr and args are then valid */
 	long nr;	  /* of the system call */
 	uint64_t args[6]; /* of the system call */
-	uint64_t sp;	  /* its stack pointer, valid when sleeping */
+	uint64_t sp, pc;  /* its stack pointer and program counter, valid when sleeping */
 };
 
 struct target;
@@ -76,7 +76,11 @@ const struct map *target_map_at(const struct target *t, uint64_t addr);
 /* A path under which this process can open the file of @map, even a deleted one. To be freed. */
 int target_open_file(struct target *t, const struct map *map, char **ret_path);
 
-/* For the kinds of target. */
+/*
+ * For the kinds of target. A thread's poll() that a stop interrupted goes on as restart_syscall();
+ * target_restarted_call() tells which call it was, from the instruction before the thread's pc.
+ */
+long target_restarted_call(struct target *t, long nr, uint64_t pc);
 struct target *target_new(const struct target_ops *ops, bool live);
 void target_add_map(struct target *t, const struct map *map);
 void target_clear(struct target *t);

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+/*
+ * loopscope fds: which descriptors do the loops poll, whose are they, are they ready?
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tracer/describe.h"
+#include "tracer/loops.h"
+#include "tracer/out.h"
+#include "tracer/session.h"
+
+/* What one row says of one descriptor; strings are owned. */
+struct fd_row {
+	int fd;
+	unsigned events;
+	const struct fd_info *info;
+	enum owner_kind kind;
+	char *owner, *context, *callback, *calls;
+	int ready; /* 1, 0, -1 unknown */
+	char *key; /* rows of one key differ in nothing but the descriptor */
+};
+
+struct totals {
+	int fds, contexts, sources, wakeups, unknown, ready;
+};
+
+static void clear_row(void *data)
+{
+	struct fd_row *row = data;
+
+	g_free(row->owner);
+	g_free(row->context);
+	g_free(row->callback);
+	g_free(row->calls);
+	g_free(row->key);
+}
+
+static char *source_owner(const struct loop_source *s)
+{
+	if (s->name[0])
+		return g_strdup_printf("GSource \"%s\"%s", s->name, s->priority ? " *" : "");
+	return g_strdup_printf("GSource %u, priority %d", s->id, s->priority);
+}
+
+static void explain_owner(const struct loops *loops, const struct owner *owner, struct fd_row *row)
+{
+	uint64_t callback = 0;
+
+	switch (owner->kind) {
+	case OWNER_NOTIFIER:
+		row->owner = g_strdup(owner->context->name);
+		row->context = g_strdup(owner->context->name);
+		callback = owner->handler->io_read;
+		break;
+	case OWNER_HANDLER:
+		row->owner = g_strdup(owner->context->name);
+		row->context = g_strdup(owner->context->name);
+		callback = owner->handler->io_read ? owner->handler->io_read :
+						     owner->handler->io_write;
+		break;
+	case OWNER_SOURCE:
+		row->owner = source_owner(owner->source);
+		/* Without a callback set, the source's own dispatch function is what runs. */
+		callback = owner->source->callback;
+		if (!callback)
+			target_read_u64(loops->t,
+					owner->source->funcs + offsetof(GSourceFuncs, dispatch),
+					&callback);
+		break;
+	case OWNER_WAKEUP:
+		row->owner = g_strdup("GLib");
+		break;
+	case OWNER_UNKNOWN:
+		row->owner = g_strdup("unknown");
+		break;
+	}
+	row->callback = describe_callback(loops, callback);
+	row->calls = describe_calls(loops, callback);
+}
+
+static void make_row(const struct loops *loops, const struct poll_set *set, const GPollFD *fd,
+		     struct fd_row *row)
+{
+	struct owner owner;
+	int ready;
+
+	memset(row, 0, sizeof(*row));
+	row->fd = fd->fd;
+	row->events = fd->events;
+	row->info = fds_get(loops->fds, fd->fd);
+	ready = fds_ready(loops->fds, fd->fd, fd->events);
+	row->ready = ready < 0 ? -1 : ready > 0;
+	loops_owner(loops, set->tid, fd->fd, &owner);
+	row->kind = owner.kind;
+	explain_owner(loops, &owner, row);
+	row->key = g_strdup_printf("%s/%s/%u/%s/%s/%d/%d", row->info->kind, row->info->detail,
+				   row->events & 7, row->owner, row->callback ? row->callback : "",
+				   row->kind, row->ready);
+}
+
+static const char *callback_text(const struct fd_row *row)
+{
+	switch (row->kind) {
+	case OWNER_NOTIFIER:
+		return "its own notifier";
+	case OWNER_WAKEUP:
+		return "wake-up of this thread's GMainContext";
+	case OWNER_UNKNOWN:
+		return "no handler and no GSource holds it";
+	default:
+		return row->callback ? row->callback : "-";
+	}
+}
+
+static void count(const struct fd_row *row, struct totals *totals)
+{
+	totals->fds++;
+	totals->contexts += row->kind == OWNER_NOTIFIER;
+	totals->sources += row->kind == OWNER_SOURCE;
+	totals->wakeups += row->kind == OWNER_WAKEUP;
+	totals->unknown += row->kind == OWNER_UNKNOWN;
+	totals->ready += row->ready > 0;
+}
+
+static void print_json(const struct loops *loops, const struct poll_set *set,
+		       const struct fd_row *row)
+{
+	static const char *const kinds[] = { "unknown", "notifier", "handler", "GSource", "GLib" };
+	char *role = describe_role(loops, set->tid);
+
+	out_json(json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s}",
+			   "type", "fd", "thread", set->tid, "role", role, "fd", row->fd, "fd_kind",
+			   row->info->kind, "fd_detail", out_text(row->info->detail), "events",
+			   out_events(row->events), "owner", row->owner, "owner_kind",
+			   kinds[row->kind], "ctx", out_text(row->context), "callback",
+			   out_text(row->callback), "calls",
+			   out_text(row->calls ? row->calls + strlen("calls ") : NULL),
+			   "registered_by", "older than attach", "ready",
+			   row->ready < 0 ? json_null() : json_boolean(row->ready), "via",
+			   read_way_name(loops->way)));
+	g_free(role);
+}
+
+static const char *ready_text(int ready)
+{
+	return ready < 0 ? "?" : ready ? "ready" : "-";
+}
+
+static void add_row(struct table *table, const struct fd_row *row, const char *fd,
+		    const char *under)
+{
+	table_row(table, fd, row->info->kind, out_events(row->events), row->owner,
+		  callback_text(row), ready_text(row->ready), NULL);
+	table_under(table, 3, under);
+	if (row->kind != OWNER_NOTIFIER)
+		table_under(table, 3, row->calls);
+}
+
+static void add_rows(struct table *table, GArray *rows, bool all)
+{
+	struct fold *fold = fold_new(all);
+
+	for (size_t i = 0; i < rows->len; i++) {
+		const struct fd_row *row = &g_array_index(rows, struct fd_row, i);
+
+		fold_add(fold, row->key, row->fd);
+	}
+	for (size_t i = 0; i < rows->len; i++) {
+		const struct fd_row *row = &g_array_index(rows, struct fd_row, i);
+		char cell[24], *ranges, *under;
+		bool few;
+		GArray *numbers = fold_take(fold, row->key, &few);
+
+		if (few) {
+			snprintf(cell, sizeof(cell), "%3d", row->fd);
+			add_row(table, row, cell, row->info->detail);
+		} else if (numbers) {
+			snprintf(cell, sizeof(cell), "x%u", numbers->len);
+			ranges = out_ranges(numbers);
+			under = g_strdup_printf("fds %s", ranges);
+			add_row(table, row, cell, under);
+			g_free(ranges);
+			g_free(under);
+		}
+	}
+	fold_free(fold);
+}
+
+static void show_set(const struct loops *loops, const struct poll_set *set,
+		     const struct options *options, struct totals *totals)
+{
+	static const char *const heads[] = { " FD", "KIND", "EVENTS", "OWNER", "CALLBACK", "NOW",
+					     NULL };
+	GArray *rows = g_array_new(FALSE, FALSE, sizeof(struct fd_row));
+	struct table *table;
+	char *thread;
+
+	g_array_set_clear_func(rows, clear_row);
+	for (size_t i = 0; i < set->fds->len; i++) {
+		struct fd_row row;
+
+		make_row(loops, set, &g_array_index(set->fds, GPollFD, i), &row);
+		count(&row, totals);
+		if (options->json)
+			print_json(loops, set, &row);
+		g_array_append_val(rows, row);
+	}
+	if (!options->json) {
+		thread = describe_thread(loops, set->tid);
+		printf("\n%s\n", thread);
+		g_free(thread);
+		table = table_new(heads);
+		add_rows(table, rows, options->all);
+		table_print(table, " ");
+	}
+	g_array_free(rows, TRUE);
+}
+
+static bool is_loop_thread(const struct loops *loops, pid_t tid)
+{
+	for (size_t i = 0; i < loops->contexts->len; i++)
+		if (((struct loop_context *)loops->contexts->pdata[i])->tid == tid)
+			return true;
+	for (size_t i = 0; i < loops->gcontexts->len; i++)
+		if (((struct loop_gcontext *)loops->gcontexts->pdata[i])->tid == tid)
+			return true;
+	return false;
+}
+
+static void show_totals(const struct loops *loops, const struct options *options,
+			const struct totals *t, int n_sets)
+{
+	if (options->json) {
+		out_json(json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}", "type", "total",
+				   "loops", n_sets, "fds", t->fds, "notifiers", t->contexts,
+				   "sources", t->sources, "wakeups", t->wakeups, "unknown",
+				   t->unknown, "ready", t->ready, "lost",
+				   (json_int_t)loops->tables->lost));
+		return;
+	}
+	printf("\n%d fds in %d loop%s: %d of AioContexts' own, %d of GSources, %d of GLib's own", t->fds,
+	       n_sets, n_sets == 1 ? "" : "s", t->contexts, t->sources, t->wakeups);
+	if (t->unknown)
+		printf(", %d NOT explained", t->unknown);
+	printf(". %d ready.\n", t->ready);
+	if (loops->tables->lost)
+		printf("INCOMPLETE: %lu records were lost.\n", (unsigned long)loops->tables->lost);
+}
+
+int cmd_fds(const struct options *options, struct failure *why)
+{
+	struct totals totals = { 0 };
+	struct loops *loops = NULL;
+	struct session s;
+	int n_sets = 0, err;
+
+	err = session_open(&s, options, why);
+	if (!err)
+		err = session_layout(&s, why);
+	if (!err)
+		err = loops_read(s.t, s.images, s.l, s.fds, options->way, options->timeout_ms, &loops,
+				 why);
+	if (err)
+		goto cleanup;
+	if (!options->json) {
+		char *target = describe_target(loops);
+
+		printf("%s: what its loops poll\n", target);
+		g_free(target);
+	}
+	for (size_t i = 0; i < loops->tables->sets->len; i++) {
+		const struct poll_set *set = &g_array_index(loops->tables->sets, struct poll_set, i);
+
+		if ((options->tid && set->tid != options->tid) ||
+		    (!options->tid && !is_loop_thread(loops, set->tid)))
+			continue;
+		show_set(loops, set, options, &totals);
+		n_sets++;
+	}
+	show_totals(loops, options, &totals, n_sets);
+	if (!n_sets)
+		err = fail(why, -EAGAIN,
+			   options->way == READ_PROBE ?
+				   "no loop of process %d polled meanwhile: try --via iter, or a longer -d" :
+				   "no loop of process %d was waiting: try --via probe", s.t->pid);
+
+cleanup:
+	loops_free(loops);
+	session_close(&s);
+	return err;
+}

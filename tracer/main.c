@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+/*
+ * loopscope: the command line. Options are parsed here, commands are in cmd-*.c, and this is the one
+ * place that prints a failure.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tracer/session.h"
+
+static const char help_text[] =
+	"loopscope looks into event loops: QEMU's main loop and IOThreads, unmodified and running.\n"
+	"\n"
+	"  loopscope fds -p PID              which fds do the loops poll, and whose are they?\n"
+	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext?\n"
+	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
+	"\n"
+	"handlers, fds and layout also take a core file instead of -p PID.\n"
+	"\n"
+	"  -p, --pid PID       the process to look at\n"
+	"  -t, --tid TID       fds: only this thread's loop\n"
+	"      --via WAY       how to read: iter (a bpf task iterator), mem (process memory), or probe\n"
+	"                      (fds: a bpf probe on the next poll of each thread); default: iter\n"
+	"  -d, --duration S    --via probe: wait so many seconds for polls; default 2\n"
+	"      --all           one row for each handler or fd, equal ones not folded\n"
+	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
+	"      --json          one JSON object a line, each with a type; the last is the total\n"
+	"  -v, --verbose       say what the kernel and libbpf say\n"
+	"      --help, --version\n"
+	"\n"
+	"Exit: 0 fine, 2 wrong usage, 3 no privilege, 4 failed, 77 the kernel cannot do it.\n";
+
+static const struct command {
+	const char *name;
+	int (*run)(const struct options *options, struct failure *why);
+} commands[] = {
+	{ "fds", cmd_fds },
+	{ "handlers", cmd_handlers },
+	{ "layout", cmd_layout },
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+static int parse_pid(const char *text, const char *what, pid_t *ret, struct failure *why)
+{
+	char *end;
+	long value = strtol(text, &end, 10);
+
+	if (end == text || *end || value <= 0 || value > 1 << 22)
+		return fail(why, -EINVAL, "%s takes a number, not \"%s\"", what, text);
+	*ret = (pid_t)value;
+	return 0;
+}
+
+static int parse_way(const char *text, struct options *o, struct failure *why)
+{
+	for (int way = READ_MEM; way <= READ_PROBE; way++) {
+		if (strcmp(text, read_way_name(way)))
+			continue;
+		o->way = way;
+		o->way_given = true;
+		return 0;
+	}
+	return fail(why, -EINVAL, "--via takes mem, iter or probe, not \"%s\"", text);
+}
+
+static int parse_seconds(const char *text, int *ret_ms, struct failure *why)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds > 0 && seconds <= 86400))
+		return fail(why, -EINVAL, "-d takes seconds, not \"%s\"", text);
+	*ret_ms = (int)(seconds * 1000);
+	return 0;
+}
+
+enum { OPT_VIA = 256, OPT_ALL, OPT_LAYOUT, OPT_JSON, OPT_HELP, OPT_VERSION };
+
+static const struct option long_options[] = {
+	{ "pid", required_argument, NULL, 'p' },      { "tid", required_argument, NULL, 't' },
+	{ "via", required_argument, NULL, OPT_VIA },  { "duration", required_argument, NULL, 'd' },
+	{ "all", no_argument, NULL, OPT_ALL },	      { "layout", required_argument, NULL, OPT_LAYOUT },
+	{ "json", no_argument, NULL, OPT_JSON },      { "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, OPT_HELP },      { "version", no_argument, NULL, OPT_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* Returns 1 when there is nothing more to do. */
+static int parse_options(int argc, char **argv, struct options *o, struct failure *why)
+{
+	int c, err = 0;
+
+	*o = (struct options){ .way = READ_ITER, .timeout_ms = 2000 };
+	opterr = 0;
+	while (!err && (c = getopt_long(argc, argv, ":p:t:d:v", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'p':
+			err = parse_pid(optarg, "-p", &o->pid, why);
+			break;
+		case 't':
+			err = parse_pid(optarg, "-t", &o->tid, why);
+			break;
+		case 'd':
+			err = parse_seconds(optarg, &o->timeout_ms, why);
+			break;
+		case 'v':
+			o->verbose = true;
+			break;
+		case OPT_VIA:
+			err = parse_way(optarg, o, why);
+			break;
+		case OPT_ALL:
+			o->all = true;
+			break;
+		case OPT_LAYOUT:
+			o->layout = optarg;
+			break;
+		case OPT_JSON:
+			o->json = true;
+			break;
+		case OPT_HELP:
+			fputs(help_text, stdout);
+			return 1;
+		case OPT_VERSION:
+			puts("loopscope " LOOPSCOPE_VERSION);
+			return 1;
+		case ':':
+			err = fail(why, -EINVAL, "%s needs a value", argv[optind - 1]);
+			break;
+		default:
+			err = fail(why, -EINVAL, "unknown option %s", argv[optind - 1]);
+		}
+	}
+	return err;
+}
+
+/* What is left after options: the command, then a core (without -p) and a context. */
+static int parse_words(int n, char **words, const struct command **command, struct options *o,
+		       struct failure *why)
+{
+	int at = 1;
+
+	if (!n)
+		return fail(why, -EINVAL, "a command is missing: fds, handlers or layout");
+	*command = find_command(words[0]);
+	if (!*command)
+		return fail(why, -EINVAL, "\"%s\" is no command; there are fds, handlers and layout",
+			    words[0]);
+	if (!o->pid && at < n)
+		o->path = words[at++];
+	if (!strcmp(words[0], "handlers") && at < n)
+		o->context = words[at++];
+	if (at < n)
+		return fail(why, -EINVAL, "\"%s\" is too much", words[at]);
+	if (!o->pid && !o->path)
+		return fail(why, -EINVAL, "%s needs -p PID or a core file", words[0]);
+	if (o->path && o->way_given && o->way != READ_MEM)
+		return fail(why, -EINVAL, "a core can only be read --via mem");
+	if (o->path)
+		o->way = READ_MEM;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command = NULL;
+	struct failure why = { 0 };
+	struct options options;
+	int err = parse_options(argc, argv, &options, &why);
+
+	if (err == 1)
+		return EXIT_FINE;
+	if (!err)
+		err = parse_words(argc - optind, argv + optind, &command, &options, &why);
+	if (err) {
+		fprintf(stderr, "loopscope: %s (loopscope --help shows how)\n", why.text);
+		return EXIT_USAGE;
+	}
+	err = command->run(&options, &why);
+	if (err < 0) {
+		fprintf(stderr, "loopscope: %s\n", why.text);
+		return failure_exit(err);
+	}
+	return err;
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+/* See session.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tracer/attach.h"
+#include "tracer/infer.h"
+#include "tracer/session.h"
+
+int session_open(struct session *s, const struct options *options, struct failure *why)
+{
+	int err;
+
+	memset(s, 0, sizeof(*s));
+	s->options = options;
+	attach_set_verbose(options->verbose);
+	if (options->pid)
+		err = target_open_pid(options->pid, &s->t, why);
+	else
+		err = target_open_core(options->path, &s->t, why);
+	if (!err)
+		err = images_open(s->t, &s->images, why);
+	if (!err)
+		s->fds = fds_new(s->t->pid, s->t->live);
+	return err;
+}
+
+void session_close(struct session *s)
+{
+	layout_free(s->l);
+	fds_free(s->fds);
+	images_close(s->images);
+	target_close(s->t);
+}
+
+/* The cache's file for the target's build, or NULL without a build-id or a place for it. */
+static char *cache_path(const struct session *s, bool make)
+{
+	const char *build_id = images_program(s->images)->build_id;
+	char *dir, *name, *path;
+
+	if (!build_id[0])
+		return NULL;
+	dir = g_build_filename(g_get_user_cache_dir(), "loopscope", NULL);
+	if (make)
+		g_mkdir_with_parents(dir, 0700);
+	name = g_strconcat(build_id, ".json", NULL);
+	path = g_build_filename(dir, name, NULL);
+	g_free(name);
+	g_free(dir);
+	return path;
+}
+
+/* Fill in what was proven on this build before; tells whether now more is known than then. */
+static bool complete_from_cache(struct session *s)
+{
+	char *path = cache_path(s, false);
+	struct layout *old = NULL;
+	json_t *json = path ? json_load_file(path, 0, NULL) : NULL;
+	bool news = true;
+
+	if (json && !layout_from_json(json, images_program(s->images), &old, NULL)) {
+		news = false;
+		for (int f = 0; f < N_LAYOUT_FIELDS; f++) {
+			if (s->l->off[f] < 0 && old->off[f] >= 0)
+				layout_set(s->l, f, old->off[f], "proven earlier on this build: %s",
+					   old->proof[f]);
+			else if (s->l->off[f] != old->off[f])
+				news = true;
+		}
+	}
+	layout_free(old);
+	json_decref(json);
+	g_free(path);
+	return news;
+}
+
+/* Written beside and renamed: a reader never sees half a file. A cache that fails is no failure. */
+static void save_to_cache(const struct session *s)
+{
+	char *path = cache_path(s, true), *tmp;
+	json_t *json;
+
+	if (!path)
+		return;
+	tmp = g_strdup_printf("%s.%d", path, getpid());
+	json = layout_to_json(s->l);
+	if (json_dump_file(json, tmp, JSON_INDENT(1)) || rename(tmp, path))
+		unlink(tmp);
+	json_decref(json);
+	g_free(tmp);
+	g_free(path);
+}
+
+static int load_layout(struct session *s, struct failure *why)
+{
+	json_error_t error;
+	json_t *json = json_load_file(s->options->layout, 0, &error);
+	int err;
+
+	if (!json)
+		return fail(why, -EBADMSG, "%s, line %d: %s", s->options->layout, error.line, error.text);
+	err = layout_from_json(json, images_program(s->images), &s->l, why);
+	json_decref(json);
+	return err;
+}
+
+int session_layout(struct session *s, struct failure *why)
+{
+	struct image *program = images_program(s->images);
+	int err;
+
+	if (s->options->layout)
+		return load_layout(s, why);
+	if (!layout_from_dwarf(program, &s->l, NULL))
+		return 0;
+	err = infer_layout(s->t, s->images, s->fds, &s->l, why);
+	if (!err && complete_from_cache(s))
+		save_to_cache(s);
+	/* It may have ended under our hands. */
+	if (err && s->t->live && access("/proc", F_OK) == 0) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/proc/%d/maps", s->t->pid);
+		if (access(path, F_OK))
+			return fail(why, -ESRCH, "process %d has exited", s->t->pid);
+	}
+	return err;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every command begins with: the options, the target, its images and its layout.
+ */
+#ifndef TRACER_SESSION_H
+#define TRACER_SESSION_H
+
+#include <stdbool.h>
+
+#include "tracer/fds.h"
+#include "tracer/images.h"
+#include "tracer/layout.h"
+#include "tracer/reader.h"
+#include "tracer/target.h"
+
+struct options {
+	pid_t pid;	  /* 0: none given */
+	pid_t tid;	  /* 0: all */
+	const char *path; /* of a core; NULL: none */
+	const char *context; /* what handlers is asked for; NULL: all */
+	const char *layout; /* a layout's file; NULL: find it out */
+	enum read_way way;
+	bool way_given;
+	int timeout_ms; /* how long READ_PROBE waits */
+	bool json, all, verbose;
+};
+
+struct session {
+	const struct options *options;
+	struct target *t;
+	struct images *images;
+	struct fds *fds;
+	struct layout *l; /* after session_layout() */
+};
+
+/* Open the target that the options name. The caller closes, also after a failure. */
+int session_open(struct session *s, const struct options *options, struct failure *why);
+void session_close(struct session *s);
+
+/*
+ * Find the layout of the target's program: the file that was named, else its debug information,
+ * else by inference. A layout that is inferred anew is completed by what an earlier run on the same
+ * build could prove and this one could not (a timer, say, when none is armed); what is proven is
+ * kept for later in $XDG_CACHE_HOME/loopscope (or ~/.cache/loopscope).
+ */
+int session_layout(struct session *s, struct failure *why);
+
+/* The commands: each returns an exit code, or a negative errno with @why set. */
+int cmd_fds(const struct options *options, struct failure *why);
+int cmd_handlers(const struct options *options, struct failure *why);
+int cmd_layout(const struct options *options, struct failure *why);
+
+#endif
