@@ -29,6 +29,26 @@ static int write_recording(const char *path, uint64_t lost)
 	return ctf_writer_close(writer, NULL) ?: err;
 }
 
+static int flood_recording(const char *path, uint64_t n)
+{
+	struct loop_poll_exit event = { .h = { .id = LOOP_EV_POLL_EXIT, .size = sizeof(event) } };
+	struct ctf_writer_stats stats;
+	struct ctf_writer *writer;
+	uint64_t errors = 0;
+	int err = ctf_writer_open(path, NULL, &writer);
+
+	if (err)
+		return err;
+	for (uint64_t i = 0; i < n; i++) {
+		event.h.time_ns = FIRST_NS + i;
+		event.h.tid = i % THREADS;
+		errors += ctf_writer_event(writer, &event.h) != 0;
+	}
+	errors += ctf_writer_close(writer, &stats) != 0;
+	printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", stats.events, stats.discarded, errors);
+	return 0;
+}
+
 static void print_event(const struct loop_event *event)
 {
 	const struct loop_event_desc *desc = loop_event_desc(event->id);
@@ -75,6 +95,8 @@ int main(int argc, char **argv)
 
 	if (argc >= 3 && strcmp(argv[1], "write") == 0)
 		err = write_recording(argv[2], argc > 3 ? strtoull(argv[3], NULL, 0) : 0);
+	else if (argc == 4 && strcmp(argv[1], "flood") == 0)
+		err = flood_recording(argv[2], strtoull(argv[3], NULL, 0));
 	else if (argc == 3 && strcmp(argv[1], "read") == 0)
 		err = read_recording(argv[2]);
 	if (err)

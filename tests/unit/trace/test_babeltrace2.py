@@ -2,7 +2,10 @@
 """babeltrace2 reads what we write, and sees in it what our reader sees."""
 
 import re
+import resource
+import signal
 import subprocess
+import time
 from collections import Counter
 
 import pytest
@@ -13,9 +16,21 @@ FIRST_NS = 1000000000
 ODD = '/usr/bin/"odd"\\name\n\x01\u00e9'
 
 
-def tool(build, *args):
-    path = build / "tests" / "unit" / "trace" / "recording-tool"
-    return subprocess.run([str(path), *map(str, args)], capture_output=True, text=True, check=True)
+def command(build, *args):
+    return [str(build / "tests" / "unit" / "trace" / "recording-tool"), *map(str, args)]
+
+
+def tool(build, *args, **options):
+    options = {"capture_output": True, "text": True, "check": True, **options}
+    return subprocess.run(command(build, *args), **options)
+
+
+def babeltrace2(path):
+    """The number of events it sees, and the counts of its warnings of lost ones."""
+    done = subprocess.run(["babeltrace2", str(path)], capture_output=True, text=True, check=True)
+    warnings = done.stderr.splitlines()
+    lost = [int(re.match(r"WARNING: Tracer discarded (\d+) events", w)[1]) for w in warnings]
+    return len(done.stdout.splitlines()), lost
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +118,38 @@ def test_it_has_nothing_to_warn_of(bt2, recording):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_lost_events_are_counted_alike(build, bt2, table, tmp_path):
+def test_lost_events_are_counted_alike(build, table, tmp_path):
     tool(build, "write", tmp_path / "r", 1234)
-    done = subprocess.run(["babeltrace2", str(tmp_path / "r")], capture_output=True, text=True)
-    warnings = done.stderr.splitlines()
-    lost = [int(re.match(r"WARNING: Tracer discarded (\d+) events", w)[1]) for w in warnings]
-    assert lost == [1234] * THREADS
-    assert len(done.stdout.splitlines()) == len(table.events) * EACH
-    total = tool(build, "read", tmp_path / "r").stdout.splitlines()[-1]
-    assert total == f"total {len(table.events) * EACH} {sum(lost)}"
+    total = len(table.events) * EACH
+    assert babeltrace2(tmp_path / "r") == (total, [1234] * THREADS)
+    ours = tool(build, "read", tmp_path / "r").stdout.splitlines()[-1]
+    assert ours == f"total {total} {1234 * THREADS}"
+
+
+def test_a_full_disk_ends_the_recording_but_not_its_use(build, tmp_path):
+    def small_disk():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50 * 1024 + 1000, resource.RLIM_INFINITY))
+
+    flood = tool(build, "flood", tmp_path / "r", 20000, preexec_fn=small_disk)
+    written, discarded, errors = map(int, flood.stdout.split())
+    assert (written + discarded, errors) == (20000, 1)
+    assert written > 0
+    assert babeltrace2(tmp_path / "r") == (written, [discarded])
+    ours = tool(build, "read", tmp_path / "r").stdout.splitlines()[-1]
+    assert ours == f"total {written} {discarded}"
+
+
+def test_a_killed_writer_leaves_whole_packets(build, tmp_path):
+    stream = tmp_path / "r" / "thread-0"
+    with subprocess.Popen(command(build, "flood", tmp_path / "r", 1 << 60)) as writer:
+        while not stream.exists() or stream.stat().st_size < 64 * 4096:
+            time.sleep(0.001)
+        writer.kill()
+    assert stream.stat().st_size % 4096 == 0
+    for file in (tmp_path / "r").glob("thread-*"):  # it may have written for long
+        with open(file, "r+b") as whole:
+            whole.truncate(64 * 4096)
+    events, lost = babeltrace2(tmp_path / "r")
+    ours = tool(build, "read", tmp_path / "r").stdout.splitlines()[-1]
+    assert (ours, lost) == (f"total {events} 0", [])
