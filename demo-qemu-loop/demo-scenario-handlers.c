@@ -181,7 +181,7 @@ static void deleted_teardown(Demo *demo G_GNUC_UNUSED)
 const DemoScenario demo_scenarios_handlers[] = {
 	{
 		.name = "many-fds",
-		.summary = "--fds N eventfds (1000) in iohandler_ctx, all with the same callback",
+		.summary = "--fds N eventfds (1000) in iohandler_ctx, one callback for all",
 		.setup = many_fds_setup,
 		.stimulate = many_fds_stimulate,
 		.print = many_fds_print,

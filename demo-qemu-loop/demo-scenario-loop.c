@@ -260,8 +260,7 @@ static void signal_print(Demo *demo G_GNUC_UNUSED)
 const DemoScenario demo_scenarios_loop[] = {
 	{
 		.name = "five-sources",
-		.summary =
-			"the loop of a QEMU with -vnc: five descriptors, an IOThread, a vCPU",
+		.summary = "the loop of a QEMU with -vnc: five descriptors, an IOThread",
 		.setup = five_setup,
 		.stimulate = five_stimulate,
 		.print = five_print,
@@ -269,7 +268,7 @@ const DemoScenario demo_scenarios_loop[] = {
 	},
 	{
 		.name = "signal",
-		.summary = "SIGALRM travels poll, signalfd, sigfd_handler, the sigaction handler",
+		.summary = "SIGALRM by poll, signalfd, sigfd_handler to its handler",
 		.setup = signal_setup,
 		.stimulate = signal_stimulate,
 		.print = signal_print,

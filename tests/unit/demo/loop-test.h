@@ -11,14 +11,14 @@
 #include "aio.h"
 
 static AioContext *test_ctx;
-static GString *test_order;
+static GString *test_noted;
 
 /* Appends. */
 static inline void note(const char *what)
 {
-	if (!test_order)
-		test_order = g_string_new(NULL);
-	g_string_append(test_order, what);
+	if (!test_noted)
+		test_noted = g_string_new(NULL);
+	g_string_append(test_noted, what);
 }
 
 /* As a callback of any kind: notes its opaque, a string. */
@@ -30,9 +30,9 @@ static inline void note_cb(void *opaque)
 /* What was noted since the last time must be @expected. */
 #define assert_order(expected)                                                                     \
 	do {                                                                                       \
-		g_assert_cmpstr(test_order ? test_order->str : "", ==, expected);                  \
-		if (test_order)                                                                    \
-			g_string_truncate(test_order, 0);                                          \
+		g_assert_cmpstr(test_noted ? test_noted->str : "", ==, expected);                  \
+		if (test_noted)                                                                    \
+			g_string_truncate(test_noted, 0);                                          \
 	} while (0)
 
 /* For a file whose tests need no main loop. */
@@ -48,8 +48,8 @@ static inline void test_ctx_exit(void)
 	while (aio_poll(test_ctx, false))
 		;
 	aio_context_unref(test_ctx);
-	if (test_order)
-		g_string_free(test_order, TRUE);
+	if (test_noted)
+		g_string_free(test_noted, TRUE);
 }
 
 static inline bool fd_readable(int fd)

@@ -8,11 +8,13 @@ $(BUILD)/tests/unit/demo/%: tests/unit/demo/%.c $(BUILD)/libdemoloop.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP $< $(BUILD)/libdemoloop.a -o $@ \
 		$(ALL_LDFLAGS) $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
-# Each says "# Start of ..." and "ok" lines as GLib prints them; the first failure ends it.
+# A program that fails shows all it said.
 .PHONY: check-unit-demo
 check-unit-demo: $(UNIT_DEMO_BIN) $(BUILD)/demo-qemu-loop ## unit tests of the demo loop
 	$(Q)for t in $(UNIT_DEMO_BIN); do \
-		DEMO_QEMU_LOOP=$(BUILD)/demo-qemu-loop $$t --tap -q || exit 1; \
+		out=$$(DEMO_QEMU_LOOP=$(BUILD)/demo-qemu-loop $$t --tap 2>&1) || \
+			{ echo "$$out"; echo "FAILED: $$t"; exit 1; }; \
+		printf '  %-8s %s: %d ok\n' CHECK $$t $$(echo "$$out" | grep -c '^ok'); \
 	done
 
 -include $(UNIT_DEMO_BIN:=.d)

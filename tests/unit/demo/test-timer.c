@@ -185,8 +185,8 @@ static void test_all_lists(void)
 	timer_mod(guest, 70);
 	g_assert_cmpint(qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL, QEMU_TIMER_ATTR_ALL), ==,
 			30);
-	g_assert_cmpint(
-		qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL, ~QEMU_TIMER_ATTR_EXTERNAL), ==, 70);
+	g_assert_cmpint(qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL, ~QEMU_TIMER_ATTR_EXTERNAL),
+			==, 70);
 	timer_free(guest);
 	timer_free(host);
 }

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* The program itself, named by $DEMO_QEMU_LOOP: its counts, its options, its end. */
+#include "loop-test.h"
+#include <sys/wait.h>
+
+static const char *program;
+
+typedef struct {
+	char *out, *err;
+	int status;
+} Result;
+
+static Result run(const char *arguments)
+{
+	char *command = g_strdup_printf("%s %s", program, arguments);
+	GError *error = NULL;
+	Result result;
+
+	g_spawn_command_line_sync(command, &result.out, &result.err, &result.status, &error);
+	g_assert_no_error(error);
+	g_assert_true(WIFEXITED(result.status));
+	result.status = WEXITSTATUS(result.status);
+	g_free(command);
+	return result;
+}
+
+static void result_free(Result *result)
+{
+	g_free(result->out);
+	g_free(result->err);
+}
+
+/* The lines after "... ready", which has the pid in it. */
+static void expect_counts(const char *arguments, const char *counts)
+{
+	Result result = run(arguments);
+	char *rest = strstr(result.out, ", ready\n");
+
+	g_assert_cmpstr(result.err, ==, "");
+	g_assert_cmpint(result.status, ==, 0);
+	g_assert_true(g_str_has_prefix(result.out, "demo-qemu-loop: "));
+	g_assert_nonnull(rest);
+	g_assert_cmpstr(strchr(rest, '\n') + 1, ==, counts);
+	result_free(&result);
+}
+
+static void test_five_sources(void)
+{
+	expect_counts("--scenario five-sources --iterations 94", "iterations=94\n"
+								 "bh_calls=21\n"
+								 "device_timers=11\n"
+								 "context_timers=10\n"
+								 "vnc_connections=11\n"
+								 "signals=11\n"
+								 "notifies=10\n"
+								 "wakeups=10\n"
+								 "io0_bh_calls=10\n"
+								 "io0_replies=10\n");
+	expect_counts("--scenario five-sources --iterations 0", "iterations=0\n"
+								"bh_calls=0\n"
+								"device_timers=0\n"
+								"context_timers=0\n"
+								"vnc_connections=0\n"
+								"signals=0\n"
+								"notifies=0\n"
+								"wakeups=0\n"
+								"io0_bh_calls=0\n"
+								"io0_replies=0\n");
+}
+
+static void test_signal(void)
+{
+	expect_counts("--scenario signal --iterations 23", "iterations=23\nsignals=23\n");
+}
+
+static void test_many_fds(void)
+{
+	Result one = run("--scenario many-fds --fds 300 --iterations 50 --seed 7");
+	Result same = run("--scenario many-fds --fds 300 --iterations 50 --seed 7");
+	Result other = run("--scenario many-fds --fds 300 --iterations 50 --seed 8");
+
+	g_assert_nonnull(strstr(one.out, "iterations=50\nhandlers=300\ncalls=50\norder="));
+	g_assert_cmpstr(strstr(one.out, "iterations"), ==, strstr(same.out, "iterations"));
+	g_assert_cmpstr(strstr(one.out, "order"), !=, strstr(other.out, "order"));
+	result_free(&one);
+	result_free(&same);
+	result_free(&other);
+}
+
+static void test_deleted_handler(void)
+{
+	expect_counts("--scenario deleted-handler --iterations 10", "iterations=10\n"
+								    "remover_calls=10\n"
+								    "removed=30\n"
+								    "victim_calls=0\n"
+								    "nested_polls=10\n");
+}
+
+static void expect_usage(const char *arguments, const char *message)
+{
+	Result result = run(arguments);
+
+	g_assert_cmpint(result.status, ==, 2);
+	g_assert_cmpstr(result.out, ==, "");
+	g_assert_cmpstr(result.err, ==, message);
+	result_free(&result);
+}
+
+static void test_usage(void)
+{
+	expect_usage("", "demo-qemu-loop: which --scenario? demo-qemu-loop --list shows what there "
+			 "is\n");
+	expect_usage("--scenario nix", "demo-qemu-loop: no scenario 'nix'; demo-qemu-loop --list "
+				       "shows what there is\n");
+	expect_usage("--nix", "demo-qemu-loop: no option '--nix'; see demo-qemu-loop --help\n");
+	expect_usage("--fds", "demo-qemu-loop: --fds needs a value; see demo-qemu-loop --help\n");
+	expect_usage("--fds 0", "demo-qemu-loop: --fds needs a number from 1 to 1000000, not '0'; "
+				"see demo-qemu-loop --help\n");
+	expect_usage("nix", "demo-qemu-loop: unexpected 'nix'; see demo-qemu-loop --help\n");
+}
+
+static void test_list(void)
+{
+	Result table = run("--list"), json = run("--list --json");
+	char **lines = g_strsplit(json.out, "\n", -1);
+
+	for (char **line = lines; **line; line++) {
+		char *name = g_strndup(*line + strlen("{\"name\": \""),
+				       strcspn(*line + strlen("{\"name\": \""), "\""));
+
+		g_assert_true(g_str_has_prefix(*line, "{\"name\": \""));
+		g_assert_nonnull(strstr(*line, "\", \"summary\": \""));
+		g_assert_true(g_str_has_suffix(*line, "\"verdict\": null}"));
+		g_assert_nonnull(strstr(table.out, name));
+		g_free(name);
+	}
+	g_strfreev(lines);
+
+	lines = g_strsplit(table.out, "\n", -1);
+	for (char **line = lines; *line; line++)
+		g_assert_cmpuint(strlen(*line), <=, 100);
+	g_strfreev(lines);
+	result_free(&table);
+	result_free(&json);
+}
+
+/* --- until a signal ends it --------------------------------------------------------------- */
+
+/* Runs it, waits for "ready", sends @signal, expects a clean end. */
+static void expect_clean_end(const char *scenario, const char *vnc_path, int signal)
+{
+	char *argv[] = { (char *)program, "--scenario",	    (char *)scenario,
+			 (char *)"--vnc", (char *)vnc_path, NULL };
+	GError *error = NULL;
+	char line[128];
+	FILE *out;
+	GPid pid;
+	int fd, status;
+
+	g_spawn_async_with_pipes(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid,
+				 NULL, &fd, NULL, &error);
+	g_assert_no_error(error);
+	out = fdopen(fd, "r");
+	g_assert_nonnull(fgets(line, sizeof(line), out));
+	g_assert_true(g_str_has_suffix(line, ", ready\n"));
+	g_assert_cmpint(g_file_test(vnc_path, G_FILE_TEST_EXISTS), ==,
+			g_str_equal(scenario, "five-sources"));
+
+	kill(pid, signal);
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	g_assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	g_assert_false(g_file_test(vnc_path, G_FILE_TEST_EXISTS));
+	fclose(out);
+}
+
+static void test_clean_end(void)
+{
+	char *dir = g_dir_make_tmp("demo-test-XXXXXX", NULL);
+	char *path = g_build_filename(dir, "vnc", NULL);
+
+	expect_clean_end("five-sources", path, SIGINT);
+	expect_clean_end("five-sources", path, SIGTERM);
+	expect_clean_end("signal", path, SIGTERM);
+	expect_clean_end("many-fds", path, SIGTERM);
+	expect_clean_end("deleted-handler", path, SIGTERM); /* asleep in its nested poll */
+	g_assert_cmpint(rmdir(dir), ==, 0);
+	g_free(path);
+	g_free(dir);
+}
+
+static void test_socket_taken(void)
+{
+	Result result = run("--scenario five-sources --vnc /dev/null --iterations 1");
+
+	g_assert_cmpint(result.status, ==, 1);
+	g_assert_cmpstr(result.out, ==, "");
+	g_assert_cmpstr(result.err, ==,
+			"demo-qemu-loop: cannot listen on '/dev/null': Address already in use\n");
+	g_assert_true(g_file_test("/dev/null", G_FILE_TEST_EXISTS));
+	result_free(&result);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	program = g_getenv("DEMO_QEMU_LOOP");
+	if (!program) {
+		g_printerr("DEMO_QEMU_LOOP must name the program\n");
+		return 1;
+	}
+	g_test_add_func("/program/five-sources-counts-are-exact", test_five_sources);
+	g_test_add_func("/program/signal-counts-are-exact", test_signal);
+	g_test_add_func("/program/seed-decides-which-fds", test_many_fds);
+	g_test_add_func("/program/removed-handlers-are-never-called", test_deleted_handler);
+	g_test_add_func("/program/usage-errors-are-one-line-and-2", test_usage);
+	g_test_add_func("/program/list-as-table-and-as-json", test_list);
+	g_test_add_func("/program/a-signal-ends-it-cleanly", test_clean_end);
+	g_test_add_func("/program/socket-that-cannot-be-made-is-1", test_socket_taken);
+	return g_test_run();
+}
