@@ -5,10 +5,12 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 
 import pytest
+from conftest import ROOT
 
 EACH = 23
 THREADS = 3
@@ -105,6 +107,17 @@ def test_it_names_values_and_environment(bt2, recording):
     assert re.search(
         r"fd_ready: \{ tid = \d \}, \{ ctx = 0x\w+, fd = -\d+, events = 0x", text.stdout
     )
+
+
+def test_the_documented_script_counts_events(bt2, table, recording):
+    pages = [ROOT / "trace" / "FORMAT.md", ROOT / "docs" / "trace-format.md"]
+    page = next(page for page in pages if page.exists()).read_text()
+    script = page.split("```python\n")[1].split("```")[0]
+    shown = subprocess.run(
+        [sys.executable, "-c", script, str(recording)], capture_output=True, text=True, check=True
+    )
+    counts = [int(line.split()[0]) for line in shown.stdout.splitlines()]
+    assert sum(counts) == len(table.events) * EACH
 
 
 def test_it_has_nothing_to_warn_of(bt2, recording):
