@@ -25,7 +25,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check help clean
+.PHONY: all setup demo check bench-attach help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -51,14 +51,15 @@ $(BUILD)/demo-qemu-loop: $(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
 # --- the bpf programs -------------------------------------------------------------------------
+BPF_CC    = $(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror -I. \
+            -idirafter /usr/include/$$($(CC) -print-multiarch) -MMD -MP
 BPF_SRC  := $(wildcard bpf/*.bpf.c)
 BPF_SKEL := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror \
-		-I. -idirafter /usr/include/$$($(CC) -print-multiarch) -MMD -MP -c $< -o $@
+	$(Q)$(BPF_CC) -c $< -o $@
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
@@ -68,6 +69,7 @@ $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 TRACER_PKGS := libbpf libelf libdw capstone jansson glib-2.0
 TRACER_SRC  := $(wildcard tracer/*.c)
 TRACER_OBJ  := $(TRACER_SRC:%.c=$(BUILD)/obj/%.o)
+TRACER_LIBS  = $$(pkg-config --libs $(TRACER_PKGS)) -lpthread
 TRACER_LIB  := $(filter-out $(BUILD)/obj/tracer/main.o,$(TRACER_OBJ))
 
 $(BUILD)/obj/tracer/%.o: tracer/%.c | $(BPF_SKEL)
@@ -81,7 +83,30 @@ $(BUILD)/libloopscope.a: $(TRACER_LIB)
 
 $(BUILD)/loopscope: $(BUILD)/obj/tracer/main.o $(BUILD)/libloopscope.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(TRACER_PKGS)) -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(TRACER_LIBS)
+
+# --- tests and benches ------------------------------------------------------------------------
+$(BUILD)/tests/bench/%.bpf.o: tests/bench/%.bpf.c
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(BPF_CC) -c $< -o $@
+
+$(BUILD)/tests/bench/%.skel.h: $(BUILD)/tests/bench/%.bpf.o
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+
+$(BUILD)/bench/attach-sites: tests/bench/attach-sites.c $(BUILD)/tests/bench/hits.skel.h $(BUILD)/libloopscope.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $$(pkg-config --cflags $(TRACER_PKGS)) $(ALL_LDFLAGS) $< \
+		$(BUILD)/libloopscope.a -o $@ $(TRACER_LIBS)
+
+$(BUILD)/bench/hot: tests/bench/hot.c
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $< -o $@
+
+bench-attach: $(BUILD)/bench/attach-sites $(BUILD)/bench/hot ## print what attaching costs: 200 sites on QEMU, SIGKILL, losses
+	$(Q)$(PYTHON) tests/bench/attach.py --build $(BUILD)
 
 # --- what people type -------------------------------------------------------------------------
 setup: ## install the Debian packages that are missing (says which)

@@ -260,8 +260,7 @@ int cmd_fds(const struct options *options, struct failure *why)
 	if (!err)
 		err = session_layout(&s, why);
 	if (!err)
-		err = loops_read(s.t, s.images, s.l, s.fds, options->way, options->timeout_ms, &loops,
-				 why);
+		err = session_read_loops(&s, &loops, why);
 	if (err)
 		goto cleanup;
 	if (!options->json) {
@@ -282,7 +281,7 @@ int cmd_fds(const struct options *options, struct failure *why)
 	show_totals(loops, options, &totals, n_sets);
 	if (!n_sets)
 		err = fail(why, -EAGAIN,
-			   options->way == READ_PROBE ?
+			   loops->way == READ_PROBE ?
 				   "no loop of process %d polled meanwhile: try --via iter, or a longer -d" :
 				   "no loop of process %d was waiting: try --via probe", s.t->pid);
 

@@ -305,8 +305,7 @@ int cmd_handlers(const struct options *options, struct failure *why)
 	if (!err)
 		err = session_layout(&s, why);
 	if (!err)
-		err = loops_read(s.t, s.images, s.l, s.fds, options->way, options->timeout_ms, &loops,
-				 why);
+		err = session_read_loops(&s, &loops, why);
 	if (err)
 		goto cleanup;
 	if (!options->json) {

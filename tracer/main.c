@@ -23,8 +23,8 @@ static const char help_text[] =
 	"  -p, --pid PID       the process to look at\n"
 	"  -t, --tid TID       fds: only this thread's loop\n"
 	"      --via WAY       how to read: iter (a bpf task iterator), mem (process memory), or probe\n"
-	"                      (fds: a bpf probe on the next poll of each thread); default: iter\n"
-	"  -d, --duration S    --via probe: wait so many seconds for polls; default 2\n"
+	"                      (a bpf probe on the next poll of each thread); default: the first that can\n"
+	"  -d, --duration S    probe: wait so many seconds for polls; default 2\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
 	"      --json          one JSON object a line, each with a type; the last is the total\n"
@@ -166,8 +166,6 @@ static int parse_words(int n, char **words, const struct command **command, stru
 		return fail(why, -EINVAL, "%s needs -p PID or a core file", words[0]);
 	if (o->path && o->way_given && o->way != READ_MEM)
 		return fail(why, -EINVAL, "a core can only be read --via mem");
-	if (o->path)
-		o->way = READ_MEM;
 	return 0;
 }
 

@@ -130,3 +130,36 @@ int session_layout(struct session *s, struct failure *why)
 	}
 	return err;
 }
+
+/* Does some thread poll the main context? Then the loops were seen at rest. */
+static bool main_loop_waits(const struct loops *loops)
+{
+	return ((struct loop_context *)loops->contexts->pdata[0])->tid != 0;
+}
+
+static int read_loops(struct session *s, enum read_way way, struct loops **ret, struct failure *why)
+{
+	return loops_read(s->t, s->images, s->l, s->fds, way, s->options->timeout_ms, ret, why);
+}
+
+int session_read_loops(struct session *s, struct loops **ret, struct failure *why)
+{
+	const struct options *o = s->options;
+	struct loops *busy = NULL;
+	int err;
+
+	if (o->way_given || !s->t->live)
+		return read_loops(s, s->t->live ? o->way : READ_MEM, ret, why);
+	err = read_loops(s, READ_ITER, ret, why);
+	if (err == -EPERM || err == -EOPNOTSUPP)
+		return read_loops(s, READ_MEM, ret, why);
+	if (err || main_loop_waits(*ret))
+		return err;
+	busy = *ret;
+	if (read_loops(s, READ_PROBE, ret, NULL)) {
+		*ret = busy;
+		return 0;
+	}
+	loops_free(busy);
+	return 0;
+}

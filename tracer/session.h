@@ -10,6 +10,7 @@
 #include "tracer/fds.h"
 #include "tracer/images.h"
 #include "tracer/layout.h"
+#include "tracer/loops.h"
 #include "tracer/reader.h"
 #include "tracer/target.h"
 
@@ -19,7 +20,7 @@ struct options {
 	const char *path; /* of a core; NULL: none */
 	const char *context; /* what handlers is asked for; NULL: all */
 	const char *layout; /* a layout's file; NULL: find it out */
-	enum read_way way;
+	enum read_way way; /* where @way_given; else the best there is */
 	bool way_given;
 	int timeout_ms; /* how long READ_PROBE waits */
 	bool json, all, verbose;
@@ -44,6 +45,13 @@ void session_close(struct session *s);
  * kept for later in $XDG_CACHE_HOME/loopscope (or ~/.cache/loopscope).
  */
 int session_layout(struct session *s, struct failure *why);
+
+/*
+ * Read the loops in the way that was asked for. Without one: by the iterator, or from memory where
+ * the kernel or the privileges do not allow that; and where no loop was waiting just then (a busy
+ * one hardly ever is), by a probe on its next poll.
+ */
+int session_read_loops(struct session *s, struct loops **ret, struct failure *why);
 
 /* The commands: each returns an exit code, or a negative errno with @why set. */
 int cmd_fds(const struct options *options, struct failure *why);
