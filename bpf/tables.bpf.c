@@ -55,8 +55,8 @@ static long walk_element(__u32 i, struct walk *w)
 	if (size > TABLES_MAX_ELEMENT)
 		size = TABLES_MAX_ELEMENT;
 	e->failed = bpf_copy_from_user_task(e->bytes, size, (void *)w->at, w->task, 0) != 0;
-	if (e->failed || bpf_copy_from_user_task(&w->at, sizeof(w->at), (void *)(w->at + w->next),
-						 w->task, 0))
+	if (e->failed ||
+	    bpf_copy_from_user_task(&w->at, sizeof(w->at), (void *)(w->at + w->next), w->task, 0))
 		w->at = 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	return 0;

@@ -35,8 +35,8 @@ struct tables_wait {
 /* Its poll set; a large one comes in several records, in order. */
 struct tables_pollset {
 	__u32 type;
-	__u32 first; /* index of fds[0] in the set */
-	__u32 n;     /* fds in this record */
+	__u32 first;  /* index of fds[0] in the set */
+	__u32 n;      /* fds in this record */
 	__u32 failed; /* the set could not be read */
 	struct tables_wait wait;
 	__u64 fds[TABLES_CHUNK]; /* a GPollFD each */
@@ -54,10 +54,10 @@ struct tables_element {
 
 /* A list the iterator is asked to walk. */
 struct tables_list {
-	__u64 first;	/* address of the first element, or 0 */
-	__u32 next;	/* offset of the pointer to the next */
-	__u32 size;	/* bytes to copy of each */
-	__u32 max;	/* elements at most */
+	__u64 first; /* address of the first element, or 0 */
+	__u32 next;  /* offset of the pointer to the next */
+	__u32 size;  /* bytes to copy of each */
+	__u32 max;   /* elements at most */
 	__u32 pad;
 };
 

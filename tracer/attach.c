@@ -10,7 +10,8 @@
 
 #include "tracer/attach.h"
 
-#define UPROBE_MULTI 48 /* enum bpf_attach_type, from Linux 6.6; Debian 12's header ends before it */
+#define UPROBE_MULTI                                                                               \
+	48 /* enum bpf_attach_type, from Linux 6.6; Debian 12's header ends before it */
 
 /* The part of union bpf_attr that BPF_LINK_CREATE takes for UPROBE_MULTI (uapi/linux/bpf.h). */
 struct link_create_uprobe_multi {
@@ -29,8 +30,8 @@ struct link_create_uprobe_multi {
 };
 
 struct attachment {
-	GArray *links;	  /* int: descriptors of uprobe_multi links */
-	GPtrArray *slow;  /* struct bpf_link * */
+	GArray *links;	 /* int: descriptors of uprobe_multi links */
+	GPtrArray *slow; /* struct bpf_link * */
 };
 
 static int silent(enum libbpf_print_level level, const char *fmt, va_list args)
@@ -170,21 +171,22 @@ static int attach_slow(struct attachment *a, struct bpf_program *prog, pid_t pid
 	return 0;
 }
 
-int attach_sites(struct bpf_program *prog, enum attach_how how, pid_t pid,
-		 const struct site *sites, size_t n, struct attachment **ret, struct failure *why)
+int attach_sites(struct bpf_program *prog, enum attach_how how, pid_t pid, const struct site *sites,
+		 size_t n, struct attachment **ret, struct failure *why)
 {
 	struct attachment *a;
 	int err;
 
 	if (!use_multi(how) && n > ATTACH_SLOW_MAX)
-		return fail(why, -E2BIG,
-			    "this kernel can attach %d probes at once, not %zu: it is older than 6.6",
-			    ATTACH_SLOW_MAX, n);
+		return fail(
+			why, -E2BIG,
+			"this kernel can attach %d probes at once, not %zu: it is older than 6.6",
+			ATTACH_SLOW_MAX, n);
 	a = g_new0(struct attachment, 1);
 	a->links = g_array_new(FALSE, FALSE, sizeof(int));
 	a->slow = g_ptr_array_new();
-	err = use_multi(how) ? attach_multi(a, prog, pid, sites, n) :
-			       attach_slow(a, prog, pid, sites, n);
+	err = use_multi(how) ? attach_multi(a, prog, pid, sites, n)
+			     : attach_slow(a, prog, pid, sites, n);
 	if (!err) {
 		*ret = a;
 		return 0;
@@ -195,8 +197,10 @@ int attach_sites(struct bpf_program *prog, enum attach_how how, pid_t pid,
 		return fail(why, err, "process %d has exited", pid);
 	case -EPERM:
 	case -EACCES:
-		return fail(why, -EPERM, "not allowed to probe process %d: it needs CAP_BPF and "
-			    "CAP_PERFMON (try: sudo loopscope ...)", pid);
+		return fail(why, -EPERM,
+			    "not allowed to probe process %d: it needs CAP_BPF and "
+			    "CAP_PERFMON",
+			    pid);
 	default:
 		/* Its file goes with a process that ends meanwhile. */
 		if (kill(pid, 0) && errno == ESRCH)

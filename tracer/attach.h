@@ -24,8 +24,8 @@
 struct attachment;
 
 enum attach_how {
-	ATTACH_BEST,  /* uprobe_multi where the kernel has it */
-	ATTACH_SLOW,  /* as on a kernel before 6.6 */
+	ATTACH_BEST, /* uprobe_multi where the kernel has it */
+	ATTACH_SLOW, /* as on a kernel before 6.6 */
 };
 
 /* Does this kernel have uprobe_multi? Asked once. */
@@ -38,8 +38,8 @@ void attach_prepare(struct bpf_program *prog, enum attach_how how);
  * Attach @prog to @n sites in process @pid. All or nothing. Errors: -ESRCH (the process has gone),
  * -EPERM, -E2BIG (more sites than the slow way allows), -EOPNOTSUPP. The caller detaches.
  */
-int attach_sites(struct bpf_program *prog, enum attach_how how, pid_t pid,
-		 const struct site *sites, size_t n, struct attachment **ret, struct failure *why);
+int attach_sites(struct bpf_program *prog, enum attach_how how, pid_t pid, const struct site *sites,
+		 size_t n, struct attachment **ret, struct failure *why);
 
 /* Remove every probe; returns when none is left. NULL is fine. */
 void attach_remove(struct attachment *a);

@@ -57,8 +57,8 @@ static void explain_owner(const struct loops *loops, const struct owner *owner, 
 	case OWNER_HANDLER:
 		row->owner = g_strdup(owner->context->name);
 		row->context = g_strdup(owner->context->name);
-		callback = owner->handler->io_read ? owner->handler->io_read :
-						     owner->handler->io_write;
+		callback = owner->handler->io_read ? owner->handler->io_read
+						   : owner->handler->io_write;
 		break;
 	case OWNER_SOURCE:
 		row->owner = source_owner(owner->source);
@@ -130,16 +130,16 @@ static void print_json(const struct loops *loops, const struct poll_set *set,
 	static const char *const kinds[] = { "unknown", "notifier", "handler", "GSource", "GLib" };
 	char *role = describe_role(loops, set->tid);
 
-	out_json(json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s}",
-			   "type", "fd", "thread", set->tid, "role", role, "fd", row->fd, "fd_kind",
-			   row->info->kind, "fd_detail", out_text(row->info->detail), "events",
-			   out_events(row->events), "owner", row->owner, "owner_kind",
-			   kinds[row->kind], "ctx", out_text(row->context), "callback",
-			   out_text(row->callback), "calls",
-			   out_text(row->calls ? row->calls + strlen("calls ") : NULL),
-			   "registered_by", "older than attach", "ready",
-			   row->ready < 0 ? json_null() : json_boolean(row->ready), "via",
-			   read_way_name(loops->way)));
+	out_json(json_pack(
+		"{s:s, s:i, s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s}",
+		"type", "fd", "thread", set->tid, "role", role, "fd", row->fd, "fd_kind",
+		row->info->kind, "fd_detail", out_text(row->info->detail), "events",
+		out_events(row->events), "owner", row->owner, "owner_kind", kinds[row->kind], "ctx",
+		out_text(row->context), "callback", out_text(row->callback), "calls",
+		out_text(row->calls ? row->calls + strlen("calls ") : NULL), "registered_by",
+		"older than attach", "ready",
+		row->ready < 0 ? json_null() : json_boolean(row->ready), "via",
+		read_way_name(loops->way)));
 	g_free(role);
 }
 
@@ -191,8 +191,8 @@ static void add_rows(struct table *table, GArray *rows, bool all)
 static void show_set(const struct loops *loops, const struct poll_set *set,
 		     const struct options *options, struct totals *totals)
 {
-	static const char *const heads[] = { " FD", "KIND", "EVENTS", "OWNER", "CALLBACK", "NOW",
-					     NULL };
+	static const char *const heads[] = { " FD",	 "KIND", "EVENTS", "OWNER",
+					     "CALLBACK", "NOW",	 NULL };
 	GArray *rows = g_array_new(FALSE, FALSE, sizeof(struct fd_row));
 	struct table *table;
 	char *thread;
@@ -240,8 +240,8 @@ static void show_totals(const struct loops *loops, const struct options *options
 				   (json_int_t)loops->tables->lost));
 		return;
 	}
-	printf("\n%d fds in %d loop%s: %d of AioContexts' own, %d of GSources, %d of GLib's own", t->fds,
-	       n_sets, n_sets == 1 ? "" : "s", t->contexts, t->sources, t->wakeups);
+	printf("\n%d fds in %d loop%s: %d of AioContexts' own, %d of GSources, %d of GLib's own",
+	       t->fds, n_sets, n_sets == 1 ? "" : "s", t->contexts, t->sources, t->wakeups);
 	if (t->unknown)
 		printf(", %d NOT explained", t->unknown);
 	printf(". %d ready.\n", t->ready);
@@ -270,7 +270,8 @@ int cmd_fds(const struct options *options, struct failure *why)
 		g_free(target);
 	}
 	for (size_t i = 0; i < loops->tables->sets->len; i++) {
-		const struct poll_set *set = &g_array_index(loops->tables->sets, struct poll_set, i);
+		const struct poll_set *set =
+			&g_array_index(loops->tables->sets, struct poll_set, i);
 
 		if ((options->tid && set->tid != options->tid) ||
 		    (!options->tid && !is_loop_thread(loops, set->tid)))
@@ -280,10 +281,12 @@ int cmd_fds(const struct options *options, struct failure *why)
 	}
 	show_totals(loops, options, &totals, n_sets);
 	if (!n_sets)
-		err = fail(why, -EAGAIN,
-			   loops->way == READ_PROBE ?
-				   "no loop of process %d polled meanwhile: try --via iter, or a longer -d" :
-				   "no loop of process %d was waiting: try --via probe", s.t->pid);
+		err = fail(
+			why, -EAGAIN,
+			loops->way == READ_PROBE
+				? "no loop of process %d polled meanwhile: try --via iter, or a longer -d"
+				: "no loop of process %d was waiting: try --via probe",
+			s.t->pid);
 
 cleanup:
 	loops_free(loops);

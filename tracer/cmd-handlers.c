@@ -53,15 +53,16 @@ static void handler_json(const struct loops *loops, const struct loop_context *c
 
 	for (size_t i = 0; fds && i < fds->len; i++)
 		json_array_append_new(list, json_integer(g_array_index(fds, int, i)));
-	out_json(json_pack("{s:s, s:s, s:o, s:o, s:i, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:i, "
-			   "s:s, s:s}", "type", "handler", "ctx", c->name, "ctx_addr",
-			   out_address(c->addr), "thread", c->tid ? json_integer(c->tid) : json_null(),
-			   "fd", h->fd, "fds", list, "fd_kind", info->kind, "fd_detail",
-			   out_text(info->detail), "events", out_events(h->events), "io_read",
-			   out_text(read), "io_write", out_text(write), "io_poll", out_text(poll),
-			   "opaque", out_text(opaque), "state", h->deleted ? "deleted" : "active",
-			   "count", fds ? (int)fds->len : 1, "source",
-			   layout_source_name(loops->l->source), "via", read_way_name(loops->way)));
+	out_json(json_pack(
+		"{s:s, s:s, s:o, s:o, s:i, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:i, "
+		"s:s, s:s}",
+		"type", "handler", "ctx", c->name, "ctx_addr", out_address(c->addr), "thread",
+		c->tid ? json_integer(c->tid) : json_null(), "fd", h->fd, "fds", list, "fd_kind",
+		info->kind, "fd_detail", out_text(info->detail), "events", out_events(h->events),
+		"io_read", out_text(read), "io_write", out_text(write), "io_poll", out_text(poll),
+		"opaque", out_text(opaque), "state", h->deleted ? "deleted" : "active", "count",
+		fds ? (int)fds->len : 1, "source", layout_source_name(loops->l->source), "via",
+		read_way_name(loops->way)));
 	g_free(read);
 	g_free(write);
 	g_free(poll);
@@ -96,7 +97,7 @@ static void handler_row(const struct loops *loops, const struct loop_context *c,
 static void show_handlers(const struct loops *loops, const struct loop_context *c,
 			  const struct options *options)
 {
-	static const char *const heads[] = { " FD",	 "KIND",     "EVENTS", "CALLBACK",
+	static const char *const heads[] = { " FD",	 "KIND",  "EVENTS", "CALLBACK",
 					     "ARGUMENT", "STATE", NULL };
 	struct table *table = options->json ? NULL : table_new(heads);
 	struct fold *fold = fold_new(options->all);
@@ -104,9 +105,10 @@ static void show_handlers(const struct loops *loops, const struct loop_context *
 
 	for (size_t i = 0; i < c->handlers->len; i++) {
 		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
-		char *key = g_strdup_printf("%s/%u/%" PRIx64 "/%" PRIx64 "/%" PRIx64 "/%d/%d",
-					    fds_get(loops->fds, h->fd)->kind, h->events & 7, h->io_read,
-					    h->io_write, h->io_poll, h->deleted, h->on_poll_list);
+		char *key =
+			g_strdup_printf("%s/%u/%" PRIx64 "/%" PRIx64 "/%" PRIx64 "/%d/%d",
+					fds_get(loops->fds, h->fd)->kind, h->events & 7, h->io_read,
+					h->io_write, h->io_poll, h->deleted, h->on_poll_list);
 
 		fold_add(fold, key, h->fd);
 		g_ptr_array_add(keys, key);
@@ -131,9 +133,9 @@ static void show_handlers(const struct loops *loops, const struct loop_context *
 
 static char *bh_state(uint32_t flags)
 {
-	GString *text = g_string_new(flags & BH_DELETED	  ? "deleted" :
-				     flags & BH_SCHEDULED ? "scheduled" :
-							    "cancelled");
+	GString *text = g_string_new(flags & BH_DELETED	    ? "deleted"
+				     : flags & BH_SCHEDULED ? "scheduled"
+							    : "cancelled");
 
 	if (flags & BH_IDLE)
 		g_string_append(text, ", idle");
@@ -153,20 +155,24 @@ static void show_bhs(const struct loops *loops, const struct loop_context *c, bo
 		char *state = bh_state(bh->flags), *cb = describe_callback(loops, bh->cb);
 
 		if (json)
-			out_json(json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "type", "bh", "ctx",
-					   c->name, "addr", out_address(bh->addr), "name",
-					   out_text(bh->name), "callback", out_text(cb), "state", state,
-					   "opaque", out_address(bh->opaque)));
+			out_json(json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "type", "bh",
+					   "ctx", c->name, "addr", out_address(bh->addr), "name",
+					   out_text(bh->name), "callback", out_text(cb), "state",
+					   state, "opaque", out_address(bh->opaque)));
 		else
-			printf("  BH        %s (%s)\n", bh->name[0] ? bh->name : cb ? cb : "?", state);
+			printf("  BH        %s (%s)\n",
+			       bh->name[0] ? bh->name
+			       : cb	   ? cb
+					   : "?",
+			       state);
 		g_free(state);
 		g_free(cb);
 	}
 }
 
 /*
- * How long a timer has left. REALTIME is CLOCK_MONOTONIC and HOST is CLOCK_REALTIME; the time of the
- * virtual clocks cannot be known from outside.
+ * How long a timer has left. REALTIME is CLOCK_MONOTONIC and HOST is CLOCK_REALTIME; the time of
+ * the virtual clocks cannot be known from outside.
  */
 static bool time_left(const struct loops *loops, const struct timer *timer, int64_t *ret)
 {
@@ -187,25 +193,25 @@ static void show_timers(const struct loops *loops, const char *name, GArray *tim
 		printf("  timers    none armed\n");
 	for (size_t i = 0; i < timers->len; i++) {
 		const struct timer *timer = &g_array_index(timers, struct timer, i);
-		const char *clock = timer->clock >= 0 && timer->clock < 4 ? clock_names[timer->clock] :
-									    "?";
+		const char *clock =
+			timer->clock >= 0 && timer->clock < 4 ? clock_names[timer->clock] : "?";
 		char *cb = describe_callback(loops, timer->cb), *due;
 		int64_t left = 0;
 		bool known = time_left(loops, timer, &left);
 
-		due = !known	? g_strdup_printf("at %" PRId64 " ns", timer->expire_ns) :
-		      left < 0 ? g_strdup("due now") :
-				  out_duration(left);
+		due = !known	 ? g_strdup_printf("at %" PRId64 " ns", timer->expire_ns)
+		      : left < 0 ? g_strdup("due now")
+				 : out_duration(left);
 		if (json)
-			out_json(json_pack("{s:s, s:s, s:o, s:s, s:o, s:I, s:o, s:o}", "type", "timer",
-					   "ctx", name, "addr", out_address(timer->addr), "clock", clock,
-					   "callback", out_text(cb), "expire_ns",
+			out_json(json_pack("{s:s, s:s, s:o, s:s, s:o, s:I, s:o, s:o}", "type",
+					   "timer", "ctx", name, "addr", out_address(timer->addr),
+					   "clock", clock, "callback", out_text(cb), "expire_ns",
 					   (json_int_t)timer->expire_ns, "left_ns",
 					   known ? json_integer(left) : json_null(), "opaque",
 					   out_address(timer->opaque)));
 		else
-			printf("  timer     %-10s %s%s  %s\n", clock, known && left >= 0 ? "in " : "", due,
-			       cb ? cb : "?");
+			printf("  timer     %-10s %s%s  %s\n", clock,
+			       known && left >= 0 ? "in " : "", due, cb ? cb : "?");
 		g_free(cb);
 		g_free(due);
 	}
@@ -222,16 +228,15 @@ static void show_context(const struct loops *loops, const struct loop_context *c
 	totals->timers += c->timers->len;
 	totals->damaged += c->damaged_at != 0;
 	if (options->json)
-		out_json(json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:s}", "type",
-				   "context", "ctx", c->name, "ctx_addr", out_address(c->addr), "thread",
-				   c->tid ? json_integer(c->tid) : json_null(), "doing", thread,
-				   "notifier_fd",
-				   c->notifier_fd < 0 ? json_null() : json_integer(c->notifier_fd),
-				   "notified", c->notified < 0 ? json_null() : json_boolean(c->notified),
-				   "notify_me", c->notify_me < 0 ? json_null() :
-								   json_integer(c->notify_me),
-				   "handlers", (int)c->handlers->len, "fdmon", out_text(c->fdmon),
-				   "source", layout_source_name(loops->l->source)));
+		out_json(json_pack(
+			"{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:s}", "type",
+			"context", "ctx", c->name, "ctx_addr", out_address(c->addr), "thread",
+			c->tid ? json_integer(c->tid) : json_null(), "doing", thread, "notifier_fd",
+			c->notifier_fd < 0 ? json_null() : json_integer(c->notifier_fd), "notified",
+			c->notified < 0 ? json_null() : json_boolean(c->notified), "notify_me",
+			c->notify_me < 0 ? json_null() : json_integer(c->notify_me), "handlers",
+			(int)c->handlers->len, "fdmon", out_text(c->fdmon), "source",
+			layout_source_name(loops->l->source)));
 	else
 		printf("\n%s: %s\n  %s%s%s\n", c->name, describe_purpose(c->kind), thread,
 		       c->fdmon[0] ? "; fd monitor " : "", c->fdmon);
@@ -270,8 +275,8 @@ static int show_contexts(const struct loops *loops, const struct options *option
 			show_context(loops, c, options, totals);
 	}
 	if (!totals->contexts)
-		err = fail(why, -ENOENT, "no context is called \"%s\"; there are %s", options->context,
-			   names->str);
+		err = fail(why, -ENOENT, "no context is called \"%s\"; there are %s",
+			   options->context, names->str);
 	g_string_free(names, TRUE);
 	return err;
 }
@@ -280,17 +285,17 @@ static void show_totals(const struct loops *loops, const struct options *options
 			const struct totals *t)
 {
 	if (options->json) {
-		out_json(json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:I}", "type", "total", "contexts",
-				   t->contexts, "handlers", t->handlers, "bhs", t->bhs, "timers",
-				   t->timers, "damaged", t->damaged, "lost",
+		out_json(json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:I}", "type", "total",
+				   "contexts", t->contexts, "handlers", t->handlers, "bhs", t->bhs,
+				   "timers", t->timers, "damaged", t->damaged, "lost",
 				   (json_int_t)loops->tables->lost));
 		return;
 	}
 	printf("\n%d context%s, %d handler%s, %d BH%s, %d timer%s; layout %s.\n", t->contexts,
 	       t->contexts == 1 ? "" : "s", t->handlers, t->handlers == 1 ? "" : "s", t->bhs,
 	       t->bhs == 1 ? "" : "s", t->timers, t->timers == 1 ? "" : "s",
-	       loops->l->source == LAYOUT_DWARF ? "from debug information" :
-						  "inferred (see: loopscope layout)");
+	       loops->l->source == LAYOUT_DWARF ? "from debug information"
+						: "inferred (see: loopscope layout)");
 	if (loops->tables->lost)
 		printf("INCOMPLETE: %lu records were lost.\n", (unsigned long)loops->tables->lost);
 }

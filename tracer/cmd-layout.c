@@ -45,6 +45,8 @@ int cmd_layout(const struct options *options, struct failure *why)
 	/* GLib's part is proven on the contexts themselves, also beside debug information. */
 	if (!err)
 		err = loops_read(s.t, s.images, s.l, s.fds, READ_MEM, 0, &loops, why);
+	if (!err && options->btf)
+		err = layout_write_btf(s.l, options->btf, why);
 	if (!err && options->json)
 		out_json(layout_to_json(s.l));
 	else if (!err)

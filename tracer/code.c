@@ -33,7 +33,9 @@ csh code_decoder(void)
 /* The 64-bit register that @reg is, or is the lower half of; -1 for others. @whole: all of it. */
 static int reg_index(unsigned reg, bool *whole)
 {
-	static const struct { uint16_t r64, r32, r16, r8; } table[N_REGS] = {
+	static const struct {
+		uint16_t r64, r32, r16, r8;
+	} table[N_REGS] = {
 		[GPR_RAX] = { X86_REG_RAX, X86_REG_EAX, X86_REG_AX, X86_REG_AL },
 		[GPR_RBX] = { X86_REG_RBX, X86_REG_EBX, X86_REG_BX, X86_REG_BL },
 		[GPR_RCX] = { X86_REG_RCX, X86_REG_ECX, X86_REG_CX, X86_REG_CL },
@@ -80,7 +82,8 @@ static struct value mem_address(const struct walk *w, const cs_insn *insn, const
 	if (mem->index != X86_REG_INVALID || mem->segment != X86_REG_INVALID)
 		return (struct value){ 0 };
 	if (mem->base == X86_REG_RIP)
-		return (struct value){ VALUE_LINK, (int64_t)(insn->address + insn->size) + mem->disp, 0 };
+		return (struct value){ VALUE_LINK,
+				       (int64_t)(insn->address + insn->size) + mem->disp, 0 };
 	v = reg_value(w, mem->base);
 	v.n += mem->disp;
 	return v;
@@ -117,8 +120,7 @@ static struct value result(const struct walk *w, const cs_insn *insn)
 	case X86_INS_LEA:
 		return mem_address(w, insn, &x->operands[1].mem);
 	case X86_INS_XOR:
-		if (x->operands[1].type == X86_OP_REG &&
-		    x->operands[0].reg == x->operands[1].reg)
+		if (x->operands[1].type == X86_OP_REG && x->operands[0].reg == x->operands[1].reg)
 			return (struct value){ VALUE_CONST, 0, 0 };
 		break;
 	case X86_INS_ADD:
@@ -231,8 +233,7 @@ static void describe(const struct walk *w, const cs_insn *insn, struct code_step
 
 		step->target = x->operands[0].imm;
 		step->calls = g_hash_table_lookup(w->img->plt, &step->target);
-		if (!step->calls &&
-		    (step->target < w->fn->start || step->target >= w->fn->end) &&
+		if (!step->calls && (step->target < w->fn->start || step->target >= w->fn->end) &&
 		    (symbol = image_symbol_at(w->img, step->target)) &&
 		    symbol->link == step->target)
 			step->calls = symbol->name;

@@ -5,8 +5,8 @@
  * A stripped QEMU exports one-line functions whose code says where a field lies: aio_notify() sets
  * ctx->notified and tests ctx->notify_me. code_walk() decodes one function (as its FDE bounds it),
  * keeps track of registers that hold the first argument, one of its fields, a constant or an
- * address, and shows each instruction to a visitor. It follows jumps forward only: in a loop it sees
- * the first round. What it cannot follow is unknown, never guessed.
+ * address, and shows each instruction to a visitor. It follows jumps forward only: in a loop it
+ * sees the first round. What it cannot follow is unknown, never guessed.
  */
 #ifndef TRACER_CODE_H
 #define TRACER_CODE_H
@@ -30,8 +30,25 @@ struct value {
 	int64_t field;
 };
 
-enum { GPR_RAX, GPR_RBX, GPR_RCX, GPR_RDX, GPR_RSI, GPR_RDI, GPR_RBP, GPR_RSP, GPR_R8, GPR_R9,
-       GPR_R10, GPR_R11, GPR_R12, GPR_R13, GPR_R14, GPR_R15, N_REGS };
+enum {
+	GPR_RAX,
+	GPR_RBX,
+	GPR_RCX,
+	GPR_RDX,
+	GPR_RSI,
+	GPR_RDI,
+	GPR_RBP,
+	GPR_RSP,
+	GPR_R8,
+	GPR_R9,
+	GPR_R10,
+	GPR_R11,
+	GPR_R12,
+	GPR_R13,
+	GPR_R14,
+	GPR_R15,
+	N_REGS
+};
 
 struct code_step {
 	const cs_insn *insn;

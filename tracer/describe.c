@@ -17,7 +17,8 @@ char *describe_target(const struct loops *loops)
 const struct poll_set *find_set(const struct loops *loops, pid_t tid)
 {
 	for (size_t i = 0; i < loops->tables->sets->len; i++) {
-		const struct poll_set *set = &g_array_index(loops->tables->sets, struct poll_set, i);
+		const struct poll_set *set =
+			&g_array_index(loops->tables->sets, struct poll_set, i);
 
 		if (set->tid == tid)
 			return set;
@@ -76,8 +77,8 @@ char *describe_thread(const struct loops *loops, pid_t tid)
 	char *role, *timeout, *text;
 
 	if (!tid)
-		return g_strdup(loops->way == READ_PROBE ? "no thread polled it meanwhile" :
-							   "no thread waits in it now");
+		return g_strdup(loops->way == READ_PROBE ? "no thread polled it meanwhile"
+							 : "no thread waits in it now");
 	role = describe_role(loops, tid);
 	timeout = set ? out_duration(set->timeout_ns) : NULL;
 	if (!set)

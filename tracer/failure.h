@@ -31,7 +31,8 @@ enum {
  */
 int fail(struct failure *why, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* The exit code for @err: no privilege, a kernel that cannot do it, wrong usage, or a failed run. */
+/* The exit code for @err: no privilege, a kernel that cannot do it, wrong usage, or a failed run.
+ */
 int failure_exit(int err);
 
 #endif

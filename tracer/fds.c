@@ -17,7 +17,7 @@ struct fds {
 	pid_t pid;
 	bool live;
 	int pidfd;
-	GHashTable *known; /* fd -> struct fd_info */
+	GHashTable *known;	  /* fd -> struct fd_info */
 	GHashTable *unix_sockets; /* inode -> path, of the target's network namespace; read late */
 };
 
@@ -60,7 +60,8 @@ static void load_unix_sockets(struct fds *fds)
 		unsigned long inode, flags;
 		int at = 0;
 
-		if (sscanf(line, "%*[^:]: %*x %*x %lx %*x %*x %lu %n", &flags, &inode, &at) < 2 || !at)
+		if (sscanf(line, "%*[^:]: %*x %*x %lx %*x %*x %lu %n", &flags, &inode, &at) < 2 ||
+		    !at)
 			continue;
 		g_strchomp(line + at);
 		g_hash_table_insert(fds->unix_sockets, (void *)inode,
@@ -89,11 +90,13 @@ static bool in_inet_table(struct fds *fds, const char *table, unsigned long inod
 		unsigned long row;
 
 		if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%x %x %*s %*s %*s %*d %*d %lu",
-			   &local_port, &remote_port, &state, &row) != 4 || row != inode)
+			   &local_port, &remote_port, &state, &row) != 4 ||
+		    row != inode)
 			continue;
 		found = true;
 		if (state == 0x0a) /* TCP_LISTEN */
-			snprintf(info->detail, sizeof(info->detail), "listens on port %u", local_port);
+			snprintf(info->detail, sizeof(info->detail), "listens on port %u",
+				 local_port);
 		else
 			snprintf(info->detail, sizeof(info->detail), "port %u, peer port %u",
 				 local_port, remote_port);

@@ -13,7 +13,8 @@ struct fds;
 
 struct fd_info {
 	bool open;
-	char kind[16];	  /* eventfd, signalfd, unix, tcp, pipe, file, chr, ...; "unknown" for a core */
+	char kind[16]; /* eventfd, signalfd, unix, tcp, pipe, file, chr, ...; "unknown" for a core
+			*/
 	char detail[160]; /* path, listening address or peer; "" if there is none; safe to show */
 };
 
@@ -25,7 +26,8 @@ const struct fd_info *fds_get(struct fds *fds, int fd);
 
 /*
  * Is @fd ready for @events (poll(2)'s bits) now? Asked on a duplicate (pidfd_getfd(2)), which is
- * closed at once. Returns the ready bits, or -errno: -EPERM without the privilege, -ENOSYS on a core.
+ * closed at once. Returns the ready bits, or -errno: -EPERM without the privilege, -ENOSYS on a
+ * core.
  */
 int fds_ready(struct fds *fds, int fd, short events);
 

@@ -25,7 +25,8 @@ static uint8_t fde_encoding(const Dwarf_CIE *cie)
 			data++;
 			break;
 		case 'P':
-			/* The personality's pointer: its own encoding byte, then that many bytes. */
+			/* The personality's pointer: its own encoding byte, then that many bytes.
+			 */
 			switch (*data++ & 0x07) {
 			case DW_EH_PE_absptr:
 			case DW_EH_PE_udata8:

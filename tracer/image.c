@@ -118,7 +118,9 @@ static void load_build_id(struct image *img, Elf_Scn *scn)
 static void load_sections(struct image *img)
 {
 	static const char *const plt_names[] = { ".plt", ".plt.got", ".plt.sec" };
-	struct { uint64_t addr, size; } plt[G_N_ELEMENTS(plt_names)] = { 0 };
+	struct {
+		uint64_t addr, size;
+	} plt[G_N_ELEMENTS(plt_names)] = { 0 };
 	Elf_Scn *scn = NULL;
 	size_t strings;
 
@@ -164,7 +166,8 @@ static int find_bias(struct image *img, const struct map *map)
 
 		if (!gelf_getphdr(img->elf, i, &ph) || ph.p_type != PT_LOAD)
 			continue;
-		if ((ph.p_offset & -page) <= map->offset && map->offset < ph.p_offset + ph.p_filesz) {
+		if ((ph.p_offset & -page) <= map->offset &&
+		    map->offset < ph.p_offset + ph.p_filesz) {
 			img->bias = map->start - map->offset - (ph.p_vaddr - ph.p_offset);
 			return 0;
 		}
@@ -268,7 +271,8 @@ int image_open_program(struct target *t, struct image **ret, struct failure *why
 			best = map;
 	}
 	if (!best)
-		return fail(why, -ENOEXEC, "the program of process %d is not among its maps", t->pid);
+		return fail(why, -ENOEXEC, "the program of process %d is not among its maps",
+			    t->pid);
 	return image_open(t, best, ret, why);
 }
 
@@ -302,7 +306,8 @@ const struct symbol *image_symbol_at(const struct image *img, uint64_t link)
 		else
 			high = mid;
 	}
-	/* Several may start at one address, or an outer one may end behind an inner: look back a bit. */
+	/* Several may start at one address, or an outer one may end behind an inner: look back a
+	 * bit. */
 	for (size_t back = 1; back <= 8 && back <= low; back++) {
 		const struct symbol *s = &g_array_index(img->symbols, struct symbol, low - back);
 

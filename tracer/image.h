@@ -4,7 +4,8 @@
  *
  * It knows where the file lies in the target, its symbols, and where functions start and end: an
  * .eh_frame FDE proves both, so that nothing is ever probed or called a function by guessing.
- * Addresses are "run" addresses (in the target) or "link" addresses (in the file); run = link + bias.
+ * Addresses are "run" addresses (in the target) or "link" addresses (in the file); run = link +
+ * bias.
  */
 #ifndef TRACER_IMAGE_H
 #define TRACER_IMAGE_H
@@ -22,23 +23,23 @@ struct symbol {
 	bool function;
 };
 
-struct function { /* proven by an FDE */
+struct function {	     /* proven by an FDE */
 	uint64_t start, end; /* link addresses */
 };
 
 struct image {
-	char *path;	 /* as the target sees it */
-	char *open_path; /* as this process can open it */
-	char *name;	 /* last part of path, safe to show */
+	char *path;	   /* as the target sees it */
+	char *open_path;   /* as this process can open it */
+	char *name;	   /* last part of path, safe to show */
 	char build_id[41]; /* hexadecimal, "" if it has none */
 	uint64_t bias;
 	uint64_t start, end; /* run addresses of all its maps */
 	int fd;
 	Elf *elf;
-	GArray *symbols;   /* struct symbol, by address; of .symtab where there is one, and .dynsym */
-	GArray *functions; /* struct function, by address */
-	GHashTable *by_name;   /* name -> struct symbol */
-	GHashTable *plt;       /* link address of a PLT entry -> imported name */
+	GArray *symbols; /* struct symbol, by address; of .symtab where there is one, and .dynsym */
+	GArray *functions;   /* struct function, by address */
+	GHashTable *by_name; /* name -> struct symbol */
+	GHashTable *plt;     /* link address of a PLT entry -> imported name */
 };
 
 /*
@@ -64,7 +65,8 @@ bool image_is_function(const struct image *img, uint64_t addr);
 /* Is the run address inside the image? */
 bool image_holds(const struct image *img, uint64_t addr);
 
-/* The file's bytes at a link address: a pointer into the mapped file and how many follow, or NULL. */
+/* The file's bytes at a link address: a pointer into the mapped file and how many follow, or NULL.
+ */
 const uint8_t *image_bytes(const struct image *img, uint64_t link, size_t *ret_len);
 /* Offset in the file of a link address; -ENOENT if it is not in the file. */
 int image_file_offset(const struct image *img, uint64_t link, uint64_t *ret);

@@ -23,8 +23,8 @@ struct image *images_library(struct images *set, const char *prefix);
 bool images_is_function(struct images *set, uint64_t addr);
 
 /*
- * The name of a run address: "symbol", "symbol+0x1f", "program+0x9c3b60" with the link address where
- * no symbol covers it, or "0x..." outside all images. To be freed.
+ * The name of a run address: "symbol", "symbol+0x1f", "program+0x9c3b60" with the link address
+ * where no symbol covers it, or "0x..." outside all images. To be freed.
  */
 char *images_name(struct images *set, uint64_t addr);
 

@@ -54,21 +54,25 @@ int infer_bottom_halves(struct infer *in)
 				continue;
 			if (shape >= 0 && cb != shape)
 				return fail(in->why, -EBADMSG,
-					    "%s: context 0x%" PRIx64 "'s bottom half has another shape "
-					    "than those of other contexts", in->program->name, c->addr);
+					    "%s: context 0x%" PRIx64
+					    "'s bottom half has another shape "
+					    "than those of other contexts",
+					    in->program->name, c->addr);
 			shape = cb;
 			n++;
 		}
 	}
 	if (shape < 0) {
-		layout_set(in->l, BH_CTX, LAYOUT_UNKNOWN, "no context owns a bottom half to prove it on");
+		layout_set(in->l, BH_CTX, LAYOUT_UNKNOWN,
+			   "no context owns a bottom half to prove it on");
 		return 0;
 	}
 	layout_set(in->l, BH_CTX, 0, "the context, in %zu bottom halves", n);
 	if (shape == 16)
 		layout_set(in->l, BH_NAME, 8, "an identifier in read-only data, in %zu", n);
 	else
-		layout_set(in->l, BH_NAME, LAYOUT_UNKNOWN, "a function follows the context: no name kept");
+		layout_set(in->l, BH_NAME, LAYOUT_UNKNOWN,
+			   "a function follows the context: no name kept");
 	layout_set(in->l, BH_CB, shape, "a function, in %zu", n);
 	layout_set(in->l, BH_OPAQUE, shape + 8, "the context in its own bottom half, in %zu", n);
 	layout_set(in->l, BH_NEXT, shape + 16, "between opaque and flags");
@@ -94,9 +98,11 @@ void infer_fdmon(struct infer *in)
 			n++;
 		}
 		if (n == in->contexts->len) {
-			layout_set(in->l, CTX_FDMON_OPS, o, "three functions, in all %zu contexts", n);
+			layout_set(in->l, CTX_FDMON_OPS, o, "three functions, in all %zu contexts",
+				   n);
 			return;
 		}
 	}
-	layout_set(in->l, CTX_FDMON_OPS, LAYOUT_UNKNOWN, "no table of three functions in all contexts");
+	layout_set(in->l, CTX_FDMON_OPS, LAYOUT_UNKNOWN,
+		   "no table of three functions in all contexts");
 }

@@ -75,13 +75,15 @@ static int find_size(struct infer *in)
 			    "%s: aio_context_new() does not show the size of an AioContext",
 			    in->program->name);
 	if (funcs != seen.funcs + in->program->bias)
-		return fail(in->why, -EBADMSG,
-			    "%s: qemu_aio_context's source_funcs are not what aio_context_new() sets",
-			    in->program->name);
+		return fail(
+			in->why, -EBADMSG,
+			"%s: qemu_aio_context's source_funcs are not what aio_context_new() sets",
+			in->program->name);
 	in->l->size[TYPE_CTX] = seen.size;
 	in->l->global[GLOBAL_SOURCE_FUNCS] = seen.funcs;
 	layout_note(in->l,
-		    "AioContext is %" PRIu64 " bytes: aio_context_new() passes that to g_source_new()",
+		    "AioContext is %" PRIu64
+		    " bytes: aio_context_new() passes that to g_source_new()",
 		    seen.size);
 	return infer_reread_contexts(in);
 }
@@ -119,9 +121,9 @@ static int check_notifier(struct infer *in, const struct context_copy *c)
 
 	if (notified > 1 || notify_me > 0xffff)
 		return fail(in->why, -EBADMSG,
-			    "%s: context 0x%" PRIx64 ": notified is %" PRIu64 " and notify_me %" PRIu64
-			    ", which no context can have", in->program->name, c->addr, notified,
-			    notify_me);
+			    "%s: context 0x%" PRIx64 ": notified is %" PRIu64
+			    " and notify_me %" PRIu64 ", which no context can have",
+			    in->program->name, c->addr, notified, notify_me);
 	info = fds_get(in->fds, rfd);
 	if (rfd < 0 || wfd < 0 || (in->t->live && !info->open) ||
 	    (rfd == wfd && in->t->live && strcmp(info->kind, "eventfd")))
@@ -183,8 +185,8 @@ static void find_bh_lists(struct infer *in)
 			 word_at(c->bytes, list + 16) == c->addr + list + 8;
 	}
 	if (quiet)
-		layout_set(in->l, CTX_SLICES, list + 8, "empty in %zu contexts: its end is its head",
-			   quiet);
+		layout_set(in->l, CTX_SLICES, list + 8,
+			   "empty in %zu contexts: its end is its head", quiet);
 	else
 		layout_set(in->l, CTX_SLICES, LAYOUT_UNKNOWN, "every context was running BHs");
 }

@@ -25,7 +25,8 @@ static int32_t source_list_head(struct target *t, uint64_t link, uint64_t gctx)
 		GSource source;
 
 		/* head, tail, priority: the priority is the source's own. */
-		if (!words[i] || words[i] % 8 || target_read(t, words[i], &source, sizeof(source)) ||
+		if (!words[i] || words[i] % 8 ||
+		    target_read(t, words[i], &source, sizeof(source)) ||
 		    (uint64_t)(uintptr_t)source.context != gctx || source.prev ||
 		    source.priority != (int)words[i + 2])
 			continue;
@@ -49,7 +50,8 @@ void infer_glib(struct target *t, struct layout *l, uint64_t gctx)
 		layout_set(l, GCTX_SOURCES, o, "leads to sources of this context, by priority");
 		layout_set(l, GSL_HEAD, head, "a source of the context with no one before it");
 	}
-	/* The wake-up's GPollFD: its fd is also the first of a {fd, -1} pair the context points to. */
+	/* The wake-up's GPollFD: its fd is also the first of a {fd, -1} pair the context points to.
+	 */
 	for (uint32_t o = 8; o + 8 <= GCTX_MAX && l->off[GCTX_WAKEUP] < 0; o += 8) {
 		GPollFD rec;
 		int pair[2];
@@ -58,6 +60,7 @@ void infer_glib(struct target *t, struct layout *l, uint64_t gctx)
 		if (rec.fd < 0 || rec.events != POLLIN ||
 		    target_read(t, word_at(bytes, o - 8), pair, sizeof(pair)) || pair[0] != rec.fd)
 			continue;
-		layout_set(l, GCTX_WAKEUP, o, "a GPollFD of the fd that the word before it leads to");
+		layout_set(l, GCTX_WAKEUP, o,
+			   "a GPollFD of the fd that the word before it leads to");
 	}
 }

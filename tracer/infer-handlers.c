@@ -59,9 +59,9 @@ static int list_length(struct infer *in, const struct context_copy *c, struct he
 
 /* aio_set_fd_handler() goes through the list of all handlers; it also tests node_deleted. */
 struct walked {
-	int32_t head;	 /* candidate; set when the function loads it */
+	int32_t head; /* candidate; set when the function loads it */
 	bool loads_head;
-	int64_t tested;	 /* offset in the element it compares with 0 */
+	int64_t tested; /* offset in the element it compares with 0 */
 };
 
 static bool see_walk(const struct code_step *step, void *arg)
@@ -99,8 +99,10 @@ static int total_length(struct infer *in, struct head h)
 
 		if (length < 0)
 			return fail(in->why, -EBADMSG,
-				    "%s: context 0x%" PRIx64 ": the list at +%d does not point back "
-				    "at its head", in->program->name, c->addr, h.head);
+				    "%s: context 0x%" PRIx64
+				    ": the list at +%d does not point back "
+				    "at its head",
+				    in->program->name, c->addr, h.head);
 		total += length;
 	}
 	return total;
@@ -140,10 +142,12 @@ static int choose_heads(struct infer *in, struct head *all, struct head *polled)
 		}
 	}
 	if (most <= 0)
-		return fail(in->why, -EBADMSG,
-			    "%s: no list of qemu_aio_context is one of all its handlers: none has an "
-			    "element that points back at its head and is the longest or walked by "
-			    "aio_set_fd_handler()", in->program->name);
+		return fail(
+			in->why, -EBADMSG,
+			"%s: no list of qemu_aio_context is one of all its handlers: none has an "
+			"element that points back at its head and is the longest or walked by "
+			"aio_set_fd_handler()",
+			in->program->name);
 	*all = heads[best];
 	polled->head = -1;
 	for (size_t h = 0; h < n && polled->head < 0; h++)
@@ -165,20 +169,22 @@ static int check_node(struct infer *in, const struct context_copy *c, uint64_t a
 	bool writes = layout_get(l, NODE_IO_WRITE, node, NODE_MAX);
 
 	if (fd < 0 || (in->t->live && !fds_get(in->fds, fd)->open))
-		return fail(in->why, -EBADMSG, "%s: handler 0x%" PRIx64 " is of fd %d, which is not open",
+		return fail(in->why, -EBADMSG,
+			    "%s: handler 0x%" PRIx64 " is of fd %d, which is not open",
 			    in->program->name, addr, fd);
 	if (events & ~ALL_EVENTS || !!(events & POLLIN) != reads || !!(events & POLLOUT) != writes)
 		return fail(in->why, -EBADMSG,
 			    "%s: handler 0x%" PRIx64 " of fd %d polls for 0x%" PRIx64
-			    ", which does not fit its callbacks", in->program->name, addr, fd, events);
+			    ", which does not fit its callbacks",
+			    in->program->name, addr, fd, events);
 	for (int32_t o = l->off[NODE_IO_READ]; o < l->off[NODE_OPAQUE]; o += 8) {
 		uint64_t cb = word_at(node, o);
 
 		if (cb && !images_is_function(in->images, cb))
 			return fail(in->why, -EBADMSG,
 				    "%s: handler 0x%" PRIx64 " of fd %d: 0x%" PRIx64
-				    " at +%d is not where a function starts", in->program->name, addr,
-				    fd, cb, o);
+				    " at +%d is not where a function starts",
+				    in->program->name, addr, fd, cb, o);
 	}
 	if (fd != (int)layout_get(l, CTX_NOTIFIER_RFD, c->bytes, CTX_MAX))
 		return 0;
@@ -187,7 +193,8 @@ static int check_node(struct infer *in, const struct context_copy *c, uint64_t a
 	    !layout_get(l, NODE_IO_POLL, node, NODE_MAX))
 		return fail(in->why, -EBADMSG,
 			    "%s: the handler of the notifier of context 0x%" PRIx64
-			    " does not hold that notifier", in->program->name, c->addr);
+			    " does not hold that notifier",
+			    in->program->name, c->addr);
 	return 1;
 }
 
@@ -205,7 +212,8 @@ static int check_nodes(struct infer *in)
 			int found;
 
 			if (infer_read_element(in, at, node))
-				return fail(in->why, -EBADMSG, "%s: handler 0x%" PRIx64 " is not in memory",
+				return fail(in->why, -EBADMSG,
+					    "%s: handler 0x%" PRIx64 " is not in memory",
 					    in->program->name, at);
 			found = check_node(in, c, at, node);
 			if (found < 0)
@@ -215,12 +223,15 @@ static int check_nodes(struct infer *in)
 		}
 		if (notifiers != 1)
 			return fail(in->why, -EBADMSG,
-				    "%s: context 0x%" PRIx64 " has %d handlers for its notifier, not 1",
+				    "%s: context 0x%" PRIx64
+				    " has %d handlers for its notifier, not 1",
 				    in->program->name, c->addr, notifiers);
 	}
-	layout_note(in->l,
-		    "%d handlers in %u contexts: open fds, callbacks that are functions, events that fit "
-		    "them; each context's notifier has its handler", n, in->contexts->len);
+	layout_note(
+		in->l,
+		"%d handlers in %u contexts: open fds, callbacks that are functions, events that fit "
+		"them; each context's notifier has its handler",
+		n, in->contexts->len);
 	return 0;
 }
 
@@ -250,8 +261,9 @@ int infer_handlers(struct infer *in)
 	static const enum layout_field with_ready[] = { NODE_IO_READ,	    NODE_IO_WRITE,
 							NODE_IO_POLL,	    NODE_IO_POLL_READY,
 							NODE_IO_POLL_BEGIN, NODE_IO_POLL_END };
-	static const enum layout_field without_ready[] = { NODE_IO_READ, NODE_IO_WRITE, NODE_IO_POLL,
-							   NODE_IO_POLL_BEGIN, NODE_IO_POLL_END };
+	static const enum layout_field without_ready[] = { NODE_IO_READ, NODE_IO_WRITE,
+							   NODE_IO_POLL, NODE_IO_POLL_BEGIN,
+							   NODE_IO_POLL_END };
 	const enum layout_field *callbacks;
 	struct head all = { 0 }, polled = { 0 };
 	int32_t first = sizeof(GPollFD), n;
@@ -270,7 +282,8 @@ int infer_handlers(struct infer *in)
 			    "%s: a handler has room for %d callbacks, where QEMUs have 5 or 6",
 			    in->program->name, n);
 	layout_set(in->l, NODE_FD, offsetof(GPollFD, fd), "an open fd in every handler");
-	layout_set(in->l, NODE_EVENTS, offsetof(GPollFD, events), "fits the callbacks of every handler");
+	layout_set(in->l, NODE_EVENTS, offsetof(GPollFD, events),
+		   "fits the callbacks of every handler");
 	layout_set(in->l, NODE_REVENTS, offsetof(GPollFD, revents), "follows events in a GPollFD");
 	for (int i = 0; i < n; i++)
 		layout_set(in->l, callbacks[i], first + 8 * i,

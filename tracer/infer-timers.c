@@ -12,10 +12,10 @@
 
 #include "tracer/infer-private.h"
 
-#define N_CLOCKS  4    /* QEMU_CLOCK_REALTIME, VIRTUAL, HOST, VIRTUAL_RT */
-#define MAX_LISTS 4096 /* timer lists of one clock */
-#define CLOCK_LOOK 32  /* bytes of a clock */
-#define MAX_LOOK  64   /* timers of one list that are looked at here */
+#define N_CLOCKS   4	/* QEMU_CLOCK_REALTIME, VIRTUAL, HOST, VIRTUAL_RT */
+#define MAX_LISTS  4096 /* timer lists of one clock */
+#define CLOCK_LOOK 32	/* bytes of a clock */
+#define MAX_LOOK   64	/* timers of one list that are looked at here */
 
 /* Is there, in the timer list copied to @list, the context with a function before it? */
 static int32_t find_opaque(struct infer *in, const uint8_t *list, uint64_t ctx)
@@ -61,16 +61,16 @@ static int find_group(struct infer *in)
 			if (timer_lists_at(in, context_at(in, i), o) != opaque)
 				return fail(in->why, -EBADMSG,
 					    "%s: context 0x%" PRIx64 " has no timer lists at +%u, "
-					    "where qemu_aio_context has", in->program->name,
-					    context_at(in, i)->addr, o);
+					    "where qemu_aio_context has",
+					    in->program->name, context_at(in, i)->addr, o);
 		layout_set(in->l, CTX_TLG, o, "four timer lists that hold the context");
 		layout_set(in->l, TL_CLOCK, 0, "in the program's data for every list");
 		layout_set(in->l, TL_NOTIFY_OPAQUE, opaque, "the context, in all of its lists");
 		layout_set(in->l, TL_NOTIFY_CB, opaque - 8, "a function, before the context");
 		return 0;
 	}
-	return fail(in->why, -EBADMSG,
-		    "%s: qemu_aio_context has no four timer lists that hold it", in->program->name);
+	return fail(in->why, -EBADMSG, "%s: qemu_aio_context has no four timer lists that hold it",
+		    in->program->name);
 }
 
 /* At @o the four clocks hold their own index, and a bool after it. */
@@ -116,8 +116,7 @@ static int find_clocks(struct infer *in)
 		if (link) {
 			uint8_t next[NODE_MAX];
 
-			if (infer_read_element(in, link, next) ||
-			    word_at(next, o) != first + o - 8)
+			if (infer_read_element(in, link, next) || word_at(next, o) != first + o - 8)
 				continue;
 		}
 		layout_set(in->l, CLOCK_LISTS, 0, "its first list points back at it");
@@ -137,7 +136,8 @@ static int for_each_list(struct infer *in, int (*see)(struct infer *, uint64_t, 
 		uint64_t addr, clock;
 		int n = 0;
 
-		if (target_read_u64(in->t, word_at(context_at(in, 0)->bytes, tlg + 8 * i), &clock) ||
+		if (target_read_u64(in->t, word_at(context_at(in, 0)->bytes, tlg + 8 * i),
+				    &clock) ||
 		    target_read_u64(in->t, clock, &addr))
 			return -EFAULT;
 		for (; addr && n < MAX_LISTS; n++) {
@@ -200,7 +200,8 @@ static int find_timer(struct infer *in, uint64_t addr, const uint8_t *list)
 {
 	for (int32_t o = 8; o < in->l->off[TL_NEXT]; o += 8) {
 		for (int32_t own = 8; own <= 64; own += 8) {
-			int n = word_at(list, o) ? count_timers(in, addr, word_at(list, o), own) : 0;
+			int n = word_at(list, o) ? count_timers(in, addr, word_at(list, o), own)
+						 : 0;
 
 			if (!n)
 				continue;
@@ -227,10 +228,10 @@ int infer_timers(struct infer *in)
 		return err;
 	err = for_each_list(in, add_context_of);
 	if (err)
-		return err == -EFAULT ?
-			       fail(in->why, -EBADMSG, "%s: a list of timer lists leads nowhere",
-				    in->program->name) :
-			       err;
+		return err == -EFAULT
+			       ? fail(in->why, -EBADMSG, "%s: a list of timer lists leads nowhere",
+				      in->program->name)
+			       : err;
 	if (for_each_list(in, find_timer) != 1)
 		layout_set(in->l, TL_ACTIVE, LAYOUT_UNKNOWN, "no timer was armed to prove it on");
 	return 0;

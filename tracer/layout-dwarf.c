@@ -99,8 +99,9 @@ static void take_variable(struct layout *l, const char *name, Dwarf_Die *die)
 	size_t n;
 
 	for (int g = 0; g < N_LAYOUT_GLOBALS; g++)
-		if (!strcmp(name, layout_global_name(g)) && dwarf_attr(die, DW_AT_location, &attr) &&
-		    !dwarf_getlocation(&attr, &ops, &n) && n == 1 && ops[0].atom == DW_OP_addr)
+		if (!strcmp(name, layout_global_name(g)) &&
+		    dwarf_attr(die, DW_AT_location, &attr) && !dwarf_getlocation(&attr, &ops, &n) &&
+		    n == 1 && ops[0].atom == DW_OP_addr)
 			l->global[g] = ops[0].number;
 }
 

@@ -133,8 +133,8 @@ json_t *layout_to_json(const struct layout *l)
 					"size", (int)fields[f].size, "proof", l->proof[f]));
 	for (int g = 0; g < N_LAYOUT_GLOBALS; g++)
 		json_object_set_new(places, globals[g],
-				    l->global[g] ? json_integer((json_int_t)l->global[g]) :
-						   json_null());
+				    l->global[g] ? json_integer((json_int_t)l->global[g])
+						 : json_null());
 	for (int t = 0; t < N_LAYOUT_TYPES; t++)
 		json_object_set_new(sizes, types[t],
 				    l->size[t] ? json_integer(l->size[t]) : json_null());
@@ -160,8 +160,9 @@ static int field_from_json(struct layout *l, const json_t *row)
 		if (json_is_integer(offset) &&
 		    (json_integer_value(offset) < 0 || json_integer_value(offset) > 1 << 16))
 			return -EINVAL;
-		layout_set(l, f, json_is_integer(offset) ? (int32_t)json_integer_value(offset) :
-							   LAYOUT_UNKNOWN,
+		layout_set(l, f,
+			   json_is_integer(offset) ? (int32_t)json_integer_value(offset)
+						   : LAYOUT_UNKNOWN,
 			   "%s", proof ? proof : "");
 	}
 	return 0;
@@ -188,7 +189,7 @@ int layout_from_json(const json_t *json, const struct image *program, struct lay
 		return fail(why, -EINVAL, "a layout of build %s, but %s is build %s", build_id,
 			    program->name, program->build_id);
 	l = layout_new(strcmp(source, "dwarf") ? LAYOUT_INFERRED : LAYOUT_DWARF, program);
-	json_array_foreach(list, i, row) {
+	json_array_foreach (list, i, row) {
 		if (field_from_json(l, row)) {
 			layout_free(l);
 			return fail(why, -EINVAL, "entry %zu of the layout's fields is damaged", i);

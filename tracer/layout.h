@@ -19,64 +19,64 @@
 #define LAYOUT_UNKNOWN (-1)
 
 /* The fields, by structure: identifier, structure, path of the field, its size in bytes. */
-#define LAYOUT_FIELDS(F)                                                       \
-	F(CTX_HANDLERS, AioContext, "aio_handlers.lh_first", 8)                \
-	F(CTX_NOTIFY_ME, AioContext, "notify_me", 4)                           \
-	F(CTX_BH_LIST, AioContext, "bh_list.slh_first", 8)                     \
-	F(CTX_SLICES, AioContext, "bh_slice_list.sqh_first", 8)                \
-	F(CTX_NOTIFIED, AioContext, "notified", 1)                             \
-	F(CTX_NOTIFIER_RFD, AioContext, "notifier.rfd", 4)                     \
-	F(CTX_NOTIFIER_WFD, AioContext, "notifier.wfd", 4)                     \
-	F(CTX_TLG, AioContext, "tlg.tl", 32)                                   \
-	F(CTX_POLL_HANDLERS, AioContext, "poll_aio_handlers.lh_first", 8)      \
-	F(CTX_FDMON_OPS, AioContext, "fdmon_ops", 8)                           \
-	F(NODE_FD, AioHandler, "pfd.fd", 4)                                    \
-	F(NODE_EVENTS, AioHandler, "pfd.events", 2)                            \
-	F(NODE_REVENTS, AioHandler, "pfd.revents", 2)                          \
-	F(NODE_IO_READ, AioHandler, "io_read", 8)                              \
-	F(NODE_IO_WRITE, AioHandler, "io_write", 8)                            \
-	F(NODE_IO_POLL, AioHandler, "io_poll", 8)                              \
-	F(NODE_IO_POLL_READY, AioHandler, "io_poll_ready", 8)                  \
-	F(NODE_IO_POLL_BEGIN, AioHandler, "io_poll_begin", 8)                  \
-	F(NODE_IO_POLL_END, AioHandler, "io_poll_end", 8)                      \
-	F(NODE_OPAQUE, AioHandler, "opaque", 8)                                \
-	F(NODE_NEXT, AioHandler, "node.le_next", 8)                            \
-	F(NODE_PREV, AioHandler, "node.le_prev", 8)                            \
-	F(NODE_DELETED_PREV, AioHandler, "node_deleted.le_prev", 8)            \
-	F(NODE_POLL_PREV, AioHandler, "node_poll.le_prev", 8)                  \
-	F(BH_CTX, QEMUBH, "ctx", 8)                                            \
-	F(BH_NAME, QEMUBH, "name", 8)                                          \
-	F(BH_CB, QEMUBH, "cb", 8)                                              \
-	F(BH_OPAQUE, QEMUBH, "opaque", 8)                                      \
-	F(BH_NEXT, QEMUBH, "next.sle_next", 8)                                 \
-	F(BH_FLAGS, QEMUBH, "flags", 4)                                        \
-	F(SLICE_LIST, BHListSlice, "bh_list.slh_first", 8)                     \
-	F(SLICE_NEXT, BHListSlice, "next.sqe_next", 8)                         \
-	F(TL_CLOCK, QEMUTimerList, "clock", 8)                                 \
-	F(TL_ACTIVE, QEMUTimerList, "active_timers", 8)                        \
-	F(TL_NEXT, QEMUTimerList, "list.le_next", 8)                           \
-	F(TL_NOTIFY_CB, QEMUTimerList, "notify_cb", 8)                         \
-	F(TL_NOTIFY_OPAQUE, QEMUTimerList, "notify_opaque", 8)                 \
-	F(CLOCK_LISTS, QEMUClock, "timerlists.lh_first", 8)                    \
-	F(CLOCK_TYPE, QEMUClock, "type", 4)                                    \
-	F(CLOCK_ENABLED, QEMUClock, "enabled", 1)                              \
-	F(TIMER_EXPIRE, QEMUTimer, "expire_time", 8)                           \
-	F(TIMER_LIST, QEMUTimer, "timer_list", 8)                              \
-	F(TIMER_CB, QEMUTimer, "cb", 8)                                        \
-	F(TIMER_OPAQUE, QEMUTimer, "opaque", 8)                                \
-	F(TIMER_NEXT, QEMUTimer, "next", 8)                                    \
-	F(TIMER_SCALE, QEMUTimer, "scale", 4)                                  \
-	F(IOTHREAD_CTX, IOThread, "ctx", 8)                                    \
-	F(IOTHREAD_ID, IOThread, "id", 8)                                      \
-	F(GCTX_SOURCES, GMainContext, "source_lists", 8)                       \
-	F(GSL_HEAD, GSourceList, "head", 8)                                    \
+#define LAYOUT_FIELDS(F)                                                                           \
+	F(CTX_HANDLERS, AioContext, "aio_handlers.lh_first", 8)                                    \
+	F(CTX_NOTIFY_ME, AioContext, "notify_me", 4)                                               \
+	F(CTX_BH_LIST, AioContext, "bh_list.slh_first", 8)                                         \
+	F(CTX_SLICES, AioContext, "bh_slice_list.sqh_first", 8)                                    \
+	F(CTX_NOTIFIED, AioContext, "notified", 1)                                                 \
+	F(CTX_NOTIFIER_RFD, AioContext, "notifier.rfd", 4)                                         \
+	F(CTX_NOTIFIER_WFD, AioContext, "notifier.wfd", 4)                                         \
+	F(CTX_TLG, AioContext, "tlg.tl", 32)                                                       \
+	F(CTX_POLL_HANDLERS, AioContext, "poll_aio_handlers.lh_first", 8)                          \
+	F(CTX_FDMON_OPS, AioContext, "fdmon_ops", 8)                                               \
+	F(NODE_FD, AioHandler, "pfd.fd", 4)                                                        \
+	F(NODE_EVENTS, AioHandler, "pfd.events", 2)                                                \
+	F(NODE_REVENTS, AioHandler, "pfd.revents", 2)                                              \
+	F(NODE_IO_READ, AioHandler, "io_read", 8)                                                  \
+	F(NODE_IO_WRITE, AioHandler, "io_write", 8)                                                \
+	F(NODE_IO_POLL, AioHandler, "io_poll", 8)                                                  \
+	F(NODE_IO_POLL_READY, AioHandler, "io_poll_ready", 8)                                      \
+	F(NODE_IO_POLL_BEGIN, AioHandler, "io_poll_begin", 8)                                      \
+	F(NODE_IO_POLL_END, AioHandler, "io_poll_end", 8)                                          \
+	F(NODE_OPAQUE, AioHandler, "opaque", 8)                                                    \
+	F(NODE_NEXT, AioHandler, "node.le_next", 8)                                                \
+	F(NODE_PREV, AioHandler, "node.le_prev", 8)                                                \
+	F(NODE_DELETED_PREV, AioHandler, "node_deleted.le_prev", 8)                                \
+	F(NODE_POLL_PREV, AioHandler, "node_poll.le_prev", 8)                                      \
+	F(BH_CTX, QEMUBH, "ctx", 8)                                                                \
+	F(BH_NAME, QEMUBH, "name", 8)                                                              \
+	F(BH_CB, QEMUBH, "cb", 8)                                                                  \
+	F(BH_OPAQUE, QEMUBH, "opaque", 8)                                                          \
+	F(BH_NEXT, QEMUBH, "next.sle_next", 8)                                                     \
+	F(BH_FLAGS, QEMUBH, "flags", 4)                                                            \
+	F(SLICE_LIST, BHListSlice, "bh_list.slh_first", 8)                                         \
+	F(SLICE_NEXT, BHListSlice, "next.sqe_next", 8)                                             \
+	F(TL_CLOCK, QEMUTimerList, "clock", 8)                                                     \
+	F(TL_ACTIVE, QEMUTimerList, "active_timers", 8)                                            \
+	F(TL_NEXT, QEMUTimerList, "list.le_next", 8)                                               \
+	F(TL_NOTIFY_CB, QEMUTimerList, "notify_cb", 8)                                             \
+	F(TL_NOTIFY_OPAQUE, QEMUTimerList, "notify_opaque", 8)                                     \
+	F(CLOCK_LISTS, QEMUClock, "timerlists.lh_first", 8)                                        \
+	F(CLOCK_TYPE, QEMUClock, "type", 4)                                                        \
+	F(CLOCK_ENABLED, QEMUClock, "enabled", 1)                                                  \
+	F(TIMER_EXPIRE, QEMUTimer, "expire_time", 8)                                               \
+	F(TIMER_LIST, QEMUTimer, "timer_list", 8)                                                  \
+	F(TIMER_CB, QEMUTimer, "cb", 8)                                                            \
+	F(TIMER_OPAQUE, QEMUTimer, "opaque", 8)                                                    \
+	F(TIMER_NEXT, QEMUTimer, "next", 8)                                                        \
+	F(TIMER_SCALE, QEMUTimer, "scale", 4)                                                      \
+	F(IOTHREAD_CTX, IOThread, "ctx", 8)                                                        \
+	F(IOTHREAD_ID, IOThread, "id", 8)                                                          \
+	F(GCTX_SOURCES, GMainContext, "source_lists", 8)                                           \
+	F(GSL_HEAD, GSourceList, "head", 8)                                                        \
 	F(GCTX_WAKEUP, GMainContext, "wake_up_rec.fd", 4)
 
 enum layout_field {
 #define F(id, type, path, size) id,
 	LAYOUT_FIELDS(F)
 #undef F
-	N_LAYOUT_FIELDS
+		N_LAYOUT_FIELDS
 };
 
 /* The globals a layout names: link address of the variable. */
@@ -94,8 +94,8 @@ struct layout {
 	int32_t off[N_LAYOUT_FIELDS];
 	uint64_t global[N_LAYOUT_GLOBALS]; /* 0: unknown */
 	uint32_t size[N_LAYOUT_TYPES];	   /* 0: unknown */
-	char *proof[N_LAYOUT_FIELDS];	   /* evidence for the field, or why it is unknown; or NULL */
-	GPtrArray *notes;		   /* of char *: proofs that are not of one field */
+	char *proof[N_LAYOUT_FIELDS]; /* evidence for the field, or why it is unknown; or NULL */
+	GPtrArray *notes;	      /* of char *: proofs that are not of one field */
 };
 
 struct layout *layout_new(enum layout_source source, const struct image *program);
@@ -124,6 +124,12 @@ size_t layout_extent(const struct layout *l, const char *type);
 json_t *layout_to_json(const struct layout *l);
 int layout_from_json(const json_t *json, const struct image *program, struct layout **ret,
 		     struct failure *why);
+
+/*
+ * As BTF in the file @path, for bpf programs with CO-RE accesses to these structures (libbpf's
+ * btf_custom_path). Unknown fields are left out.
+ */
+int layout_write_btf(const struct layout *l, const char *path, struct failure *why);
 
 /*
  * The layout of @program from its debug information. -ENOENT if it has none that knows AioContext.

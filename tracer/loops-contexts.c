@@ -38,8 +38,8 @@ static void add_context(struct loops *loops, uint64_t addr, enum context_kind ki
 	c->timers = g_array_new(FALSE, TRUE, sizeof(struct timer));
 	if (kind == CONTEXT_MAIN || kind == CONTEXT_IOHANDLER)
 		snprintf(c->name, sizeof(c->name), "%s",
-			 layout_global_name(kind == CONTEXT_MAIN ? GLOBAL_QEMU_CTX :
-								   GLOBAL_IOHANDLER_CTX));
+			 layout_global_name(kind == CONTEXT_MAIN ? GLOBAL_QEMU_CTX
+								 : GLOBAL_IOHANDLER_CTX));
 	else
 		snprintf(c->name, sizeof(c->name), "context 0x%" PRIx64, addr);
 	g_ptr_array_add(loops->contexts, c);
@@ -84,7 +84,8 @@ int loops_find_contexts(struct loops *loops, struct failure *why)
 				    g == GLOBAL_QEMU_CTX ? CONTEXT_MAIN : CONTEXT_IOHANDLER);
 	}
 	if (!loops->contexts->len)
-		return fail(why, -ENOENT, "process %d has no main loop: qemu_aio_context is not set up",
+		return fail(why, -ENOENT,
+			    "process %d has no main loop: qemu_aio_context is not set up",
 			    loops->t->pid);
 	first = loops->contexts->pdata[0];
 	if (l->off[CTX_TLG] >= 0 && l->off[TL_NEXT] >= 0 && l->off[CLOCK_LISTS] >= 0)

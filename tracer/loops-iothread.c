@@ -3,9 +3,9 @@
  * Which IOThread a context belongs to, and what it is called.
  *
  * The thread that runs an IOThread keeps a pointer to it on its stack: a word there that leads to a
- * structure which holds the context where iothread_get_aio_context() looks. Its name is the one under
- * which its parent in the object tree keeps it: a property of type "child<iothread>" whose value is
- * the object. Where one of the two is not found, the thread's own name has to do.
+ * structure which holds the context where iothread_get_aio_context() looks. Its name is the one
+ * under which its parent in the object tree keeps it: a property of type "child<iothread>" whose
+ * value is the object. Where one of the two is not found, the thread's own name has to do.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,9 +13,9 @@
 
 #include "tracer/loops.h"
 
-#define STACK_WORDS 2048 /* from the stack pointer up */
-#define OBJECT_WORDS 8
-#define TABLE_WORDS 12
+#define STACK_WORDS    2048 /* from the stack pointer up */
+#define OBJECT_WORDS   8
+#define TABLE_WORDS    12
 #define MAX_PROPERTIES 4096
 #define PROPERTY_WORDS 10
 

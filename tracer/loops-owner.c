@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Whose is a polled descriptor? A context's notifier, a handler of a context, GLib's own wake-up, or
- * a GSource: of those that the polling thread drives, and only where one of them really holds it.
+ * Whose is a polled descriptor? A context's notifier, a handler of a context, GLib's own wake-up,
+ * or a GSource: of those that the polling thread drives, and only where one of them really holds
+ * it.
  */
 #include "tracer/loops.h"
 

@@ -269,7 +269,8 @@ static bool set_holds(const struct poll_set *set, int fd)
 static pid_t poller_of(const struct loops *loops, int fd)
 {
 	for (size_t i = 0; fd >= 0 && i < loops->tables->sets->len; i++) {
-		const struct poll_set *set = &g_array_index(loops->tables->sets, struct poll_set, i);
+		const struct poll_set *set =
+			&g_array_index(loops->tables->sets, struct poll_set, i);
 
 		if (set_holds(set, fd))
 			return set->tid;

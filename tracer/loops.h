@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loops of a target at one moment: every AioContext with its handlers, bottom halves and timers,
- * every GMainContext with its sources, and what each waiting thread polls.
+ * The loops of a target at one moment: every AioContext with its handlers, bottom halves and
+ * timers, every GMainContext with its sources, and what each waiting thread polls.
  *
  * It is read without stopping the target. A list that changes under the reader is read again; one
  * that stays inconsistent is marked damaged, with the address where it breaks.
@@ -18,7 +18,7 @@ struct handler {
 	int fd;
 	uint16_t events, revents;
 	uint64_t io_read, io_write, io_poll, opaque;
-	bool deleted;	/* removed, kept until nobody walks the list */
+	bool deleted; /* removed, kept until nobody walks the list */
 	bool on_poll_list;
 };
 
@@ -43,14 +43,14 @@ struct loop_context {
 	uint64_t addr, gctx;
 	enum context_kind kind;
 	char name[64];
-	pid_t tid;		/* the thread that polls it now, 0 if that is unknown */
-	int notifier_fd;	/* -1: unknown */
+	pid_t tid;		 /* the thread that polls it now, 0 if that is unknown */
+	int notifier_fd;	 /* -1: unknown */
 	int notified, notify_me; /* -1: unknown */
-	char fdmon[32];		/* poll, epoll, io_uring; "" unknown */
-	GArray *handlers;	/* struct handler */
-	GArray *bhs;		/* struct bottom_half that are on the list */
-	GArray *timers;		/* struct timer, by clock and expiry */
-	uint64_t damaged_at;	/* where its handler list breaks, or 0 */
+	char fdmon[32];		 /* poll, epoll, io_uring; "" unknown */
+	GArray *handlers;	 /* struct handler */
+	GArray *bhs;		 /* struct bottom_half that are on the list */
+	GArray *timers;		 /* struct timer, by clock and expiry */
+	uint64_t damaged_at;	 /* where its handler list breaks, or 0 */
 };
 
 struct loop_source {
@@ -59,14 +59,14 @@ struct loop_source {
 	unsigned id;
 	char name[64];
 	bool is_aio_context;
-	GArray *fds;	 /* GPollFD, added by g_source_add_poll() */
+	GArray *fds;	  /* GPollFD, added by g_source_add_poll() */
 	GArray *unix_fds; /* GPollFD, added by g_source_add_unix_fd(): from GLib's private part */
 };
 
 struct loop_gcontext {
 	uint64_t addr;
-	int wakeup_fd; /* -1: unknown */
-	pid_t tid;     /* the thread that polls it now, 0 if that is unknown */
+	int wakeup_fd;	    /* -1: unknown */
+	pid_t tid;	    /* the thread that polls it now, 0 if that is unknown */
 	GPtrArray *sources; /* struct loop_source * */
 };
 
@@ -76,9 +76,9 @@ struct loops {
 	struct layout *l;
 	struct fds *fds;
 	enum read_way way;
-	GPtrArray *contexts;  /* struct loop_context *: main, iohandler, then the others */
-	GPtrArray *gcontexts; /* struct loop_gcontext * */
-	GArray *main_timers;  /* struct timer of main_loop_tlg */
+	GPtrArray *contexts;   /* struct loop_context *: main, iohandler, then the others */
+	GPtrArray *gcontexts;  /* struct loop_gcontext * */
+	GArray *main_timers;   /* struct timer of main_loop_tlg */
 	struct tables *tables; /* with the poll sets */
 };
 
@@ -95,7 +95,7 @@ enum owner_kind { OWNER_UNKNOWN, OWNER_NOTIFIER, OWNER_HANDLER, OWNER_SOURCE, OW
 
 struct owner {
 	enum owner_kind kind;
-	const struct loop_context *context;   /* of a handler or notifier */
+	const struct loop_context *context; /* of a handler or notifier */
 	const struct handler *handler;
 	const struct loop_gcontext *gcontext; /* of a source or wake-up */
 	const struct loop_source *source;
@@ -104,8 +104,8 @@ struct owner {
 void loops_owner(const struct loops *loops, pid_t tid, int fd, struct owner *ret);
 
 /* Parts of loops_read(), each in its file. */
-int loops_find_contexts(struct loops *loops, struct failure *why);   /* loops-contexts.c */
-void loops_read_glib(struct loops *loops);			     /* loops-glib.c */
-void loops_name_iothreads(struct loops *loops);			     /* loops-iothread.c */
+int loops_find_contexts(struct loops *loops, struct failure *why); /* loops-contexts.c */
+void loops_read_glib(struct loops *loops);			   /* loops-glib.c */
+void loops_name_iothreads(struct loops *loops);			   /* loops-iothread.c */
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * loopscope: the command line. Options are parsed here, commands are in cmd-*.c, and this is the one
- * place that prints a failure.
+ * loopscope: the command line. Options are parsed here, commands are in cmd-*.c, and this is the
+ * one place that prints a failure.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -27,6 +27,7 @@ static const char help_text[] =
 	"  -d, --duration S    probe: wait so many seconds for polls; default 2\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
+	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
 	"      --json          one JSON object a line, each with a type; the last is the total\n"
 	"  -v, --verbose       say what the kernel and libbpf say\n"
 	"      --help, --version\n"
@@ -84,14 +85,20 @@ static int parse_seconds(const char *text, int *ret_ms, struct failure *why)
 	return 0;
 }
 
-enum { OPT_VIA = 256, OPT_ALL, OPT_LAYOUT, OPT_JSON, OPT_HELP, OPT_VERSION };
+enum { OPT_VIA = 256, OPT_ALL, OPT_LAYOUT, OPT_BTF, OPT_JSON, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
-	{ "pid", required_argument, NULL, 'p' },      { "tid", required_argument, NULL, 't' },
-	{ "via", required_argument, NULL, OPT_VIA },  { "duration", required_argument, NULL, 'd' },
-	{ "all", no_argument, NULL, OPT_ALL },	      { "layout", required_argument, NULL, OPT_LAYOUT },
-	{ "json", no_argument, NULL, OPT_JSON },      { "verbose", no_argument, NULL, 'v' },
-	{ "help", no_argument, NULL, OPT_HELP },      { "version", no_argument, NULL, OPT_VERSION },
+	{ "pid", required_argument, NULL, 'p' },
+	{ "tid", required_argument, NULL, 't' },
+	{ "via", required_argument, NULL, OPT_VIA },
+	{ "duration", required_argument, NULL, 'd' },
+	{ "all", no_argument, NULL, OPT_ALL },
+	{ "layout", required_argument, NULL, OPT_LAYOUT },
+	{ "btf", required_argument, NULL, OPT_BTF },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -125,6 +132,9 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 		case OPT_LAYOUT:
 			o->layout = optarg;
 			break;
+		case OPT_BTF:
+			o->btf = optarg;
+			break;
 		case OPT_JSON:
 			o->json = true;
 			break;
@@ -154,8 +164,8 @@ static int parse_words(int n, char **words, const struct command **command, stru
 		return fail(why, -EINVAL, "a command is missing: fds, handlers or layout");
 	*command = find_command(words[0]);
 	if (!*command)
-		return fail(why, -EINVAL, "\"%s\" is no command; there are fds, handlers and layout",
-			    words[0]);
+		return fail(why, -EINVAL,
+			    "\"%s\" is no command; there are fds, handlers and layout", words[0]);
 	if (!o->pid && at < n)
 		o->path = words[at++];
 	if (!strcmp(words[0], "handlers") && at < n)
@@ -169,25 +179,36 @@ static int parse_words(int n, char **words, const struct command **command, stru
 	return 0;
 }
 
+/* One line; without privilege it ends with the command that has it. */
+static int print_failure(const struct failure *why, int exit_code, const char *typed)
+{
+	fprintf(stderr, "loopscope: %s", why->text);
+	if (exit_code == EXIT_USAGE)
+		fputs(" (loopscope --help shows how)", stderr);
+	else if (exit_code == EXIT_PRIVILEGE)
+		fprintf(stderr, "; run: sudo %s", typed);
+	fputc('\n', stderr);
+	return exit_code;
+}
+
 int main(int argc, char **argv)
 {
+	char *typed = g_strjoinv(" ", argv); /* before getopt_long() changes the order */
 	const struct command *command = NULL;
 	struct failure why = { 0 };
 	struct options options;
 	int err = parse_options(argc, argv, &options, &why);
 
-	if (err == 1)
-		return EXIT_FINE;
 	if (!err)
 		err = parse_words(argc - optind, argv + optind, &command, &options, &why);
-	if (err) {
-		fprintf(stderr, "loopscope: %s (loopscope --help shows how)\n", why.text);
-		return EXIT_USAGE;
-	}
-	err = command->run(&options, &why);
-	if (err < 0) {
-		fprintf(stderr, "loopscope: %s\n", why.text);
-		return failure_exit(err);
-	}
+	if (err < 0)
+		err = print_failure(&why, EXIT_USAGE, typed);
+	else if (err == 1)
+		err = EXIT_FINE;
+	else
+		err = command->run(&options, &why);
+	if (err < 0)
+		err = print_failure(&why, failure_exit(err), typed);
+	g_free(typed);
 	return err;
 }

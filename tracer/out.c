@@ -13,7 +13,7 @@
 #define FOLD_AT	   4 /* so many equal rows become one with a count */
 
 struct row {
-	char **cells;  /* n_columns of them, NULL for a line under a row */
+	char **cells; /* n_columns of them, NULL for a line under a row */
 	char *under;
 	int column;
 };
@@ -221,8 +221,8 @@ json_t *out_text(const char *text)
 
 const char *out_events(unsigned events)
 {
-	static const char *const words[] = { "-",      "in",	 "pri",	    "in+pri",
-					     "out",    "in+out", "pri+out", "in+pri+out" };
+	static const char *const words[] = { "-",   "in",     "pri",	 "in+pri",
+					     "out", "in+out", "pri+out", "in+pri+out" };
 
 	return words[events & (POLLIN | POLLPRI | POLLOUT)];
 }
@@ -256,8 +256,8 @@ char *out_ranges(GArray *numbers)
 	for (int ranges = 0; i < numbers->len && ranges < MAX_RANGES; ranges++) {
 		size_t first = i;
 
-		while (i + 1 < numbers->len && g_array_index(numbers, int, i + 1) ==
-						       g_array_index(numbers, int, i) + 1)
+		while (i + 1 < numbers->len &&
+		       g_array_index(numbers, int, i + 1) == g_array_index(numbers, int, i) + 1)
 			i++;
 		g_string_append_printf(text, "%s%d", ranges ? " " : "",
 				       g_array_index(numbers, int, first));

@@ -26,7 +26,8 @@ static void take_set(struct tables *tables, const struct tables_pollset *p)
 			set = known;
 	}
 	if (!set)
-		set = tables_add_set(tables, p->wait.tid, p->wait.nr, (const uint64_t *)p->wait.args,
+		set = tables_add_set(tables, p->wait.tid, p->wait.nr,
+				     (const uint64_t *)p->wait.args,
 				     (const int64_t *)p->wait.timeout);
 	if (!p->failed && p->n <= TABLES_CHUNK)
 		g_array_append_vals(set->fds, p->fds, p->n);
@@ -40,7 +41,8 @@ static int take_record(void *arg, void *data, size_t size)
 
 	if (size >= sizeof(struct tables_pollset) && e->type == TABLES_POLLSET) {
 		take_set(tables, data);
-	} else if (size >= sizeof(*e) && e->type == TABLES_ELEMENT && e->list < tables->lists->len) {
+	} else if (size >= sizeof(*e) && e->type == TABLES_ELEMENT &&
+		   e->list < tables->lists->len) {
 		element.addr = e->addr;
 		element.failed = e->failed;
 		memcpy(element.bytes, e->bytes, sizeof(element.bytes));
@@ -52,9 +54,10 @@ static int take_record(void *arg, void *data, size_t size)
 static int load_failure(int err, struct failure *why)
 {
 	if (err == -EPERM || err == -EACCES)
-		return fail(why, -EPERM,
-			    "not allowed to load bpf programs: it needs CAP_BPF and CAP_PERFMON (try: "
-			    "sudo loopscope ..., or --via mem)");
+		return fail(
+			why, -EPERM,
+			"not allowed to load bpf programs (--via mem does without): it needs CAP_BPF and "
+			"CAP_PERFMON");
 	return fail(why, -EOPNOTSUPP,
 		    "this kernel cannot run the bpf program (%s); --via mem reads memory instead",
 		    strerror(-err));
@@ -163,8 +166,10 @@ static bool all_seen(struct target *t, const struct tables *tables)
 int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 		      struct tables *tables, struct failure *why)
 {
-	static const struct { const char *name; long nr; } calls[] = { { "poll", NR_POLL },
-								       { "ppoll", NR_PPOLL } };
+	static const struct {
+		const char *name;
+		long nr;
+	} calls[] = { { "poll", NR_POLL }, { "ppoll", NR_PPOLL } };
 	struct image *libc = images_library(images, "libc.so");
 	struct site sites[G_N_ELEMENTS(calls)];
 	int64_t end = now_ms() + timeout_ms;
@@ -174,7 +179,8 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 	int err = 0;
 
 	if (!libc)
-		return fail(why, -ENOENT, "process %d has no libc whose poll() could be probed", t->pid);
+		return fail(why, -ENOENT, "process %d has no libc whose poll() could be probed",
+			    t->pid);
 	for (size_t i = 0; i < G_N_ELEMENTS(calls) && !err; i++) {
 		err = site_of(libc, calls[i].name, &sites[i], why);
 		sites[i].cookie = calls[i].nr;
@@ -196,8 +202,8 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 		err = load_failure(-errno, why);
 		goto cleanup;
 	}
-	err = attach_sites(skel->progs.send_pollset, ATTACH_BEST, t->pid, sites, G_N_ELEMENTS(sites),
-			   &attachment, why);
+	err = attach_sites(skel->progs.send_pollset, ATTACH_BEST, t->pid, sites,
+			   G_N_ELEMENTS(sites), &attachment, why);
 	while (!err && !all_seen(t, tables) && now_ms() < end) {
 		usleep(POLL_INTERVAL_MS * 1000);
 		ring_buffer__consume(ring);

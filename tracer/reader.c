@@ -62,7 +62,8 @@ void tables_free(struct tables *tables)
 	g_free(tables);
 }
 
-/* Timeouts come in four forms; @timeout is what ppoll's pointer leads to, -1 in both without one. */
+/* Timeouts come in four forms; @timeout is what ppoll's pointer leads to, -1 in both without one.
+ */
 static int64_t timeout_of(long nr, const uint64_t *args, const int64_t *timeout)
 {
 	int ms;

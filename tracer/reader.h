@@ -17,7 +17,7 @@
 #include "tracer/images.h"
 #include "tracer/target.h"
 
-#define ELEMENT_MAX 256 /* bytes of a list element */
+#define ELEMENT_MAX 256	      /* bytes of a list element */
 #define LIST_MAX    (1 << 20) /* elements: a longer list is a damaged one */
 
 enum read_way { READ_MEM, READ_ITER, READ_PROBE };

@@ -102,7 +102,8 @@ static int load_layout(struct session *s, struct failure *why)
 	int err;
 
 	if (!json)
-		return fail(why, -EBADMSG, "%s, line %d: %s", s->options->layout, error.line, error.text);
+		return fail(why, -EBADMSG, "%s, line %d: %s", s->options->layout, error.line,
+			    error.text);
 	err = layout_from_json(json, images_program(s->images), &s->l, why);
 	json_decref(json);
 	return err;

@@ -15,12 +15,13 @@
 #include "tracer/target.h"
 
 struct options {
-	pid_t pid;	  /* 0: none given */
-	pid_t tid;	  /* 0: all */
-	const char *path; /* of a core; NULL: none */
+	pid_t pid;	     /* 0: none given */
+	pid_t tid;	     /* 0: all */
+	const char *path;    /* of a core; NULL: none */
 	const char *context; /* what handlers is asked for; NULL: all */
-	const char *layout; /* a layout's file; NULL: find it out */
-	enum read_way way; /* where @way_given; else the best there is */
+	const char *layout;  /* a layout's file; NULL: find it out */
+	const char *btf;     /* layout: also write BTF there; NULL: do not */
+	enum read_way way;   /* where @way_given; else the best there is */
 	bool way_given;
 	int timeout_ms; /* how long READ_PROBE waits */
 	bool json, all, verbose;

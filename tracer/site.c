@@ -40,10 +40,9 @@ static bool is_nop5(const cs_insn *insn)
 /* Does @insn leave straight-line code or change a register that carries an argument? */
 static bool ends_prologue(csh cs, const cs_insn *insn)
 {
-	static const x86_reg args[] = { X86_REG_RDI, X86_REG_RSI, X86_REG_RDX,
-					X86_REG_RCX, X86_REG_R8,  X86_REG_R9,
-					X86_REG_EDI, X86_REG_ESI, X86_REG_EDX,
-					X86_REG_ECX, X86_REG_R8D, X86_REG_R9D };
+	static const x86_reg args[] = { X86_REG_RDI, X86_REG_RSI, X86_REG_RDX, X86_REG_RCX,
+					X86_REG_R8,  X86_REG_R9,  X86_REG_EDI, X86_REG_ESI,
+					X86_REG_EDX, X86_REG_ECX, X86_REG_R8D, X86_REG_R9D };
 	cs_regs read, written;
 	uint8_t n_read, n_written;
 
@@ -108,8 +107,9 @@ int site_at(const struct image *img, uint64_t link, struct site *ret, struct fai
 		return fail(why, -ENOEXEC, "%s: no instruction where a probe is safe", name);
 	*ret = (struct site){ .img = img, .link = c.at[best], .emulated = c.emulated[best] };
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
-	return image_file_offset(img, ret->link, &ret->offset) ?
-		       fail(why, -ENOENT, "%s is not in its file", name) : 0;
+	return image_file_offset(img, ret->link, &ret->offset)
+		       ? fail(why, -ENOENT, "%s is not in its file", name)
+		       : 0;
 }
 
 int site_of(const struct image *img, const char *name, struct site *ret, struct failure *why)

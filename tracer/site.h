@@ -3,10 +3,11 @@
  * Where a probe may go without hurting the target.
  *
  * A uprobe in the middle of an instruction kills the process. A site is an instruction boundary
- * decoded from a function start that an FDE proves, before which nothing branches away or changes an
- * argument register, which no branch of the function jumps to, and which is no 5-byte nop (kernels
- * from 6.18 on rewrite that one and may corrupt the red zone). Among the first instructions the one
- * that the kernel emulates is taken: the others are single-stepped, some twenty times dearer.
+ * decoded from a function start that an FDE proves, before which nothing branches away or changes
+ * an argument register, which no branch of the function jumps to, and which is no 5-byte nop
+ * (kernels from 6.18 on rewrite that one and may corrupt the red zone). Among the first
+ * instructions the one that the kernel emulates is taken: the others are single-stepped, some
+ * twenty times dearer.
  */
 #ifndef TRACER_SITE_H
 #define TRACER_SITE_H

@@ -56,7 +56,8 @@ static int read_maps(struct target *t, struct failure *why)
 	free(line);
 	fclose(f);
 	if (!t->maps->len)
-		return fail(why, -ESRCH, "process %d has no memory: it has exited or is a kernel thread",
+		return fail(why, -ESRCH,
+			    "process %d has no memory: it has exited or is a kernel thread",
 			    t->pid);
 	return 0;
 }
@@ -87,9 +88,11 @@ static void add_thread(struct target *t, pid_t tid)
 	read_task_line(t, tid, "comm", thread.comm, sizeof(thread.comm));
 	text_make_safe(thread.comm);
 	read_task_line(t, tid, "syscall", line, sizeof(line));
-	n = sscanf(line, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
-		   " %" SCNx64 " %" SCNx64, &thread.nr, &thread.args[0], &thread.args[1], &thread.args[2],
-		   &thread.args[3], &thread.args[4], &thread.args[5], &thread.sp, &thread.pc);
+	n = sscanf(line,
+		   "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+		   " %" SCNx64 " %" SCNx64,
+		   &thread.nr, &thread.args[0], &thread.args[1], &thread.args[2], &thread.args[3],
+		   &thread.args[4], &thread.args[5], &thread.sp, &thread.pc);
 	thread.sleeping = n == 9 && thread.nr >= 0;
 	if (thread.sleeping)
 		thread.nr = target_restarted_call(t, thread.nr, thread.pc);
@@ -186,13 +189,12 @@ int target_open_pid(pid_t pid, struct target **ret, struct failure *why)
 	n = readlink(path, exe, sizeof(exe) - 1);
 	if (n < 0 && (errno == EACCES || errno == EPERM)) {
 		err = fail(why, -EPERM,
-			   "not allowed to look into process %d: it needs CAP_SYS_PTRACE (try: sudo "
-			   "loopscope ...)", pid);
+			   "not allowed to look into process %d: it needs CAP_SYS_PTRACE", pid);
 		goto cleanup;
 	}
 	if (n < 0) {
-		err = fail(why, -ESRCH, "process %d has no program: it has exited or is a kernel thread",
-			   pid);
+		err = fail(why, -ESRCH,
+			   "process %d has no program: it has exited or is a kernel thread", pid);
 		goto cleanup;
 	}
 	exe[n] = 0;
@@ -206,8 +208,7 @@ int target_open_pid(pid_t pid, struct target **ret, struct failure *why)
 	err = live_read(t, g_array_index(t->maps, struct map, 0).start, &byte, 1);
 	if (err == -EPERM) {
 		fail(why, err,
-		     "not allowed to read the memory of process %d: it needs CAP_SYS_PTRACE (try: sudo "
-		     "loopscope ...)", pid);
+		     "not allowed to read the memory of process %d: it needs CAP_SYS_PTRACE", pid);
 		goto cleanup;
 	}
 	*ret = t;

@@ -46,10 +46,10 @@ struct target {
 	const struct target_ops *ops;
 	bool live;
 	pid_t pid;
-	char *exe;	   /* path of the program as the target sees it */
-	char comm[16];	   /* made safe */
-	GArray *maps;	   /* struct map, by address */
-	GArray *threads;   /* struct thread, the main thread first */
+	char *exe;	    /* path of the program as the target sees it */
+	char comm[16];	    /* made safe */
+	GArray *maps;	    /* struct map, by address */
+	GArray *threads;    /* struct thread, the main thread first */
 	void *private_data; /* of the kind of target */
 };
 

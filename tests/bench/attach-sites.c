@@ -2,10 +2,12 @@
 /*
  * Attach the smallest probe to N functions of a process, for tests/bench/attach.py.
  *
- * usage: attach-sites PID N [FUNCTION]   N functions spread over its exported ones, or the one named
+ * usage: attach-sites PID N [FUNCTION]   N functions spread over its exported ones, or the one
+ * named
  *
- * It prints {"type":"attached", ...} with the time that took and the sites, then drains events until
- * a line or the end of its input, detaches, and prints {"type":"detached", ...} with the counts.
+ * It prints {"type":"attached", ...} with the time that took and the sites, then drains events
+ * until a line or the end of its input, detaches, and prints {"type":"detached", ...} with the
+ * counts.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -61,12 +63,13 @@ static void print_attached(const struct site *sites, size_t n, double seconds)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:b}", "name", sites[i].name,
-						      "addr",
-						      (json_int_t)(sites[i].link + sites[i].img->bias),
-						      "offset", (json_int_t)sites[i].offset, "emulated",
-						      sites[i].emulated));
-	out_json(json_pack("{s:s, s:f, s:o}", "type", "attached", "seconds", seconds, "sites", list));
+		json_array_append_new(
+			list,
+			json_pack("{s:s, s:I, s:I, s:b}", "name", sites[i].name, "addr",
+				  (json_int_t)(sites[i].link + sites[i].img->bias), "offset",
+				  (json_int_t)sites[i].offset, "emulated", sites[i].emulated));
+	out_json(json_pack("{s:s, s:f, s:o}", "type", "attached", "seconds", seconds, "sites",
+			   list));
 	fflush(stdout);
 }
 
@@ -101,7 +104,8 @@ int main(int argc, char **argv)
 	attach_prepare(skel->progs.send_hit, ATTACH_BEST);
 	err = hits_bpf__load(skel);
 	if (!err)
-		err = attach_sites(skel->progs.send_hit, ATTACH_BEST, t->pid, sites, n, &attachment, &why);
+		err = attach_sites(skel->progs.send_hit, ATTACH_BEST, t->pid, sites, n, &attachment,
+				   &why);
 	if (err)
 		goto cleanup;
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), count, &events, NULL);
