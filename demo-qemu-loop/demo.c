@@ -6,6 +6,7 @@
 #include "osdep.h"
 #include <getopt.h>
 #include "demo.h"
+#include "trace/version.h"
 
 static const DemoScenario *const families[] = {
 	demo_scenarios_loop,

@@ -18,6 +18,7 @@
 
 #include "trace/ctf-metadata.h"
 #include "trace/ctf-writer.h"
+#include "trace/version.h"
 
 #define BUCKETS		      256 /* threads are found by tid */
 #define OPEN_FILES	      200 /* streams beyond that open theirs for each packet */

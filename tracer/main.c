@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tracer/session.h"
+#include "trace/version.h"
 
 static const char help_text[] =
 	"loopscope looks into event loops: QEMU's main loop and IOThreads, unmodified and running.\n"
@@ -199,14 +200,14 @@ int main(int argc, char **argv)
 	struct options options;
 	int err = parse_options(argc, argv, &options, &why);
 
-	if (!err)
+	if (!err) /* 1: nothing more to do */
 		err = parse_words(argc - optind, argv + optind, &command, &options, &why);
 	if (err < 0)
 		err = print_failure(&why, EXIT_USAGE, typed);
-	else if (err == 1)
-		err = EXIT_FINE;
-	else
+	else if (command)
 		err = command->run(&options, &why);
+	else
+		err = EXIT_FINE; /* help and version are all that was asked for */
 	if (err < 0)
 		err = print_failure(&why, failure_exit(err), typed);
 	g_free(typed);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "recording.h"
+#include "trace/version.h"
 
 static struct loop_poll_exit wait_over(uint32_t tid, uint64_t time_ns)
 {
