@@ -196,6 +196,7 @@ static void show_timers(const struct loops *loops, const char *name, GArray *tim
 		const char *clock =
 			timer->clock >= 0 && timer->clock < 4 ? clock_names[timer->clock] : "?";
 		char *cb = describe_callback(loops, timer->cb), *due;
+		char *calls = describe_calls(loops, timer->cb);
 		int64_t left = 0;
 		bool known = time_left(loops, timer, &left);
 
@@ -210,9 +211,11 @@ static void show_timers(const struct loops *loops, const char *name, GArray *tim
 					   known ? json_integer(left) : json_null(), "opaque",
 					   out_address(timer->opaque)));
 		else
-			printf("  timer     %-10s %s%s  %s\n", clock,
-			       known && left >= 0 ? "in " : "", due, cb ? cb : "?");
+			printf("  timer     %-10s %s%s  %s%s%.40s%s\n", clock,
+			       known && left >= 0 ? "in " : "", due, cb ? cb : "?",
+			       calls ? " (" : "", calls ? calls : "", calls ? ")" : "");
 		g_free(cb);
+		g_free(calls);
 		g_free(due);
 	}
 }

@@ -165,7 +165,7 @@ static bool see_exchange(const struct code_step *step, void *arg)
 }
 
 /* An empty bh_slice_list's last pointer points back at its first; the list head lies before it. */
-static void find_bh_lists(struct infer *in)
+void infer_bh_lists(struct infer *in)
 {
 	const struct symbol *symbol = image_symbol(in->program, "aio_bh_poll");
 	int64_t list = -1;
@@ -223,7 +223,6 @@ int infer_from_code(struct infer *in)
 		err = find_notify(in);
 	if (err)
 		return err;
-	find_bh_lists(in);
 	find_iothread(in);
 	return 0;
 }

@@ -54,9 +54,10 @@ int infer_reread_contexts(struct infer *in);
 int infer_read_element(struct infer *in, uint64_t addr, uint8_t *bytes);
 
 /* The steps, in the order in which each needs those before it (infer-*.c). */
-int infer_from_code(struct infer *in); /* globals, size, notify_me, notified, notifier, BH list */
-int infer_timers(struct infer *in);    /* tlg, timer lists, clocks, timers; all contexts */
-int infer_handlers(struct infer *in);  /* handler lists and AioHandler */
+int infer_from_code(struct infer *in);	   /* globals, size, notify_me, notified, notifier */
+int infer_timers(struct infer *in);	   /* tlg, timer lists, clocks, timers; all contexts */
+int infer_handlers(struct infer *in);	   /* handler lists and AioHandler */
+void infer_bh_lists(struct infer *in);	   /* bh_list, bh_slice_list */
 int infer_bottom_halves(struct infer *in); /* QEMUBH */
 void infer_fdmon(struct infer *in);	   /* fdmon_ops */
 

@@ -87,6 +87,7 @@ static int attempt(struct infer *in)
 		err = infer_bottom_halves(in);
 	if (err)
 		return err;
+	infer_bh_lists(in);
 	infer_fdmon(in);
 	infer_glib(in->t, in->l, word_at(context_at(in, 0)->bytes, offsetof(GSource, context)));
 	return 0;
