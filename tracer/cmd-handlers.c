@@ -211,7 +211,7 @@ static void show_timers(const struct loops *loops, const char *name, GArray *tim
 					   known ? json_integer(left) : json_null(), "opaque",
 					   out_address(timer->opaque)));
 		else
-			printf("  timer     %-10s %s%s  %s%s%.40s%s\n", clock,
+			printf("  timer     %-10s %s%s  %s%s%.30s%s\n", clock,
 			       known && left >= 0 ? "in " : "", due, cb ? cb : "?",
 			       calls ? " (" : "", calls ? calls : "", calls ? ")" : "");
 		g_free(cb);

@@ -87,6 +87,35 @@ static void test_round_trips(void)
 	aio_poll(test_ctx, false);
 }
 
+/* --- one bottom half, scheduled by all ---------------------------------------------------- */
+
+static QEMUBH *shared_bh;
+static unsigned published;
+
+/* However many schedulings one call stands for: what was published before any is seen by it. */
+static void shared_cb(void *opaque G_GNUC_UNUSED)
+{
+	calls = qatomic_read(&published);
+}
+
+static void *publish_many(void *opaque G_GNUC_UNUSED)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		qatomic_inc(&published);
+		qemu_bh_schedule(shared_bh);
+	}
+	return NULL;
+}
+
+static void test_shared(void)
+{
+	shared_bh = aio_bh_new(test_ctx, shared_cb, NULL);
+	expected = THREADS * ROUNDS;
+	run_threads(publish_many);
+	qemu_bh_delete(shared_bh);
+	aio_poll(test_ctx, false);
+}
+
 /* --- handlers that come and go ------------------------------------------------------------ */
 
 typedef struct {
@@ -198,6 +227,7 @@ int main(int argc, char **argv)
 	test_ctx_init();
 	g_test_add_func("/stress/oneshots-from-many-threads", test_oneshots);
 	g_test_add_func("/stress/bh-round-trips", test_round_trips);
+	g_test_add_func("/stress/bh-scheduled-by-many-misses-nothing", test_shared);
 	g_test_add_func("/stress/handlers-added-and-removed-while-polled", test_handlers);
 	g_test_add_func("/stress/timers-armed-from-many-threads", test_timers);
 	g_test_add_func("/stress/iothreads-started-and-stopped", test_iothreads);
