@@ -104,24 +104,31 @@ void attach_prepare(struct bpf_program *prog, enum attach_how how)
 		bpf_program__set_expected_attach_type(prog, (enum bpf_attach_type)UPROBE_MULTI);
 }
 
-/* One link for all sites of @img. */
-static int attach_image(struct attachment *a, int prog_fd, pid_t pid, const struct image *img,
-			const struct site *sites, size_t n)
+/* A link is of one file, and of entries or of returns. */
+static bool same_link(const struct site *a, const struct site *b)
+{
+	return a->img == b->img && a->on_return == b->on_return;
+}
+
+/* One link for all sites that can share it with @first. */
+static int attach_link(struct attachment *a, int prog_fd, pid_t pid, const struct site *first,
+		       const struct site *sites, size_t n)
 {
 	uint64_t *offsets = g_new0(uint64_t, n), *counters = g_new0(uint64_t, n);
 	uint64_t *cookies = g_new0(uint64_t, n);
 	struct link_create_uprobe_multi attr = {
 		.prog_fd = prog_fd,
 		.attach_type = UPROBE_MULTI,
-		.path = (uintptr_t)img->open_path,
+		.path = (uintptr_t)first->img->open_path,
 		.offsets = (uintptr_t)offsets,
 		.cookies = (uintptr_t)cookies,
+		.multi_flags = first->on_return ? MULTI_RETURN : 0,
 		.pid = pid,
 	};
 	int fd;
 
 	for (size_t i = 0; i < n; i++) {
-		if (sites[i].img != img)
+		if (!same_link(&sites[i], first))
 			continue;
 		offsets[attr.cnt] = sites[i].offset;
 		counters[attr.cnt] = sites[i].ref_ctr_offset;
@@ -148,9 +155,9 @@ static int attach_multi(struct attachment *a, struct bpf_program *prog, pid_t pi
 		bool done = false;
 
 		for (size_t k = 0; k < i && !done; k++)
-			done = sites[k].img == sites[i].img;
+			done = same_link(&sites[k], &sites[i]);
 		if (!done)
-			err = attach_image(a, bpf_program__fd(prog), pid, sites[i].img, sites, n);
+			err = attach_link(a, bpf_program__fd(prog), pid, &sites[i], sites, n);
 	}
 	return err;
 }
@@ -160,7 +167,7 @@ static int attach_slow(struct attachment *a, struct bpf_program *prog, pid_t pid
 {
 	for (size_t i = 0; i < n; i++) {
 		LIBBPF_OPTS(bpf_uprobe_opts, opts, .ref_ctr_offset = sites[i].ref_ctr_offset,
-			    .bpf_cookie = sites[i].cookie);
+			    .bpf_cookie = sites[i].cookie, .retprobe = sites[i].on_return);
 		struct bpf_link *link = bpf_program__attach_uprobe_opts(
 			prog, pid, sites[i].img->open_path, sites[i].offset, &opts);
 

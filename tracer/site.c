@@ -61,14 +61,34 @@ static bool ends_prologue(csh cs, const cs_insn *insn)
 struct candidates {
 	uint64_t at[LOOK_AHEAD];
 	bool emulated[LOOK_AHEAD], usable[LOOK_AHEAD];
-	int n;
+	int stack[LOOK_AHEAD]; /* bytes above the return address, before the instruction */
+	int n, depth;
 	bool closed;
 	csh cs;
 };
 
+/* How many bytes @insn puts on the stack; false if it moves the stack pointer in another way. */
+static bool stack_growth(csh cs, const cs_insn *insn, int *bytes)
+{
+	const cs_x86 *x = &insn->detail->x86;
+
+	*bytes = 0;
+	if (insn->id == X86_INS_PUSH) {
+		*bytes = 8;
+		return true;
+	}
+	if (insn->id == X86_INS_SUB && x->operands[0].type == X86_OP_REG &&
+	    x->operands[0].reg == X86_REG_RSP && x->operands[1].type == X86_OP_IMM) {
+		*bytes = (int)x->operands[1].imm;
+		return true;
+	}
+	return !cs_reg_write(cs, insn, X86_REG_RSP);
+}
+
 static bool collect(const struct code_step *step, void *arg)
 {
 	struct candidates *c = arg;
+	int growth = 0;
 
 	/* After the last candidate only jumps back into them matter. */
 	for (int i = 0; i < c->n; i++)
@@ -79,8 +99,11 @@ static bool collect(const struct code_step *step, void *arg)
 	c->at[c->n] = step->insn->address;
 	c->emulated[c->n] = is_emulated(step->insn);
 	c->usable[c->n] = !is_nop5(step->insn);
+	c->stack[c->n] = c->depth;
 	c->n++;
-	c->closed = c->n == LOOK_AHEAD || ends_prologue(c->cs, step->insn);
+	c->closed = c->n == LOOK_AHEAD || ends_prologue(c->cs, step->insn) ||
+		    !stack_growth(c->cs, step->insn, &growth);
+	c->depth += growth;
 	return false;
 }
 
@@ -105,7 +128,10 @@ int site_at(const struct image *img, uint64_t link, struct site *ret, struct fai
 			best = i;
 	if (best < 0)
 		return fail(why, -ENOEXEC, "%s: no instruction where a probe is safe", name);
-	*ret = (struct site){ .img = img, .link = c.at[best], .emulated = c.emulated[best] };
+	*ret = (struct site){ .img = img,
+			      .link = c.at[best],
+			      .emulated = c.emulated[best],
+			      .stack_bytes = c.stack[best] };
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
 	return image_file_offset(img, ret->link, &ret->offset)
 		       ? fail(why, -ENOENT, "%s is not in its file", name)
@@ -119,4 +145,14 @@ int site_of(const struct image *img, const char *name, struct site *ret, struct 
 	if (!symbol || !symbol->function)
 		return fail(why, -ENOENT, "%s has no function %s", img->name, name);
 	return site_at(img, symbol->link, ret, why);
+}
+
+int site_return(const struct site *site, struct site *ret, struct failure *why)
+{
+	if (site->stack_bytes)
+		return fail(why, -ENOEXEC, "%s: its return cannot be probed at +0x%" PRIx64,
+			    site->name, site->link);
+	*ret = *site;
+	ret->on_return = true;
+	return 0;
 }

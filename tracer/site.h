@@ -22,6 +22,8 @@ struct site {
 	uint64_t ref_ctr_offset; /* of a USDT semaphore in the file, or 0 */
 	uint64_t cookie;	 /* what the bpf program gets */
 	bool emulated;
+	int stack_bytes; /* from the stack pointer there up to the return address */
+	bool on_return;	 /* set by the caller: the probe is to run when the function returns */
 };
 
 /*
@@ -31,5 +33,11 @@ struct site {
  */
 int site_at(const struct image *img, uint64_t link, struct site *ret, struct failure *why);
 int site_of(const struct image *img, const char *name, struct site *ret, struct failure *why);
+
+/*
+ * Ask for @site's function to be probed at its return too: the site for that, where the stack is
+ * still as the caller left it. -ENOEXEC if the place found for the entry is not such a one.
+ */
+int site_return(const struct site *site, struct site *ret, struct failure *why);
 
 #endif
