@@ -10,10 +10,12 @@
 
 #include "tracer/attach.h"
 
-#define UPROBE_MULTI                                                                               \
-	48 /* enum bpf_attach_type, from Linux 6.6; Debian 12's header ends before it */
+/* enum bpf_attach_type and a flag of it, from Linux 6.6; Debian 12's header ends before them. */
+#define UPROBE_MULTI 48
+#define MULTI_RETURN 1
 
-/* The part of union bpf_attr that BPF_LINK_CREATE takes for UPROBE_MULTI (uapi/linux/bpf.h). */
+/* The part of union bpf_attr that BPF_LINK_CREATE takes for UPROBE_MULTI
+	   (uapi/linux/bpf.h). */
 struct link_create_uprobe_multi {
 	uint32_t prog_fd;
 	uint32_t target_fd;

@@ -37,12 +37,14 @@ static bool is_nop5(const cs_insn *insn)
 	return insn->size == 5 && insn->id == X86_INS_NOP;
 }
 
-/* Does @insn leave straight-line code or change a register that carries an argument? */
-static bool ends_prologue(csh cs, const cs_insn *insn)
+/* Does @insn leave straight-line code or change a register of the first @n_args arguments? */
+static bool ends_prologue(csh cs, const cs_insn *insn, int n_args)
 {
-	static const x86_reg args[] = { X86_REG_RDI, X86_REG_RSI, X86_REG_RDX, X86_REG_RCX,
-					X86_REG_R8,  X86_REG_R9,  X86_REG_EDI, X86_REG_ESI,
-					X86_REG_EDX, X86_REG_ECX, X86_REG_R8D, X86_REG_R9D };
+	static const x86_reg args[][2] = {
+		{ X86_REG_RDI, X86_REG_EDI }, { X86_REG_RSI, X86_REG_ESI },
+		{ X86_REG_RDX, X86_REG_EDX }, { X86_REG_RCX, X86_REG_ECX },
+		{ X86_REG_R8, X86_REG_R8D },  { X86_REG_R9, X86_REG_R9D },
+	};
 	cs_regs read, written;
 	uint8_t n_read, n_written;
 
@@ -52,8 +54,8 @@ static bool ends_prologue(csh cs, const cs_insn *insn)
 	if (cs_regs_access(cs, insn, read, &n_read, written, &n_written))
 		return true;
 	for (int i = 0; i < n_written; i++)
-		for (size_t j = 0; j < G_N_ELEMENTS(args); j++)
-			if (written[i] == args[j])
+		for (int k = 0; k < n_args; k++)
+			if (written[i] == args[k][0] || written[i] == args[k][1])
 				return true;
 	return false;
 }
@@ -62,7 +64,7 @@ struct candidates {
 	uint64_t at[LOOK_AHEAD];
 	bool emulated[LOOK_AHEAD], usable[LOOK_AHEAD];
 	int stack[LOOK_AHEAD]; /* bytes above the return address, before the instruction */
-	int n, depth;
+	int n, depth, n_args;
 	bool closed;
 	csh cs;
 };
@@ -101,16 +103,17 @@ static bool collect(const struct code_step *step, void *arg)
 	c->usable[c->n] = !is_nop5(step->insn);
 	c->stack[c->n] = c->depth;
 	c->n++;
-	c->closed = c->n == LOOK_AHEAD || ends_prologue(c->cs, step->insn) ||
+	c->closed = c->n == LOOK_AHEAD || ends_prologue(c->cs, step->insn, c->n_args) ||
 		    !stack_growth(c->cs, step->insn, &growth);
 	c->depth += growth;
 	return false;
 }
 
-int site_at(const struct image *img, uint64_t link, struct site *ret, struct failure *why)
+int site_at_args(const struct image *img, uint64_t link, int n_args, struct site *ret,
+		 struct failure *why)
 {
 	const struct symbol *symbol = image_symbol_at(img, link);
-	struct candidates c = { 0 };
+	struct candidates c = { .n_args = MIN(n_args, 6) };
 	int best = -1, err;
 	char name[64];
 
@@ -136,6 +139,11 @@ int site_at(const struct image *img, uint64_t link, struct site *ret, struct fai
 	return image_file_offset(img, ret->link, &ret->offset)
 		       ? fail(why, -ENOENT, "%s is not in its file", name)
 		       : 0;
+}
+
+int site_at(const struct image *img, uint64_t link, struct site *ret, struct failure *why)
+{
+	return site_at_args(img, link, 6, ret, why);
 }
 
 int site_of(const struct image *img, const char *name, struct site *ret, struct failure *why)

@@ -35,6 +35,13 @@ int site_at(const struct image *img, uint64_t link, struct site *ret, struct fai
 int site_of(const struct image *img, const char *name, struct site *ret, struct failure *why);
 
 /*
+ * The same where only the first @n_args arguments matter: there are more places where the kernel
+ * need not single-step.
+ */
+int site_at_args(const struct image *img, uint64_t link, int n_args, struct site *ret,
+		 struct failure *why);
+
+/*
  * Ask for @site's function to be probed at its return too: the site for that, where the stack is
  * still as the caller left it. -ENOEXEC if the place found for the entry is not such a one.
  */
