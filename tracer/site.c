@@ -109,8 +109,8 @@ static bool collect(const struct code_step *step, void *arg)
 	return false;
 }
 
-int site_at_args(const struct image *img, uint64_t link, int n_args, struct site *ret,
-		 struct failure *why)
+static int find_site(const struct image *img, uint64_t link, int n_args, bool on_return,
+		     struct site *ret, struct failure *why)
 {
 	const struct symbol *symbol = image_symbol_at(img, link);
 	struct candidates c = { .n_args = MIN(n_args, 6) };
@@ -127,18 +127,31 @@ int site_at_args(const struct image *img, uint64_t link, int n_args, struct site
 	if (err)
 		return fail(why, err, "%s: no .eh_frame entry proves a function there", name);
 	for (int i = c.n - 1; i >= 0; i--)
-		if (c.usable[i] && (best < 0 || c.emulated[i] || !c.emulated[best]))
+		if (c.usable[i] && !(on_return && c.stack[i]) &&
+		    (best < 0 || c.emulated[i] || !c.emulated[best]))
 			best = i;
 	if (best < 0)
 		return fail(why, -ENOEXEC, "%s: no instruction where a probe is safe", name);
 	*ret = (struct site){ .img = img,
 			      .link = c.at[best],
 			      .emulated = c.emulated[best],
-			      .stack_bytes = c.stack[best] };
+			      .stack_bytes = c.stack[best],
+			      .on_return = on_return };
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
 	return image_file_offset(img, ret->link, &ret->offset)
 		       ? fail(why, -ENOENT, "%s is not in its file", name)
 		       : 0;
+}
+
+int site_at_args(const struct image *img, uint64_t link, int n_args, struct site *ret,
+		 struct failure *why)
+{
+	return find_site(img, link, n_args, false, ret, why);
+}
+
+int site_at_return(const struct image *img, uint64_t link, struct site *ret, struct failure *why)
+{
+	return find_site(img, link, 0, true, ret, why);
 }
 
 int site_at(const struct image *img, uint64_t link, struct site *ret, struct failure *why)
@@ -153,14 +166,4 @@ int site_of(const struct image *img, const char *name, struct site *ret, struct 
 	if (!symbol || !symbol->function)
 		return fail(why, -ENOENT, "%s has no function %s", img->name, name);
 	return site_at(img, symbol->link, ret, why);
-}
-
-int site_return(const struct site *site, struct site *ret, struct failure *why)
-{
-	if (site->stack_bytes)
-		return fail(why, -ENOEXEC, "%s: its return cannot be probed at +0x%" PRIx64,
-			    site->name, site->link);
-	*ret = *site;
-	ret->on_return = true;
-	return 0;
 }

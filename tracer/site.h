@@ -23,7 +23,7 @@ struct site {
 	uint64_t cookie;	 /* what the bpf program gets */
 	bool emulated;
 	int stack_bytes; /* from the stack pointer there up to the return address */
-	bool on_return;	 /* set by the caller: the probe is to run when the function returns */
+	bool on_return;	 /* the probe runs when the function returns */
 };
 
 /*
@@ -41,10 +41,8 @@ int site_of(const struct image *img, const char *name, struct site *ret, struct 
 int site_at_args(const struct image *img, uint64_t link, int n_args, struct site *ret,
 		 struct failure *why);
 
-/*
- * Ask for @site's function to be probed at its return too: the site for that, where the stack is
- * still as the caller left it. -ENOEXEC if the place found for the entry is not such a one.
+/* For a probe at the return: the site of the function at @link where the stack is still untouched.
  */
-int site_return(const struct site *site, struct site *ret, struct failure *why);
+int site_at_return(const struct image *img, uint64_t link, struct site *ret, struct failure *why);
 
 #endif
