@@ -99,7 +99,11 @@ static gboolean aio_ctx_check(GSource *source)
 {
 	AioContext *ctx = (AioContext *)source;
 
-	/* Sleep is over before we look; nobody needs to wake us from here on. */
+	/*
+	 * Sleep is over before we look; nobody needs to wake us from here on.  GLib asks only those
+	 * whose prepare said "not ready": otherwise bit 0 and notified stay up until the next time,
+	 * at the price of a write too many.
+	 */
 	qatomic_store_release(&ctx->notify_me, qatomic_read(&ctx->notify_me) & ~1u);
 	aio_notify_accept(ctx);
 

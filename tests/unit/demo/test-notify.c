@@ -111,6 +111,29 @@ static void test_gsource_raises_bit_0(void)
 	g_main_context_unref(gcontext);
 }
 
+/* GLib does not check what was ready at prepare: both flags outlive the iteration. */
+static void test_ready_at_prepare(void)
+{
+	GMainContext *gcontext = g_main_context_new();
+	AioContext *ctx = aio_context_new(&error_abort);
+
+	g_source_attach(&ctx->source, gcontext);
+	aio_bh_schedule_oneshot(ctx, note_cb, (void *)"B");
+	g_assert_true(g_main_context_iteration(gcontext, FALSE));
+	assert_order("B");
+	g_assert_cmpuint(ctx->notify_me, ==, 1);
+	g_assert_true(ctx->notified);
+	g_assert_false(fd_readable(event_notifier_get_fd(&ctx->notifier)));
+
+	g_assert_false(g_main_context_iteration(gcontext, FALSE));
+	g_assert_cmpuint(ctx->notify_me, ==, 0);
+	g_assert_false(ctx->notified);
+
+	g_source_destroy(&ctx->source);
+	aio_context_unref(ctx);
+	g_main_context_unref(gcontext);
+}
+
 static void test_full_counter(void)
 {
 	static const uint64_t full = UINT64_MAX - 1;
@@ -141,6 +164,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/notify/callbacks-run-with-notify-me-down", test_callbacks_run_unraised);
 	g_test_add_func("/notify/wakes-a-sleeping-poll", test_wakes_sleeper);
 	g_test_add_func("/notify/written-between-prepare-and-check", test_gsource_raises_bit_0);
+	g_test_add_func("/notify/stays-noted-if-ready-at-prepare", test_ready_at_prepare);
 	g_test_add_func("/notify/full-counter-is-set", test_full_counter);
 	ret = g_test_run();
 	test_ctx_exit();
