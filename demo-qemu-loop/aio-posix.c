@@ -127,14 +127,14 @@ void aio_set_event_notifier_poll(AioContext *ctx, EventNotifier *notifier,
 /* The outermost walker frees; an inner one, or one beside another thread, leaves it to the last. */
 void aio_free_deleted_handlers(AioContext *ctx)
 {
-	AioHandler *node;
+	AioHandler *node, *next;
 
 	if (QLIST_EMPTY_RCU(&ctx->deleted_aio_handlers))
 		return;
 	if (!qemu_lockcnt_dec_if_lock(&ctx->list_lock))
 		return;
 
-	while ((node = QLIST_FIRST(&ctx->deleted_aio_handlers))) {
+	QLIST_FOREACH_SAFE (node, &ctx->deleted_aio_handlers, node_deleted, next) {
 		QLIST_REMOVE(node, node);
 		QLIST_REMOVE(node, node_deleted);
 		QLIST_SAFE_REMOVE(node, node_poll);

@@ -23,11 +23,7 @@
 #include <unistd.h>
 #include <glib.h>
 
-#define container_of(ptr, type, member)                                                            \
-	({                                                                                         \
-		__typeof__(((type *)NULL)->member) *member_ptr_ = (ptr);                           \
-		(type *)((char *)member_ptr_ - offsetof(type, member));                            \
-	})
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define DIV_ROUND_UP(n, d)   ((n) / (d) + ((n) % (d) != 0))
 #define ARRAY_SIZE(x)	     G_N_ELEMENTS(x)
