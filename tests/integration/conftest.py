@@ -1,0 +1,77 @@
+"""What every integration test has: targets to look at, loopscope, and skips that are seen.
+
+Targets that a test only looks at live as long as the session; one that a test changes, stops or
+ends is started by that test. Without root, what only root can do is skipped and listed; on CI (the
+environment variable CI) as root, a skip is a failure.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Generator, Iterator, List
+
+import pytest
+import tracer_run
+from tracer_targets import Demo, Qemu
+
+IS_ROOT = os.geteuid() == 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test sees or leaves anything in the user's cache."""
+    path: Path = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(path))
+        yield path
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """For tests that load bpf programs or look at other users' processes."""
+    if not IS_ROOT:
+        pytest.skip("only root may load bpf programs and become another user")
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    """five-sources, asleep. For looking at only."""
+    with Demo("five-sources") as target:
+        yield target.wait_asleep()
+
+
+@pytest.fixture(scope="session")
+def qemu() -> Iterator[Qemu]:
+    """A qemu-system-x86_64, idle. For looking at only."""
+    with Qemu() as target:
+        yield target
+
+
+@pytest.fixture(scope="session")
+def many() -> Iterator[Demo]:
+    """1000 handlers of one callback. For looking at only."""
+    with Demo("many-fds", "--fds", "1000") as target:
+        yield target.wait_asleep()
+
+
+def pytest_configure() -> None:
+    for program in (tracer_run.LOOPSCOPE, tracer_run.DEMO):
+        if not program.exists():
+            raise pytest.UsageError(f"{program} is not built: run make")
+
+
+@pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and IS_ROOT and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"CI can run this as root, and yet: {report.longrepr[2]}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped: List[Any] = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("skipped, and why")
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        terminalreporter.write_line(f"{report.nodeid}: {str(reason).replace('Skipped: ', '')}")
