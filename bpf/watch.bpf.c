@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: (MIT OR BSD-2-Clause OR GPL-2.0-only)
+/*
+ * Counting what the loops of one process do, in the kernel: how often each thread polls and whether
+ * it slept, which descriptors were ready, which bottom halves ran and who scheduled them, which
+ * timers were armed in the past, which sources were dispatched. A loop of a million turns a second
+ * costs no more memory than an idle one. The reader is tracer/watch.c.
+ */
+#include "bpf/kernel.bpf.h"
+#include "bpf/tables.h"
+#include "bpf/watch.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sched_entity {
+	__u64 sum_exec_runtime;
+};
+
+struct sched_info {
+	unsigned long long run_delay;
+};
+
+struct task_struct___watch {
+	unsigned long nvcsw;
+	struct sched_entity se;
+	struct sched_info sched_info;
+};
+
+#pragma clang attribute pop
+
+const volatile int tgid;
+const volatile struct watch_layout layout;
+
+/* Clock minus CLOCK_MONOTONIC, where that is known. */
+__s64 clock_offset[WATCH_CLOCKS];
+__u32 clock_known[WATCH_CLOCKS];
+
+__u64 lost; /* what found no place in its map and was not counted */
+
+#define MAP(name, entries, key_type, value_type)                                                   \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
+		__uint(max_entries, entries);                                                      \
+		__type(key, key_type);                                                             \
+		__type(value, value_type);                                                         \
+	} name SEC(".maps")
+
+MAP(threads, 1024, __u32, struct watch_thread);
+MAP(fds, 8192, struct watch_fd_key, struct watch_fd);
+MAP(bhs, 2048, struct watch_bh_key, struct watch_bh);
+MAP(timers, 4096, __u64, struct watch_timer);
+MAP(sources, 1024, __u64, struct watch_source);
+MAP(ios, 8192, __s32, struct watch_io);
+MAP(clock_calls, 1024, __u32, __u32);
+
+static const struct watch_thread no_thread;
+static const struct watch_fd no_fd;
+static const struct watch_bh no_bh;
+static const struct watch_timer no_timer;
+static const struct watch_source no_source;
+static const struct watch_io no_io;
+
+/* The value of @key, made from @zero if it is new; NULL and counted if there is no place. */
+static void *value_of(void *map, const void *key, const void *zero)
+{
+	void *value = bpf_map_lookup_elem(map, key);
+
+	if (value)
+		return value;
+	bpf_map_update_elem(map, key, zero, BPF_NOEXIST);
+	value = bpf_map_lookup_elem(map, key);
+	if (!value)
+		__sync_fetch_and_add(&lost, 1);
+	return value;
+}
+
+/* A forked child has our breakpoints until it runs another program: its hits are not the target's.
+ */
+static bool is_target(__u32 *tid)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	*tid = id;
+	return id >> 32 == tgid;
+}
+
+static __u64 pointer_at(__u64 base, __s32 offset)
+{
+	__u64 value = 0;
+
+	if (base && offset >= 0)
+		bpf_probe_read_user(&value, sizeof(value), (void *)(base + offset));
+	return value;
+}
+
+/* --- waiting ------------------------------------------------------------------------------ */
+
+/* @third and @fourth are the arguments of the call. */
+static bool asks_for_zero(__u32 nr, __u64 third, __u64 fourth)
+{
+	__s64 ts[2] = { -1, -1 };
+	__u64 at = nr == NR_PPOLL ? third : fourth;
+
+	switch (nr) {
+	case NR_POLL:
+		return (__s32)third == 0;
+	case NR_EPOLL_WAIT:
+	case NR_EPOLL_PWAIT:
+		return (__s32)fourth == 0;
+	case NR_PPOLL:
+	case NR_EPOLL_PWAIT2:
+		return at && !bpf_probe_read_user(ts, sizeof(ts), (void *)at) && !ts[0] && !ts[1];
+	default:
+		return false;
+	}
+}
+
+/* The cookie of the site is the number of the system call the function makes. */
+SEC("uprobe")
+int wait_enter(struct pt_regs *ctx)
+{
+	struct task_struct___watch *task = (void *)bpf_get_current_task_btf();
+	/* Read first: the verifier takes no pointer into ctx that depends on anything. */
+	volatile __u64 third = PT_REGS_PARM3(ctx), fourth = PT_REGS_PARM4(ctx);
+	struct watch_thread *t;
+	__u32 tid;
+
+	if (!is_target(&tid))
+		return 0;
+	t = value_of(&threads, &tid, &no_thread);
+	if (!t)
+		return 0;
+	t->nr = bpf_get_attach_cookie(ctx);
+	t->array = PT_REGS_PARM1(ctx);
+	t->n = PT_REGS_PARM2(ctx);
+	t->switches = BPF_CORE_READ(task, nvcsw);
+	t->polls++;
+	t->zero += asks_for_zero(t->nr, third, fourth);
+	t->entered_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+struct scan {
+	struct watch_thread *t;
+	struct watch_fd_key key;
+	__u64 left; /* ready descriptors not found yet */
+};
+
+static long scan_chunk(__u32 chunk, struct scan *s)
+{
+	struct watch_thread *t = s->t;
+	__u64 from = (__u64)chunk * WATCH_CHUNK, n;
+
+	if (from >= t->n || !s->left)
+		return 1;
+	n = t->n - from;
+	if (n > WATCH_CHUNK)
+		n = WATCH_CHUNK;
+	if (bpf_probe_read_user(t->fds, n * sizeof(t->fds[0]),
+				(void *)(t->array + from * sizeof(t->fds[0]))))
+		return 1;
+	for (int i = 0; i < WATCH_CHUNK; i++) {
+		__u32 revents = t->fds[i] >> 48; /* a GPollFD: int, short, short */
+		struct watch_fd *fd;
+
+		if (i >= n)
+			break;
+		if (!revents)
+			continue;
+		s->key.fd = (__s32)t->fds[i];
+		s->left--;
+		fd = value_of(&fds, &s->key, &no_fd);
+		if (fd) {
+			fd->ready++;
+			fd->revents |= revents;
+		}
+	}
+	return 0;
+}
+
+SEC("uprobe")
+int wait_return(struct pt_regs *ctx)
+{
+	struct task_struct___watch *task = (void *)bpf_get_current_task_btf();
+	__s64 ready = (__s32)PT_REGS_RC(ctx);
+	struct watch_thread *t;
+	struct scan s = {};
+	__u32 tid;
+
+	if (!is_target(&tid))
+		return 0;
+	t = bpf_map_lookup_elem(&threads, &tid);
+	if (!t || t->returned_ns >= t->entered_ns) /* it was in there before we came */
+		return 0;
+	t->returned++;
+	t->slept += BPF_CORE_READ(task, nvcsw) != t->switches;
+	if (ready > 0) {
+		t->ready++;
+		s.t = t;
+		s.key.tid = tid;
+		s.left = ready;
+		if (t->nr == NR_POLL || t->nr == NR_PPOLL)
+			bpf_loop(WATCH_CHUNKS, scan_chunk, &s, 0);
+	}
+	t->out_run_ns = BPF_CORE_READ(task, se.sum_exec_runtime);
+	if (bpf_core_field_exists(task->sched_info.run_delay))
+		t->out_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
+	t->returned_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* --- what runs ---------------------------------------------------------------------------- */
+
+SEC("uprobe")
+int bh_call(struct pt_regs *ctx)
+{
+	struct watch_bh_key key;
+	struct watch_bh *b;
+	__u64 bh;
+	__u32 tid;
+
+	if (!is_target(&tid))
+		return 0;
+	bh = PT_REGS_PARM1(ctx);
+	key.ctx = pointer_at(bh, layout.bh_ctx);
+	key.cb = pointer_at(bh, layout.bh_cb);
+	b = value_of(&bhs, &key, &no_bh);
+	if (!b)
+		return 0;
+	b->calls++;
+	b->tid = tid;
+	b->bh = bh;
+	b->name = pointer_at(bh, layout.bh_name);
+	return 0;
+}
+
+/* The cookie tells a one-shot one, given by context and callback, from a QEMUBH. */
+SEC("uprobe")
+int bh_schedule(struct pt_regs *ctx)
+{
+	__u64 oneshot = bpf_get_attach_cookie(ctx);
+	struct watch_bh_key key;
+	struct watch_bh *b;
+	__u32 tid;
+
+	if (!is_target(&tid))
+		return 0;
+	if (oneshot) {
+		key.ctx = PT_REGS_PARM1(ctx);
+		key.cb = PT_REGS_PARM2(ctx);
+	} else {
+		key.ctx = pointer_at(PT_REGS_PARM1(ctx), layout.bh_ctx);
+		key.cb = pointer_at(PT_REGS_PARM1(ctx), layout.bh_cb);
+	}
+	b = value_of(&bhs, &key, &no_bh);
+	if (!b)
+		return 0;
+	b->oneshot = oneshot;
+	if (b->tid == tid)
+		__sync_fetch_and_add(&b->by_home, 1);
+	else if (b->tid)
+		__sync_fetch_and_add(&b->by_others, 1);
+	return 0;
+}
+
+SEC("uprobe")
+int timer_arm(struct pt_regs *ctx)
+{
+	__u64 timer, now = bpf_ktime_get_ns();
+	struct watch_timer *t;
+	__u32 tid, clock = -1;
+	__u64 at;
+
+	if (!is_target(&tid))
+		return 0;
+	timer = PT_REGS_PARM1(ctx);
+	t = value_of(&timers, &timer, &no_timer);
+	if (!t)
+		return 0;
+	at = pointer_at(pointer_at(timer, layout.timer_list), layout.list_clock);
+	if (!at || layout.clock_type < 0 ||
+	    bpf_probe_read_user(&clock, sizeof(clock), (void *)(at + layout.clock_type)))
+		clock = -1;
+	t->armed++;
+	t->cb = pointer_at(timer, layout.timer_cb);
+	t->expire_ns = (__s64)PT_REGS_PARM2(ctx);
+	t->armed_ns = now;
+	t->tid = tid;
+	t->clock = clock;
+	if (clock < WATCH_CLOCKS && clock_known[clock] &&
+	    t->expire_ns <= (__s64)now + clock_offset[clock])
+		t->past++;
+	return 0;
+}
+
+SEC("uprobe")
+int source_dispatch(struct pt_regs *ctx)
+{
+	__u64 source = PT_REGS_PARM1(ctx);
+	struct watch_source *s;
+	__u32 tid;
+
+	if (!is_target(&tid))
+		return 0;
+	s = value_of(&sources, &source, &no_source);
+	if (s) {
+		s->dispatched++;
+		s->tid = tid;
+	}
+	return 0;
+}
+
+/* --- what a clock says: the virtual one is CLOCK_MONOTONIC plus something ------------------- */
+
+SEC("uprobe")
+int clock_enter(struct pt_regs *ctx)
+{
+	__u32 tid, type;
+
+	if (is_target(&tid)) {
+		type = PT_REGS_PARM1(ctx);
+		bpf_map_update_elem(&clock_calls, &tid, &type, BPF_ANY);
+	}
+	return 0;
+}
+
+SEC("uprobe")
+int clock_return(struct pt_regs *ctx)
+{
+	__s64 now = (__s64)bpf_ktime_get_ns();
+	__u32 tid, *type;
+
+	if (!is_target(&tid))
+		return 0;
+	type = bpf_map_lookup_elem(&clock_calls, &tid);
+	if (type && *type < WATCH_CLOCKS && !clock_known[*type]) {
+		clock_offset[*type] = (__s64)PT_REGS_RC(ctx) - now;
+		clock_known[*type] = 1;
+	}
+	return 0;
+}
+
+/* --- does anybody take what a descriptor offers? Attached only to prove it ----------------- */
+
+enum { MOVES_NOTHING, MOVES_IN, MOVES_OUT, MOVES_BOTH };
+
+/* read, write, their relatives and whatever else takes an event: not poll, fcntl, ioctl, close. */
+static int moves(__u64 nr)
+{
+	switch (nr) {
+	case 0:	  /* read */
+	case 17:  /* pread64 */
+	case 19:  /* readv */
+	case 43:  /* accept */
+	case 45:  /* recvfrom */
+	case 47:  /* recvmsg */
+	case 288: /* accept4 */
+	case 295: /* preadv */
+	case 299: /* recvmmsg */
+	case 327: /* preadv2 */
+		return MOVES_IN;
+	case 1:	  /* write */
+	case 18:  /* pwrite64 */
+	case 20:  /* writev */
+	case 44:  /* sendto */
+	case 46:  /* sendmsg */
+	case 296: /* pwritev */
+	case 307: /* sendmmsg */
+	case 328: /* pwritev2 */
+		return MOVES_OUT;
+	case 40:  /* sendfile */
+	case 275: /* splice */
+	case 276: /* tee */
+	case 278: /* vmsplice */
+		return MOVES_BOTH;
+	default:
+		return MOVES_NOTHING;
+	}
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(io_done, struct pt_regs *regs, long result)
+{
+	int what = moves(regs->orig_rax);
+	struct watch_io *io;
+	__s32 fd;
+	__u32 tid;
+
+	if (what == MOVES_NOTHING || !is_target(&tid))
+		return 0;
+	fd = (__s32)regs->rdi;
+	io = value_of(&ios, &fd, &no_io);
+	if (!io)
+		return 0;
+	__sync_fetch_and_add(&io->calls, 1);
+	if (result > 0 && what != MOVES_OUT)
+		__sync_fetch_and_add(&io->in, 1);
+	if (result > 0 && what != MOVES_IN)
+		__sync_fetch_and_add(&io->out, 1);
+	return 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: (MIT OR BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * What watch.bpf.c counts in the kernel and tracer/watch.c reads: a few numbers for each thread,
+ * descriptor, bottom half, timer and source. The includer supplies __u32, __s64 and __u64.
+ */
+#ifndef BPF_WATCH_H
+#define BPF_WATCH_H
+
+#define WATCH_CHUNK  64 /* GPollFDs that are looked at in one go */
+#define WATCH_CHUNKS 64 /* the first 4096 of a set */
+#define WATCH_CLOCKS 4
+
+/* A thread that polls. It waits now if entered_ns > returned_ns. Times are CLOCK_MONOTONIC. */
+struct watch_thread {
+	__u64 polls;
+	__u64 zero; /* with timeout 0 */
+	__u64 returned;
+	__u64 slept; /* returned after having slept */
+	__u64 ready; /* returned with something ready */
+	__u64 entered_ns, returned_ns;
+	__u64 out_run_ns, out_delay_ns; /* struct stack_thread's counters when it last returned */
+	/* Of the call that it is in. */
+	__u64 array, n, switches;
+	__u32 nr;
+	__u32 pad;
+	__u64 fds[WATCH_CHUNK];
+};
+
+struct watch_fd_key {
+	__u32 tid;
+	__s32 fd;
+};
+
+struct watch_fd {
+	__u64 ready;   /* returned polls of the thread that found it so */
+	__u32 revents; /* all that were seen */
+	__u32 pad;
+};
+
+/* Bottom halves of one callback in one context: a one-shot one is a new object each time. */
+struct watch_bh_key {
+	__u64 ctx, cb;
+};
+
+struct watch_bh {
+	__u64 calls;
+	__u64 by_home, by_others; /* scheduled by the thread that calls it, and by others */
+	__u64 bh, name;		  /* the last one's address, and where its name lies */
+	__u32 tid;		  /* calls it; 0 before the first */
+	__u32 oneshot;
+};
+
+struct watch_timer {
+	__u64 armed;
+	__u64 past; /* of these, with an expiry that had passed; of timers on a known clock */
+	__u64 cb;
+	__s64 expire_ns; /* the last */
+	__u64 armed_ns;	 /* when */
+	__s32 clock;	 /* -1: unknown */
+	__u32 tid;
+};
+
+struct watch_source {
+	__u64 dispatched;
+	__u32 tid;
+	__u32 pad;
+};
+
+/* System calls on a descriptor, of any thread of the target. */
+struct watch_io {
+	__u64 calls;
+	__u64 in, out; /* of these, that took something from it, or put something in */
+};
+
+/* Offsets in QEMU's structures, from the layout; negative: unknown. */
+struct watch_layout {
+	__s32 bh_ctx, bh_name, bh_cb;
+	__s32 timer_cb, timer_list, list_clock, clock_type;
+	__s32 pad;
+};
+
+#endif

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+/* Attaching and reading the counters. See watch.h. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/types.h>
+#include "bpf/tables.h"
+#include "bpf/watch.h"
+#include "build/bpf/watch.skel.h"
+#include "tracer/attach.h"
+#include "tracer/watch.h"
+
+enum { CLOCK_REALTIME_OF_QEMU = 0, CLOCK_HOST_OF_QEMU = 2 };
+
+struct watch {
+	struct target *t;
+	struct images *images;
+	struct watch_bpf *skel;
+	GPtrArray *attachments; /* of struct attachment * */
+	struct bpf_link *io;
+	size_t sites;
+};
+
+static int load_failure(int err, struct failure *why)
+{
+	if (err == -EPERM || err == -EACCES)
+		return fail(why, -EPERM,
+			    "not allowed to load bpf programs: it needs CAP_BPF and CAP_PERFMON");
+	return fail(why, -EOPNOTSUPP, "this kernel cannot run the bpf program that counts (%s)",
+		    strerror(-err));
+}
+
+static int attach(struct watch *w, struct bpf_program *prog, const GArray *sites,
+		  struct failure *why)
+{
+	struct attachment *attachment;
+	int err;
+
+	if (!sites->len)
+		return 0;
+	err = attach_sites(prog, ATTACH_BEST, w->t->pid, (const struct site *)sites->data,
+			   sites->len, &attachment, why);
+	if (err)
+		return err;
+	g_ptr_array_add(w->attachments, attachment);
+	w->sites += sites->len;
+	return 0;
+}
+
+/* A return probe is safe here: libc's waits call nothing of the target, least of all a coroutine.
+ */
+static int attach_waits(struct watch *w, struct failure *why)
+{
+	static const struct {
+		const char *name;
+		long nr;
+	} waits[] = { { "poll", NR_POLL },
+		      { "ppoll", NR_PPOLL },
+		      { "epoll_wait", NR_EPOLL_WAIT },
+		      { "epoll_pwait", NR_EPOLL_PWAIT },
+		      { "epoll_pwait2", NR_EPOLL_PWAIT2 } };
+	struct image *libc = images_library(w->images, "libc.so");
+	GArray *enter, *leave;
+	int err;
+
+	if (!libc)
+		return fail(why, -ENOENT, "process %d has no libc whose poll() could be probed",
+			    w->t->pid);
+	enter = g_array_new(FALSE, FALSE, sizeof(struct site));
+	leave = g_array_new(FALSE, FALSE, sizeof(struct site));
+	for (size_t i = 0; i < G_N_ELEMENTS(waits); i++) {
+		const struct symbol *symbol = image_symbol(libc, waits[i].name);
+		struct site in, out;
+
+		if (!symbol || site_at_args(libc, symbol->link, 4, &in, NULL) ||
+		    site_at_return(libc, symbol->link, &out, NULL))
+			continue;
+		in.cookie = out.cookie = waits[i].nr;
+		g_array_append_val(enter, in);
+		g_array_append_val(leave, out);
+	}
+	/* The entries first: a return without its entry means nothing and is passed over. */
+	err = enter->len ? attach(w, w->skel->progs.wait_enter, enter, why)
+			 : fail(why, -ENOEXEC, "the polls of %s cannot be probed", libc->name);
+	if (!err)
+		err = attach(w, w->skel->progs.wait_return, leave, why);
+	g_array_free(enter, TRUE);
+	g_array_free(leave, TRUE);
+	return err;
+}
+
+/* Exported by QEMU; in another program, or where it is not safe, it is not watched. */
+static int attach_function(struct watch *w, struct bpf_program *prog, const char *name, int n_args,
+			   uint64_t cookie, struct failure *why)
+{
+	struct image *program = images_program(w->images);
+	const struct symbol *symbol = image_symbol(program, name);
+	GArray *sites = g_array_new(FALSE, FALSE, sizeof(struct site));
+	struct site site;
+	int err;
+
+	if (symbol && !site_at_args(program, symbol->link, n_args, &site, NULL)) {
+		site.cookie = cookie;
+		g_array_append_val(sites, site);
+	}
+	err = attach(w, prog, sites, why);
+	g_array_free(sites, TRUE);
+	return err;
+}
+
+static int attach_all(struct watch *w, struct failure *why)
+{
+	int err = attach_waits(w, why);
+
+	if (!err)
+		err = attach_function(w, w->skel->progs.bh_call, "aio_bh_call", 1, 0, why);
+	if (!err)
+		err = attach_function(w, w->skel->progs.bh_schedule, "qemu_bh_schedule", 1, 0, why);
+	if (!err)
+		err = attach_function(w, w->skel->progs.bh_schedule, "aio_bh_schedule_oneshot_full",
+				      2, 1, why);
+	if (!err)
+		err = attach_function(w, w->skel->progs.timer_arm, "timer_mod_ns", 2, 0, why);
+	return err;
+}
+
+/* The clocks that are the kernel's own; the others are learned (watch_learn_clock()). */
+static void set_clocks(struct watch *w)
+{
+	struct timespec mono, real;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &real);
+	w->skel->bss->clock_offset[CLOCK_HOST_OF_QEMU] =
+		(real.tv_sec - mono.tv_sec) * 1000000000LL + real.tv_nsec - mono.tv_nsec;
+	w->skel->bss->clock_known[CLOCK_REALTIME_OF_QEMU] = 1;
+	w->skel->bss->clock_known[CLOCK_HOST_OF_QEMU] = 1;
+}
+
+int watch_open(struct target *t, struct images *images, const struct layout *l, struct watch **ret,
+	       struct failure *why)
+{
+	struct watch *w = g_new0(struct watch, 1);
+	int err;
+
+	w->t = t;
+	w->images = images;
+	w->attachments = g_ptr_array_new();
+	w->skel = watch_bpf__open();
+	if (!w->skel) {
+		err = load_failure(-errno, why);
+		goto cleanup;
+	}
+	w->skel->rodata->tgid = t->pid;
+	w->skel->rodata->layout.bh_ctx = l->off[BH_CTX];
+	w->skel->rodata->layout.bh_name = l->off[BH_NAME];
+	w->skel->rodata->layout.bh_cb = l->off[BH_CB];
+	w->skel->rodata->layout.timer_cb = l->off[TIMER_CB];
+	w->skel->rodata->layout.timer_list = l->off[TIMER_LIST];
+	w->skel->rodata->layout.list_clock = l->off[TL_CLOCK];
+	w->skel->rodata->layout.clock_type = l->off[CLOCK_TYPE];
+	attach_prepare(w->skel->progs.wait_enter, ATTACH_BEST);
+	attach_prepare(w->skel->progs.wait_return, ATTACH_BEST);
+	attach_prepare(w->skel->progs.bh_call, ATTACH_BEST);
+	attach_prepare(w->skel->progs.bh_schedule, ATTACH_BEST);
+	attach_prepare(w->skel->progs.timer_arm, ATTACH_BEST);
+	attach_prepare(w->skel->progs.source_dispatch, ATTACH_BEST);
+	attach_prepare(w->skel->progs.clock_enter, ATTACH_BEST);
+	attach_prepare(w->skel->progs.clock_return, ATTACH_BEST);
+	err = watch_bpf__load(w->skel);
+	if (err) {
+		err = load_failure(err, why);
+		goto cleanup;
+	}
+	set_clocks(w);
+	err = attach_all(w, why);
+	if (err)
+		goto cleanup;
+	*ret = w;
+	return 0;
+
+cleanup:
+	watch_close(w);
+	return err;
+}
+
+void watch_close(struct watch *w)
+{
+	if (!w)
+		return;
+	watch_io_stop(w);
+	for (size_t i = 0; i < w->attachments->len; i++)
+		attach_remove(w->attachments->pdata[i]);
+	g_ptr_array_free(w->attachments, TRUE);
+	watch_bpf__destroy(w->skel);
+	g_free(w);
+}
+
+int watch_sources(struct watch *w, const GArray *functions, struct failure *why)
+{
+	GArray *sites = g_array_new(FALSE, FALSE, sizeof(struct site));
+	int err;
+
+	for (size_t i = 0; i < functions->len; i++) {
+		uint64_t addr = g_array_index(functions, uint64_t, i);
+		struct image *img = images_at(w->images, addr);
+		struct site site;
+
+		if (img && !site_at_args(img, addr - img->bias, 1, &site, NULL))
+			g_array_append_val(sites, site);
+	}
+	err = attach(w, w->skel->progs.source_dispatch, sites, why);
+	g_array_free(sites, TRUE);
+	return err;
+}
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+/* A map's keys and values, one after the other, padded as struct watched_... is. */
+static GArray *read_map(const struct bpf_map *map, size_t value_at, size_t element)
+{
+	GArray *all = g_array_new(FALSE, TRUE, element);
+	int fd = bpf_map__fd(map);
+	uint8_t *row = g_malloc0(element);
+	uint64_t key[2];
+	bool first = true;
+
+	while (!bpf_map_get_next_key(fd, first ? NULL : key, key)) {
+		first = false;
+		memcpy(row, key, MIN(sizeof(key), value_at));
+		if (!bpf_map_lookup_elem(fd, key, row + value_at))
+			g_array_append_vals(all, row, 1);
+	}
+	g_free(row);
+	return all;
+}
+
+bool watch_read_thread(const struct watch *w, pid_t tid, struct watch_thread *ret)
+{
+	return !bpf_map_lookup_elem(bpf_map__fd(w->skel->maps.threads), &tid, ret);
+}
+
+GArray *watch_read_threads(const struct watch *w)
+{
+	GArray *tids = g_array_new(FALSE, FALSE, sizeof(pid_t));
+	int fd = bpf_map__fd(w->skel->maps.threads);
+	pid_t tid = 0;
+
+	while (!bpf_map_get_next_key(fd, tid ? &tid : NULL, &tid))
+		g_array_append_val(tids, tid);
+	return tids;
+}
+
+GArray *watch_read_fds(const struct watch *w)
+{
+	return read_map(w->skel->maps.fds, offsetof(struct watched_fd, value),
+			sizeof(struct watched_fd));
+}
+
+GArray *watch_read_bhs(const struct watch *w)
+{
+	return read_map(w->skel->maps.bhs, offsetof(struct watched_bh, value),
+			sizeof(struct watched_bh));
+}
+
+GArray *watch_read_timers(const struct watch *w)
+{
+	return read_map(w->skel->maps.timers, offsetof(struct watched_timer, value),
+			sizeof(struct watched_timer));
+}
+
+GArray *watch_read_sources(const struct watch *w)
+{
+	return read_map(w->skel->maps.sources, offsetof(struct watched_source, value),
+			sizeof(struct watched_source));
+}
+
+size_t watch_sites(const struct watch *w)
+{
+	return w->sites;
+}
+
+uint64_t watch_lost(const struct watch *w)
+{
+	return w->skel->bss->lost;
+}
+
+/* --- only to prove something ---------------------------------------------------------------- */
+
+int watch_io_start(struct watch *w, struct failure *why)
+{
+	int fd = bpf_map__fd(w->skel->maps.ios), key;
+
+	while (!bpf_map_get_next_key(fd, NULL, &key) && !bpf_map_delete_elem(fd, &key))
+		;
+	w->io = bpf_program__attach_trace(w->skel->progs.io_done);
+	return w->io ? 0 : load_failure(-errno, why);
+}
+
+void watch_io_stop(struct watch *w)
+{
+	bpf_link__destroy(w->io);
+	w->io = NULL;
+}
+
+void watch_read_io(const struct watch *w, int fd, struct watch_io *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	bpf_map_lookup_elem(bpf_map__fd(w->skel->maps.ios), &fd, ret);
+}
+
+uint64_t watch_read_io_in(const struct watch *w)
+{
+	int map = bpf_map__fd(w->skel->maps.ios), fd = 0;
+	uint64_t sum = 0;
+	bool first = true;
+
+	while (!bpf_map_get_next_key(map, first ? NULL : &fd, &fd)) {
+		struct watch_io io;
+
+		first = false;
+		watch_read_io(w, fd, &io);
+		sum += io.in;
+	}
+	return sum;
+}
+
+static int attach_clock(struct watch *w, struct attachment *ret[2])
+{
+	struct image *program = images_program(w->images);
+	const struct symbol *symbol = image_symbol(program, "qemu_clock_get_ns");
+	struct site in, out;
+	int err;
+
+	if (!symbol || site_at_args(program, symbol->link, 1, &in, NULL) ||
+	    site_at_return(program, symbol->link, &out, NULL))
+		return -ENOENT;
+	err = attach_sites(w->skel->progs.clock_enter, ATTACH_BEST, w->t->pid, &in, 1, &ret[0],
+			   NULL);
+	if (!err)
+		err = attach_sites(w->skel->progs.clock_return, ATTACH_BEST, w->t->pid, &out, 1,
+				   &ret[1], NULL);
+	return err;
+}
+
+bool watch_learn_clock(struct watch *w, int type, int timeout_ms, int64_t *ret_offset)
+{
+	struct attachment *attachments[2] = { NULL, NULL };
+
+	if (type < 0 || type >= WATCH_CLOCKS)
+		return false;
+	if (!w->skel->bss->clock_known[type] && !attach_clock(w, attachments)) {
+		for (int ms = 0; ms < timeout_ms && !w->skel->bss->clock_known[type]; ms++)
+			usleep(1000);
+	}
+	attach_remove(attachments[1]);
+	attach_remove(attachments[0]);
+	*ret_offset = w->skel->bss->clock_offset[type];
+	return w->skel->bss->clock_known[type];
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watching the loops of a live process: numbers counted in the kernel (bpf/watch.bpf.c) while the
+ * process runs, read whenever somebody asks.
+ */
+#ifndef TRACER_WATCH_H
+#define TRACER_WATCH_H
+
+#include <linux/types.h>
+
+#include "bpf/watch.h"
+#include "tracer/images.h"
+#include "tracer/layout.h"
+
+struct watch;
+
+struct watched_fd {
+	struct watch_fd_key key;
+	struct watch_fd value;
+};
+
+struct watched_bh {
+	struct watch_bh_key key;
+	struct watch_bh value;
+};
+
+struct watched_timer {
+	uint64_t timer;
+	struct watch_timer value;
+};
+
+struct watched_source {
+	uint64_t source;
+	struct watch_source value;
+};
+
+/*
+ * Load the programs and attach them to the waits of libc and to what the program exports of QEMU's
+ * loop; what it does not export is not watched. Errors: those of attach.h, -ENOENT (no libc whose
+ * poll could be probed). @t and @images are borrowed. The caller closes; NULL is fine there.
+ */
+int watch_open(struct target *t, struct images *images, const struct layout *l, struct watch **ret,
+	       struct failure *why);
+void watch_close(struct watch *w);
+
+/* Also count the dispatches of GLib sources: @functions are run addresses of their dispatch(). */
+int watch_sources(struct watch *w, const GArray *functions, struct failure *why);
+
+/* The counts of a thread; false if it never polled. */
+bool watch_read_thread(const struct watch *w, pid_t tid, struct watch_thread *ret);
+/* All counts of a kind: of struct watched_..., to be freed. */
+GArray *watch_read_threads(const struct watch *w); /* of pid_t */
+GArray *watch_read_fds(const struct watch *w);
+GArray *watch_read_bhs(const struct watch *w);
+GArray *watch_read_timers(const struct watch *w);
+GArray *watch_read_sources(const struct watch *w);
+
+/*
+ * Count system calls on descriptors while it is on: of the whole machine a few ns each, hence only
+ * where something has to be proven.
+ */
+int watch_io_start(struct watch *w, struct failure *why);
+void watch_io_stop(struct watch *w);
+void watch_read_io(const struct watch *w, int fd, struct watch_io *ret);
+/* What all threads took from all descriptors since watch_io_start(). */
+uint64_t watch_read_io_in(const struct watch *w);
+
+/*
+ * Learn what the clock @type (QEMU_CLOCK_...) says, from the next reading of it by anybody in the
+ * process; true if it is known then. What it says is CLOCK_MONOTONIC plus *ret_offset.
+ */
+bool watch_learn_clock(struct watch *w, int type, int timeout_ms, int64_t *ret_offset);
+
+/* How many probes there are, and what was not counted for want of space. */
+size_t watch_sites(const struct watch *w);
+uint64_t watch_lost(const struct watch *w);
+
+#endif
