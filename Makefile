@@ -86,7 +86,7 @@ $(BUILD)/libloopscope.a: $(TRACER_LIB)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/loopscope: $(BUILD)/obj/tracer/main.o $(BUILD)/libloopscope.a
+$(BUILD)/loopscope: $(BUILD)/obj/tracer/main.o $(BUILD)/libloopscope.a $(BUILD)/libtrace.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(TRACER_LIBS)
 

@@ -57,6 +57,7 @@ int on_usdt(struct pt_regs *ctx)
 		return 0;
 	}
 	fill(&r->h, ctx, id, RECORD_USDT);
+	r->pc = PT_REGS_IP(ctx);
 	r->args[0] = PT_REGS_PARM1(ctx);
 	r->args[1] = PT_REGS_PARM2(ctx);
 	r->args[2] = PT_REGS_PARM3(ctx);
@@ -90,7 +91,8 @@ int on_entry(struct pt_regs *ctx)
 	r->args[4] = PT_REGS_PARM5(ctx);
 	r->args[5] = ctx->r9;
 	r->stack[0] = r->stack[1] = r->stack[2] = 0;
-	r->reads[0] = r->reads[1] = r->reads[2] = r->reads[3] = 0;
+	for (int i = 0; i < RECORD_READS; i++)
+		r->reads[i] = 0;
 	site = bpf_map_lookup_elem(&sites, &key);
 	if (site) {
 		if (site->stack)

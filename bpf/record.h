@@ -8,9 +8,10 @@
 
 #define RECORD_MAX_SITES 4096
 #define RECORD_ARGS	 6
-#define RECORD_READS	 4
-#define RECORD_STACK	 3 /* words at the stack pointer: the return address, then arguments 6 and 7 \
-			    */
+#define RECORD_READS	 5
+#define RECORD_STACK                                                                               \
+	3 /* words at the stack pointer: the return address, then arguments 6 and 7                \
+	   */
 
 enum { RECORD_USDT = 1, RECORD_ENTRY = 2, RECORD_RETURN = 3 };
 
@@ -35,6 +36,7 @@ struct record_hit {
 /* A USDT probe: the event's arguments, in registers. */
 struct record_usdt {
 	struct record_hit h;
+	__u64 pc; /* where the program lies follows from it, also after the program has ended */
 	__u64 args[RECORD_ARGS];
 };
 

@@ -221,7 +221,7 @@ static void show_set(const struct loops *loops, const struct poll_set *set,
 static bool is_loop_thread(const struct loops *loops, pid_t tid)
 {
 	for (size_t i = 0; i < loops->contexts->len; i++)
-		if (((struct loop_context *)loops->contexts->pdata[i])->tid == tid)
+		if (((struct context *)loops->contexts->pdata[i])->tid == tid)
 			return true;
 	for (size_t i = 0; i < loops->gcontexts->len; i++)
 		if (((struct loop_gcontext *)loops->gcontexts->pdata[i])->tid == tid)

@@ -41,7 +41,7 @@ static char *callbacks_text(const struct loops *loops, const struct handler *h)
 	return text;
 }
 
-static void handler_json(const struct loops *loops, const struct loop_context *c,
+static void handler_json(const struct loops *loops, const struct context *c,
 			 const struct handler *h, GArray *fds)
 {
 	const struct fd_info *info = fds_get(loops->fds, h->fd);
@@ -69,7 +69,7 @@ static void handler_json(const struct loops *loops, const struct loop_context *c
 	g_free(opaque);
 }
 
-static void handler_row(const struct loops *loops, const struct loop_context *c,
+static void handler_row(const struct loops *loops, const struct context *c,
 			const struct handler *h, GArray *fds, struct table *table)
 {
 	const struct fd_info *info = fds_get(loops->fds, h->fd);
@@ -94,7 +94,7 @@ static void handler_row(const struct loops *loops, const struct loop_context *c,
 }
 
 /* Handlers that differ in nothing but fd and argument are one row with a count. */
-static void show_handlers(const struct loops *loops, const struct loop_context *c,
+static void show_handlers(const struct loops *loops, const struct context *c,
 			  const struct options *options)
 {
 	static const char *const heads[] = { " FD",	 "KIND",  "EVENTS", "CALLBACK",
@@ -144,7 +144,7 @@ static char *bh_state(uint32_t flags)
 	return g_string_free(text, FALSE);
 }
 
-static void show_bhs(const struct loops *loops, const struct loop_context *c, bool json)
+static void show_bhs(const struct loops *loops, const struct context *c, bool json)
 {
 	if (!json && loops->l->off[BH_CTX] < 0)
 		printf("  BHs       unknown: this build's QEMUBH is not proven\n");
@@ -220,7 +220,7 @@ static void show_timers(const struct loops *loops, const char *name, GArray *tim
 	}
 }
 
-static void show_context(const struct loops *loops, const struct loop_context *c,
+static void show_context(const struct loops *loops, const struct context *c,
 			 const struct options *options, struct totals *totals)
 {
 	char *thread = describe_thread(loops, c->tid);
@@ -253,7 +253,7 @@ static void show_context(const struct loops *loops, const struct loop_context *c
 }
 
 /* By name, or by address as "0x..." */
-static bool is_wanted(const struct loop_context *c, const char *wanted)
+static bool is_wanted(const struct context *c, const char *wanted)
 {
 	char *end;
 	uint64_t addr;
@@ -271,7 +271,7 @@ static int show_contexts(const struct loops *loops, const struct options *option
 	int err = 0;
 
 	for (size_t i = 0; i < loops->contexts->len; i++) {
-		const struct loop_context *c = loops->contexts->pdata[i];
+		const struct context *c = loops->contexts->pdata[i];
 
 		g_string_append_printf(names, "%s%s", i ? ", " : "", c->name);
 		if (is_wanted(c, options->context))

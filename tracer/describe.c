@@ -49,7 +49,7 @@ const char *call_name(long nr)
 char *describe_role(const struct loops *loops, pid_t tid)
 {
 	for (size_t i = 0; i < loops->contexts->len; i++) {
-		const struct loop_context *c = loops->contexts->pdata[i];
+		const struct context *c = loops->contexts->pdata[i];
 
 		if (c->tid != tid)
 			continue;
@@ -117,7 +117,7 @@ char *describe_opaque(const struct loops *loops, uint64_t addr)
 	uint32_t size = loops->l->size[TYPE_CTX];
 
 	for (size_t i = 0; i < loops->contexts->len; i++) {
-		const struct loop_context *c = loops->contexts->pdata[i];
+		const struct context *c = loops->contexts->pdata[i];
 
 		if (addr == c->addr)
 			return g_strdup(c->name);

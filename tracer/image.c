@@ -193,14 +193,13 @@ static void find_extent(struct image *img)
 	}
 }
 
-int image_open(struct target *t, const struct map *map, struct image **ret, struct failure *why)
+static struct image *image_new(const char *path)
 {
 	struct image *img = g_new0(struct image, 1);
 	char *slash;
-	int err;
 
 	img->fd = -1;
-	img->path = g_strdup(map->path);
+	img->path = g_strdup(path);
 	img->symbols = g_array_new(FALSE, FALSE, sizeof(struct symbol));
 	img->functions = g_array_new(FALSE, FALSE, sizeof(struct function));
 	img->by_name = g_hash_table_new(g_str_hash, g_str_equal);
@@ -210,20 +209,18 @@ int image_open(struct target *t, const struct map *map, struct image **ret, stru
 	if (g_str_has_suffix(img->name, " (deleted)"))
 		img->name[strlen(img->name) - strlen(" (deleted)")] = 0;
 	text_make_safe(img->name);
+	return img;
+}
 
-	err = target_open_file(t, map, &img->open_path);
-	if (err) {
-		fail(why, err, "cannot open %s, which the target has mapped", map->path);
-		goto cleanup;
-	}
+/* Open open_path and take the file apart; @map tells where it lies, NULL: nowhere yet. */
+static int load(struct image *img, const struct map *map, struct failure *why)
+{
 	img->fd = open(img->open_path, O_RDONLY | O_CLOEXEC);
 	elf_version(EV_CURRENT);
 	img->elf = img->fd < 0 ? NULL : elf_begin(img->fd, ELF_C_READ_MMAP, NULL);
 	if (!img->elf || elf_kind(img->elf) != ELF_K_ELF || gelf_getclass(img->elf) != ELFCLASS64 ||
-	    find_bias(img, map)) {
-		err = fail(why, -ENOEXEC, "%s is not a 64-bit ELF file", map->path);
-		goto cleanup;
-	}
+	    (map && find_bias(img, map)))
+		return fail(why, -ENOEXEC, "%s is not a 64-bit ELF file", img->path);
 	find_extent(img);
 	load_sections(img);
 	image_load_functions(img);
@@ -234,12 +231,44 @@ int image_open(struct target *t, const struct map *map, struct image **ret, stru
 		if (!g_hash_table_contains(img->by_name, s->name))
 			g_hash_table_insert(img->by_name, (void *)s->name, s);
 	}
-	*ret = img;
 	return 0;
+}
 
-cleanup:
-	image_close(img);
+int image_open(struct target *t, const struct map *map, struct image **ret, struct failure *why)
+{
+	struct image *img = image_new(map->path);
+	int err = target_open_file(t, map, &img->open_path);
+
+	if (err)
+		fail(why, err, "cannot open %s, which the target has mapped", map->path);
+	else
+		err = load(img, map, why);
+	if (err)
+		image_close(img);
+	else
+		*ret = img;
 	return err;
+}
+
+int image_open_file(const char *path, struct image **ret, struct failure *why)
+{
+	struct image *img = image_new(path);
+	int err;
+
+	img->open_path = g_strdup(path);
+	err = load(img, NULL, why);
+	if (err)
+		image_close(img);
+	else
+		*ret = img;
+	return err;
+}
+
+void image_set_bias(struct image *img, uint64_t bias)
+{
+	img->start += bias - img->bias;
+	img->end += bias - img->bias;
+	img->bias = bias;
 }
 
 void image_close(struct image *img)

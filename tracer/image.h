@@ -49,6 +49,13 @@ struct image {
 int image_open(struct target *t, const struct map *map, struct image **ret, struct failure *why);
 void image_close(struct image *img);
 
+/*
+ * Open a file that no target has mapped yet, at bias 0; image_set_bias() tells where it came to
+ * lie.
+ */
+int image_open_file(const char *path, struct image **ret, struct failure *why);
+void image_set_bias(struct image *img, uint64_t bias);
+
 /* The program itself, and a library by the start of its file name ("libc.so"). */
 int image_open_program(struct target *t, struct image **ret, struct failure *why);
 int image_open_library(struct target *t, const char *prefix, struct image **ret,

@@ -16,11 +16,11 @@
 
 static void add_context(struct loops *loops, uint64_t addr, enum context_kind kind)
 {
-	struct loop_context *c;
+	struct context *c;
 	GSource source;
 
 	for (size_t i = 0; i < loops->contexts->len; i++)
-		if (((struct loop_context *)loops->contexts->pdata[i])->addr == addr)
+		if (((struct context *)loops->contexts->pdata[i])->addr == addr)
 			return;
 	if (target_read(loops->t, addr, &source, sizeof(source)))
 		return;
@@ -29,7 +29,7 @@ static void add_context(struct loops *loops, uint64_t addr, enum context_kind ki
 	    (uint64_t)(uintptr_t)source.source_funcs !=
 		    loops->l->global[GLOBAL_SOURCE_FUNCS] + images_program(loops->images)->bias)
 		return;
-	c = g_new0(struct loop_context, 1);
+	c = g_new0(struct context, 1);
 	c->addr = addr;
 	c->kind = kind;
 	c->gctx = (uintptr_t)source.context;
@@ -74,7 +74,7 @@ int loops_find_contexts(struct loops *loops, struct failure *why)
 {
 	uint64_t bias = images_program(loops->images)->bias;
 	const struct layout *l = loops->l;
-	struct loop_context *first;
+	struct context *first;
 
 	for (int g = GLOBAL_QEMU_CTX; g <= GLOBAL_IOHANDLER_CTX; g++) {
 		uint64_t addr = l->global[g] ? pointer(loops->t, l->global[g] + bias) : 0;

@@ -58,7 +58,7 @@ static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t a
 		target_read_string(loops->t, (uintptr_t)source->name, s->name, sizeof(s->name));
 	for (size_t i = 0; i < loops->contexts->len; i++)
 		s->is_aio_context |=
-			((struct loop_context *)loops->contexts->pdata[i])->addr == addr;
+			((struct context *)loops->contexts->pdata[i])->addr == addr;
 	read_callback(loops, source, s);
 	read_fd_list(loops->t, (uintptr_t)source->poll_fds, s->fds);
 	if (source->priv && !target_read(loops->t, (uintptr_t)source->priv, priv, sizeof(priv)))
@@ -96,7 +96,7 @@ void loops_read_glib(struct loops *loops)
 	const struct layout *l = loops->l;
 
 	for (size_t i = 0; i < loops->contexts->len; i++) {
-		uint64_t addr = ((struct loop_context *)loops->contexts->pdata[i])->gctx;
+		uint64_t addr = ((struct context *)loops->contexts->pdata[i])->gctx;
 		struct loop_gcontext *g = NULL;
 		GPollFD wakeup;
 

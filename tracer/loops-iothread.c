@@ -31,7 +31,7 @@ static const struct thread *find_thread(const struct target *t, pid_t tid)
 }
 
 /* The IOThread of @c, found on the stack of its thread; 0 if it is not there. */
-static uint64_t find_iothread(struct loops *loops, const struct loop_context *c)
+static uint64_t find_iothread(struct loops *loops, const struct context *c)
 {
 	const struct thread *thread = find_thread(loops->t, c->tid);
 	int32_t off = loops->l->off[IOTHREAD_CTX];
@@ -135,7 +135,7 @@ void loops_name_iothreads(struct loops *loops)
 	int32_t id = loops->l->off[IOTHREAD_ID];
 
 	for (size_t i = 0; i < loops->contexts->len; i++) {
-		struct loop_context *c = loops->contexts->pdata[i];
+		struct context *c = loops->contexts->pdata[i];
 		const struct thread *thread = find_thread(loops->t, c->tid);
 		uint64_t iothread, text;
 		char name[32];

@@ -14,7 +14,7 @@ static bool holds(const GArray *fds, int fd)
 	return false;
 }
 
-static bool find_handler(const struct loop_context *c, int fd, struct owner *ret)
+static bool find_handler(const struct context *c, int fd, struct owner *ret)
 {
 	for (size_t i = 0; i < c->handlers->len; i++) {
 		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
@@ -48,7 +48,7 @@ void loops_owner(const struct loops *loops, pid_t tid, int fd, struct owner *ret
 {
 	*ret = (struct owner){ OWNER_UNKNOWN, NULL, NULL, NULL, NULL };
 	for (size_t i = 0; i < loops->contexts->len; i++) {
-		const struct loop_context *c = loops->contexts->pdata[i];
+		const struct context *c = loops->contexts->pdata[i];
 
 		if (c->tid == tid && find_handler(c, fd, ret))
 			return;

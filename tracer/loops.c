@@ -15,7 +15,7 @@
 /* What one list of tables_read() is of. */
 struct wanted {
 	enum { WANT_HANDLERS, WANT_BHS, WANT_TIMERS } what;
-	struct loop_context *context; /* NULL: main_loop_tlg */
+	struct context *context; /* NULL: main_loop_tlg */
 	uint64_t head;		      /* address of the list's head */
 	int clock;
 };
@@ -25,7 +25,7 @@ struct plan {
 	GArray *wanted; /* struct wanted, the same order */
 };
 
-static struct loop_context *context_at(const struct loops *loops, size_t i)
+static struct context *context_at(const struct loops *loops, size_t i)
 {
 	return loops->contexts->pdata[i];
 }
@@ -42,7 +42,7 @@ static void plan_list(struct loops *loops, struct plan *plan, struct wanted w, i
 	g_array_append_val(plan->wanted, w);
 }
 
-static void plan_timers(struct loops *loops, struct plan *plan, struct loop_context *c,
+static void plan_timers(struct loops *loops, struct plan *plan, struct context *c,
 			uint64_t list)
 {
 	const struct layout *l = loops->l;
@@ -88,7 +88,7 @@ static void make_plan(struct loops *loops, struct plan *plan)
 	const struct layout *l = loops->l;
 
 	for (size_t i = 0; i < loops->contexts->len; i++) {
-		struct loop_context *c = context_at(loops, i);
+		struct context *c = context_at(loops, i);
 		struct wanted handlers = { WANT_HANDLERS, c, c->addr + l->off[CTX_HANDLERS], 0 };
 		struct wanted bhs = { WANT_BHS, c, c->addr + l->off[CTX_BH_LIST], 0 };
 
@@ -109,7 +109,7 @@ static void make_plan(struct loops *loops, struct plan *plan)
 static bool take_handlers(struct loops *loops, const struct wanted *w, const GArray *elements)
 {
 	const struct layout *l = loops->l;
-	struct loop_context *c = w->context;
+	struct context *c = w->context;
 	uint64_t back = w->head;
 
 	for (size_t i = 0; i < elements->len; i++) {
@@ -136,7 +136,7 @@ static bool take_handlers(struct loops *loops, const struct wanted *w, const GAr
 	return true;
 }
 
-static void take_bhs(struct loops *loops, struct loop_context *c, const GArray *elements)
+static void take_bhs(struct loops *loops, struct context *c, const GArray *elements)
 {
 	const struct layout *l = loops->l;
 
@@ -176,7 +176,7 @@ static void take_timers(struct loops *loops, const struct wanted *w, const GArra
 }
 
 /* The monitor's table is exported; its name says which it is. */
-static void read_fdmon(struct loops *loops, struct loop_context *c, uint64_t ops)
+static void read_fdmon(struct loops *loops, struct context *c, uint64_t ops)
 {
 	char *name = images_name(loops->images, ops);
 
@@ -185,7 +185,7 @@ static void read_fdmon(struct loops *loops, struct loop_context *c, uint64_t ops
 	g_free(name);
 }
 
-static void read_scalars(struct loops *loops, struct loop_context *c)
+static void read_scalars(struct loops *loops, struct context *c)
 {
 	const struct layout *l = loops->l;
 	size_t size = layout_extent(l, "AioContext");
@@ -297,7 +297,7 @@ static void assign_threads(struct loops *loops)
 
 static void context_free(void *context)
 {
-	struct loop_context *c = context;
+	struct context *c = context;
 
 	g_array_free(c->handlers, TRUE);
 	g_array_free(c->bhs, TRUE);

@@ -39,7 +39,7 @@ struct timer {
 
 enum context_kind { CONTEXT_MAIN, CONTEXT_IOHANDLER, CONTEXT_IOTHREAD, CONTEXT_OTHER };
 
-struct loop_context {
+struct context {
 	uint64_t addr, gctx;
 	enum context_kind kind;
 	char name[64];
@@ -76,7 +76,7 @@ struct loops {
 	struct layout *l;
 	struct fds *fds;
 	enum read_way way;
-	GPtrArray *contexts;   /* struct loop_context *: main, iohandler, then the others */
+	GPtrArray *contexts;   /* struct context *: main, iohandler, then the others */
 	GPtrArray *gcontexts;  /* struct loop_gcontext * */
 	GArray *main_timers;   /* struct timer of main_loop_tlg */
 	struct tables *tables; /* with the poll sets */
@@ -95,7 +95,7 @@ enum owner_kind { OWNER_UNKNOWN, OWNER_NOTIFIER, OWNER_HANDLER, OWNER_SOURCE, OW
 
 struct owner {
 	enum owner_kind kind;
-	const struct loop_context *context; /* of a handler or notifier */
+	const struct context *context; /* of a handler or notifier */
 	const struct handler *handler;
 	const struct loop_gcontext *gcontext; /* of a source or wake-up */
 	const struct loop_source *source;

@@ -17,6 +17,7 @@ static const char help_text[] =
 	"\n"
 	"  loopscope fds -p PID              which fds do the loops poll, and whose are they?\n"
 	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext?\n"
+	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
 	"\n"
 	"handlers, fds and layout also take a core file instead of -p PID.\n"
@@ -25,7 +26,9 @@ static const char help_text[] =
 	"  -t, --tid TID       fds: only this thread's loop\n"
 	"      --via WAY       how to read: iter (a bpf task iterator), mem (process memory), or probe\n"
 	"                      (a bpf probe on the next poll of each thread); default: the first that can\n"
-	"  -d, --duration S    probe: wait so many seconds for polls; default 2\n"
+	"  -d, --duration S    record: for so many seconds; probe: wait so long for polls, default 2\n"
+	"  -o, --output DIR    record: the recording, a new or empty directory\n"
+	"      --ring SIZE     record: of the buffer between kernel and recorder (64K, 16M); default 64M\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
 	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
@@ -42,6 +45,7 @@ static const struct command {
 	{ "fds", cmd_fds },
 	{ "handlers", cmd_handlers },
 	{ "layout", cmd_layout },
+	{ "record", cmd_record },
 };
 
 static const struct command *find_command(const char *name)
@@ -86,7 +90,21 @@ static int parse_seconds(const char *text, int *ret_ms, struct failure *why)
 	return 0;
 }
 
-enum { OPT_VIA = 256, OPT_ALL, OPT_LAYOUT, OPT_BTF, OPT_JSON, OPT_HELP, OPT_VERSION };
+/* "4096", "64K", "16M" */
+static int parse_size(const char *text, size_t *ret, struct failure *why)
+{
+	char *end;
+	unsigned long long value = strtoull(text, &end, 10);
+	int shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
+
+	if (end == text || (*end && (!shift || end[1])) || !value || value > (1ULL << 30) >> shift)
+		return fail(why, -EINVAL, "--ring takes a size such as 64K or 16M, not \"%s\"",
+			    text);
+	*ret = value << shift;
+	return 0;
+}
+
+enum { OPT_VIA = 256, OPT_ALL, OPT_LAYOUT, OPT_BTF, OPT_RING, OPT_JSON, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
 	{ "pid", required_argument, NULL, 'p' },
@@ -96,6 +114,8 @@ static const struct option long_options[] = {
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ "layout", required_argument, NULL, OPT_LAYOUT },
 	{ "btf", required_argument, NULL, OPT_BTF },
+	{ "output", required_argument, NULL, 'o' },
+	{ "ring", required_argument, NULL, OPT_RING },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -110,7 +130,7 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 
 	*o = (struct options){ .way = READ_ITER, .timeout_ms = 2000 };
 	opterr = 0;
-	while (!err && (c = getopt_long(argc, argv, ":p:t:d:v", long_options, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, ":p:t:d:o:v", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'p':
 			err = parse_pid(optarg, "-p", &o->pid, why);
@@ -120,6 +140,10 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 			break;
 		case 'd':
 			err = parse_seconds(optarg, &o->timeout_ms, why);
+			o->duration_ms = o->timeout_ms;
+			break;
+		case 'o':
+			o->output = optarg;
 			break;
 		case 'v':
 			o->verbose = true;
@@ -135,6 +159,9 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 			break;
 		case OPT_BTF:
 			o->btf = optarg;
+			break;
+		case OPT_RING:
+			err = parse_size(optarg, &o->ring, why);
 			break;
 		case OPT_JSON:
 			o->json = true;
@@ -162,11 +189,19 @@ static int parse_words(int n, char **words, const struct command **command, stru
 	int at = 1;
 
 	if (!n)
-		return fail(why, -EINVAL, "a command is missing: fds, handlers or layout");
+		return fail(why, -EINVAL, "a command is missing: fds, handlers, layout or record");
 	*command = find_command(words[0]);
 	if (!*command)
 		return fail(why, -EINVAL,
-			    "\"%s\" is no command; there are fds, handlers and layout", words[0]);
+			    "\"%s\" is no command; there are fds, handlers, layout and record",
+			    words[0]);
+	/* getopt_long() leaves what follows "--" behind the words before it. */
+	if (!strcmp(words[0], "record")) {
+		o->command = n > 1 ? &words[1] : NULL;
+		if (!o->command == !o->pid)
+			return fail(why, -EINVAL, "record needs either -p PID or -- COMMAND");
+		return 0;
+	}
 	if (!o->pid && at < n)
 		o->path = words[at++];
 	if (!strcmp(words[0], "handlers") && at < n)

@@ -51,7 +51,7 @@ static int take_record(void *arg, void *data, size_t size)
 	return 0;
 }
 
-static int load_failure(int err, struct failure *why)
+int bpf_failure(int err, struct failure *why)
 {
 	if (err == -EPERM || err == -EACCES)
 		return fail(
@@ -77,10 +77,10 @@ static int run_iterator(struct tables_bpf *skel, pid_t pid, struct failure *why)
 	if (!link && errno == ESRCH)
 		return fail(why, -ESRCH, "process %d has exited", pid);
 	if (!link)
-		return load_failure(-errno, why);
+		return bpf_failure(-errno, why);
 	fd = bpf_iter_create(bpf_link__fd(link));
 	if (fd < 0)
-		err = load_failure(-errno, why);
+		err = bpf_failure(-errno, why);
 	while (fd >= 0 && read(fd, nothing, sizeof(nothing)) > 0)
 		;
 	if (fd >= 0)
@@ -105,14 +105,14 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 
 		skel = tables_bpf__open();
 		if (!skel)
-			return load_failure(-errno, why);
+			return bpf_failure(-errno, why);
 		skel->rodata->tgid = t->pid;
 		skel->rodata->n_lists = count;
 		skel->rodata->want_pollsets = sets && !from;
 		skel->rodata->first_list = from;
 		err = tables_bpf__load(skel);
 		if (err) {
-			err = load_failure(err, why);
+			err = bpf_failure(err, why);
 			goto cleanup;
 		}
 		for (uint32_t i = 0; i < count; i++) {
@@ -122,7 +122,7 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 			bpf_map_update_elem(bpf_map__fd(skel->maps.lists), &i, &list, BPF_ANY);
 		}
 		ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), take_record, tables, NULL);
-		err = ring ? run_iterator(skel, t->pid, why) : load_failure(-errno, why);
+		err = ring ? run_iterator(skel, t->pid, why) : bpf_failure(-errno, why);
 		if (err)
 			goto cleanup;
 		ring_buffer__consume(ring);
@@ -189,17 +189,17 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 		return err;
 	skel = pollset_bpf__open();
 	if (!skel)
-		return load_failure(-errno, why);
+		return bpf_failure(-errno, why);
 	skel->rodata->tgid = t->pid;
 	attach_prepare(skel->progs.send_pollset, ATTACH_BEST);
 	err = pollset_bpf__load(skel);
 	if (err) {
-		err = load_failure(err, why);
+		err = bpf_failure(err, why);
 		goto cleanup;
 	}
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), take_record, tables, NULL);
 	if (!ring) {
-		err = load_failure(-errno, why);
+		err = bpf_failure(-errno, why);
 		goto cleanup;
 	}
 	err = attach_sites(skel->progs.send_pollset, ATTACH_BEST, t->pid, sites,

@@ -71,6 +71,9 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 		      struct tables *tables, struct failure *why);
 
+/* Say why a bpf program cannot be loaded or run; returns -EPERM or -EOPNOTSUPP. */
+int bpf_failure(int err, struct failure *why);
+
 /* True if @nr is a system call in which a loop waits. */
 bool is_wait_call(long nr);
 

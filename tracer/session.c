@@ -10,22 +10,42 @@
 #include "tracer/infer.h"
 #include "tracer/session.h"
 
+/* The images and descriptors of an open target. */
+static int open_rest(struct session *s, struct failure *why)
+{
+	int err = images_open(s->t, &s->images, why);
+
+	if (!err)
+		s->fds = fds_new(s->t->pid, s->t->live);
+	return err;
+}
+
+static void session_init(struct session *s, const struct options *options)
+{
+	memset(s, 0, sizeof(*s));
+	s->options = options;
+	attach_set_verbose(options->verbose);
+}
+
+int session_open_process(struct session *s, const struct options *options, pid_t pid,
+			 struct failure *why)
+{
+	int err;
+
+	session_init(s, options);
+	err = target_open_pid(pid, &s->t, why);
+	return err ? err : open_rest(s, why);
+}
+
 int session_open(struct session *s, const struct options *options, struct failure *why)
 {
 	int err;
 
-	memset(s, 0, sizeof(*s));
-	s->options = options;
-	attach_set_verbose(options->verbose);
 	if (options->pid)
-		err = target_open_pid(options->pid, &s->t, why);
-	else
-		err = target_open_core(options->path, &s->t, why);
-	if (!err)
-		err = images_open(s->t, &s->images, why);
-	if (!err)
-		s->fds = fds_new(s->t->pid, s->t->live);
-	return err;
+		return session_open_process(s, options, options->pid, why);
+	session_init(s, options);
+	err = target_open_core(options->path, &s->t, why);
+	return err ? err : open_rest(s, why);
 }
 
 void session_close(struct session *s)
@@ -34,6 +54,7 @@ void session_close(struct session *s)
 	fds_free(s->fds);
 	images_close(s->images);
 	target_close(s->t);
+	session_init(s, s->options);
 }
 
 /* The cache's file for the target's build, or NULL without a build-id or a place for it. */
@@ -135,7 +156,7 @@ int session_layout(struct session *s, struct failure *why)
 /* Does some thread poll the main context? Then the loops were seen at rest. */
 static bool main_loop_waits(const struct loops *loops)
 {
-	return ((struct loop_context *)loops->contexts->pdata[0])->tid != 0;
+	return ((struct context *)loops->contexts->pdata[0])->tid != 0;
 }
 
 static int read_loops(struct session *s, enum read_way way, struct loops **ret, struct failure *why)

@@ -23,7 +23,11 @@ struct options {
 	const char *btf;     /* layout: also write BTF there; NULL: do not */
 	enum read_way way;   /* where @way_given; else the best there is */
 	bool way_given;
-	int timeout_ms; /* how long READ_PROBE waits */
+	int timeout_ms;	      /* how long READ_PROBE waits */
+	int duration_ms;      /* record: how long; 0 until the target ends */
+	size_t ring;	      /* record: bytes of the ring, 0: the default */
+	const char *output;   /* record: the directory; NULL: none given */
+	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
 };
 
@@ -35,8 +39,13 @@ struct session {
 	struct layout *l; /* after session_layout() */
 };
 
-/* Open the target that the options name. The caller closes, also after a failure. */
+/*
+ * Open the target that the options name, or one process. The caller closes, also after a failure;
+ * closing leaves an empty session.
+ */
 int session_open(struct session *s, const struct options *options, struct failure *why);
+int session_open_process(struct session *s, const struct options *options, pid_t pid,
+			 struct failure *why);
 void session_close(struct session *s);
 
 /*
@@ -58,5 +67,6 @@ int session_read_loops(struct session *s, struct loops **ret, struct failure *wh
 int cmd_fds(const struct options *options, struct failure *why);
 int cmd_handlers(const struct options *options, struct failure *why);
 int cmd_layout(const struct options *options, struct failure *why);
+int cmd_record(const struct options *options, struct failure *why);
 
 #endif

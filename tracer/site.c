@@ -32,9 +32,14 @@ static bool is_emulated(const cs_insn *insn)
 	}
 }
 
-static bool is_nop5(const cs_insn *insn)
+/* What no probe may sit on: the 5-byte nop (see site.h), and prefixes the kernel refuses. */
+static bool is_forbidden(const cs_insn *insn)
 {
-	return insn->size == 5 && insn->id == X86_INS_NOP;
+	const uint8_t *prefix = insn->detail->x86.prefix;
+
+	return (insn->size == 5 && insn->id == X86_INS_NOP) || prefix[0] == X86_PREFIX_LOCK ||
+	       prefix[1] == X86_PREFIX_CS || prefix[1] == X86_PREFIX_DS ||
+	       prefix[1] == X86_PREFIX_ES || prefix[1] == X86_PREFIX_SS;
 }
 
 /* Does @insn leave straight-line code or change a register of the first @n_args arguments? */
@@ -100,7 +105,7 @@ static bool collect(const struct code_step *step, void *arg)
 		return false;
 	c->at[c->n] = step->insn->address;
 	c->emulated[c->n] = is_emulated(step->insn);
-	c->usable[c->n] = !is_nop5(step->insn);
+	c->usable[c->n] = !is_forbidden(step->insn);
 	c->stack[c->n] = c->depth;
 	c->n++;
 	c->closed = c->n == LOOK_AHEAD || ends_prologue(c->cs, step->insn, c->n_args) ||
@@ -109,7 +114,7 @@ static bool collect(const struct code_step *step, void *arg)
 	return false;
 }
 
-static int find_site(const struct image *img, uint64_t link, int n_args, bool on_return,
+static int find_site(const struct image *img, uint64_t link, int n_args, bool untouched,
 		     struct site *ret, struct failure *why)
 {
 	const struct symbol *symbol = image_symbol_at(img, link);
@@ -127,7 +132,7 @@ static int find_site(const struct image *img, uint64_t link, int n_args, bool on
 	if (err)
 		return fail(why, err, "%s: no .eh_frame entry proves a function there", name);
 	for (int i = c.n - 1; i >= 0; i--)
-		if (c.usable[i] && !(on_return && c.stack[i]) &&
+		if (c.usable[i] && !(untouched && c.stack[i]) &&
 		    (best < 0 || c.emulated[i] || !c.emulated[best]))
 			best = i;
 	if (best < 0)
@@ -135,8 +140,7 @@ static int find_site(const struct image *img, uint64_t link, int n_args, bool on
 	*ret = (struct site){ .img = img,
 			      .link = c.at[best],
 			      .emulated = c.emulated[best],
-			      .stack_bytes = c.stack[best],
-			      .on_return = on_return };
+			      .stack_bytes = c.stack[best] };
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
 	return image_file_offset(img, ret->link, &ret->offset)
 		       ? fail(why, -ENOENT, "%s is not in its file", name)
@@ -149,9 +153,19 @@ int site_at_args(const struct image *img, uint64_t link, int n_args, struct site
 	return find_site(img, link, n_args, false, ret, why);
 }
 
+int site_at_untouched(const struct image *img, uint64_t link, int n_args, struct site *ret,
+		      struct failure *why)
+{
+	return find_site(img, link, n_args, true, ret, why);
+}
+
 int site_at_return(const struct image *img, uint64_t link, struct site *ret, struct failure *why)
 {
-	return find_site(img, link, 0, true, ret, why);
+	int err = site_at_untouched(img, link, 0, ret, why);
+
+	if (!err)
+		ret->on_return = true;
+	return err;
 }
 
 int site_at(const struct image *img, uint64_t link, struct site *ret, struct failure *why)

@@ -41,8 +41,14 @@ int site_of(const struct image *img, const char *name, struct site *ret, struct 
 int site_at_args(const struct image *img, uint64_t link, int n_args, struct site *ret,
 		 struct failure *why);
 
-/* For a probe at the return: the site of the function at @link where the stack is still untouched.
+/*
+ * For a function whose return is probed too, at the same place: where the first @n_args arguments
+ * are in place and the stack is still untouched. (Elsewhere the entry would find the kernel's
+ * trampoline where the return address was.) The caller sets on_return for the return's probe.
  */
+int site_at_untouched(const struct image *img, uint64_t link, int n_args, struct site *ret,
+		      struct failure *why);
+/* For a function of which only the return is probed; on_return is set. */
 int site_at_return(const struct image *img, uint64_t link, struct site *ret, struct failure *why);
 
 #endif

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+/*
+ * loopscope record: what loops do, written down until the target ends, a time is over, or Ctrl-C.
+ *
+ *	loopscope record -p PID -o DIR [-d SECONDS]
+ *	loopscope record -o DIR -- COMMAND ...
+ *
+ * A program that carries our USDT probes is recorded by them; any other by its exported functions.
+ * A command is attached to before its first instruction where it carries probes; otherwise as soon
+ * as its loop can be found.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "build/bpf/record.skel.h"
+#include "tracer/record.h"
+
+#define DRAIN_MS     5
+#define MIN_RING     4096
+#define FIND_LOOP_MS 10000 /* how long a started command has to set up its loop */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+/* --- the command that is to be recorded --- */
+
+struct child {
+	pid_t pid;
+	int go; /* writing a byte there lets it begin */
+};
+
+/* Fork; the child waits for its byte and then becomes the command. */
+static int start_child(char *const *argv, struct child *ret, struct failure *why)
+{
+	int fds[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return fail(why, -errno, "pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return fail(why, -errno, "fork: %s", strerror(errno));
+	if (!pid) {
+		close(fds[1]);
+		if (read(fds[0], &byte, 1) != 1)
+			_exit(EXIT_FAILED);
+		execvp(argv[0], argv);
+		fprintf(stderr, "loopscope: cannot run %s: %s\n", argv[0], strerror(errno));
+		_exit(EXIT_FAILED);
+	}
+	close(fds[0]);
+	ret->pid = pid;
+	ret->go = fds[1];
+	return 0;
+}
+
+static void let_go(struct child *child)
+{
+	if (child->go >= 0) {
+		if (write(child->go, "", 1) != 1)
+			kill(child->pid, SIGKILL);
+		close(child->go);
+	}
+	child->go = -1;
+}
+
+/* --- setting up --- */
+
+static void recorder_free(struct recorder *r)
+{
+	g_ptr_array_free(r->attachments, TRUE);
+	ring_buffer__free(r->ring);
+	record_bpf__destroy(r->skel);
+	loops_free(r->loops);
+	image_close(r->program);
+	g_ptr_array_free(r->probes, TRUE);
+	g_hash_table_destroy(r->threads);
+	g_hash_table_destroy(r->named);
+	g_hash_table_destroy(r->callbacks);
+	g_hash_table_destroy(r->contexts);
+	if (r->known)
+		g_hash_table_destroy(r->known);
+}
+
+static void recorder_init(struct recorder *r, struct session *s)
+{
+	memset(r, 0, sizeof(*r));
+	r->s = s;
+	r->attachments = g_ptr_array_new_with_free_func((GDestroyNotify)attach_remove);
+	r->probes = g_ptr_array_new_with_free_func(g_free);
+	r->threads = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	r->named = g_hash_table_new(NULL, NULL);
+	r->callbacks = g_hash_table_new(NULL, NULL);
+	r->contexts = g_hash_table_new(NULL, NULL);
+}
+
+static int load(struct recorder *r, struct failure *why)
+{
+	size_t ring = r->s->options->ring ? r->s->options->ring : 64 << 20;
+	int err;
+
+	r->skel = record_bpf__open();
+	if (!r->skel)
+		return bpf_failure(-errno, why);
+	r->skel->rodata->tgid = r->pid;
+	/* A power of two, of whole pages. */
+	while (ring & (ring - 1))
+		ring &= ring - 1;
+	bpf_map__set_max_entries(r->skel->maps.ring, MAX(ring, MIN_RING));
+	attach_prepare(r->skel->progs.on_usdt, ATTACH_BEST);
+	attach_prepare(r->skel->progs.on_entry, ATTACH_BEST);
+	attach_prepare(r->skel->progs.on_return, ATTACH_BEST);
+	err = record_bpf__load(r->skel);
+	if (err)
+		return bpf_failure(err, why);
+	r->ring = ring_buffer__new(bpf_map__fd(r->skel->maps.ring), record_take_hit, r, NULL);
+	return r->ring ? 0 : bpf_failure(-errno, why);
+}
+
+static int open_writer(struct recorder *r, const char *exe, const char *build_id,
+		       struct failure *why)
+{
+	char number[16];
+	struct ctf_env env[] = { { "target_exe", exe },
+				 { "target_build_id", build_id },
+				 { "target_pid", number },
+				 { NULL, NULL } };
+	const char *path = r->s->options->output;
+	int err;
+
+	snprintf(number, sizeof(number), "%d", r->pid);
+	err = ctf_writer_open(path, env, &r->writer);
+	if (err == -ENOTEMPTY || err == -EEXIST)
+		return fail(why, -EEXIST,
+			    "%s is not an empty directory: a recording is not overwritten", path);
+	return err ? fail(why, err == -EPERM || err == -EACCES ? -EIO : err,
+			  "cannot write to %s: %s", path, strerror(-err))
+		   : 0;
+}
+
+/* Read the tables: without a layout (a program of no QEMU's) there are none. */
+static void read_tables(struct recorder *r, struct failure *why)
+{
+	struct session *s = r->s;
+
+	if (!s->l && session_layout(s, why))
+		return;
+	if (!loops_read(s->t, s->images, s->l, s->fds, READ_MEM, 0, &r->loops, NULL))
+		emit_tables(r);
+}
+
+/* --- attaching --- */
+
+/* Before its first instruction: only the program's own probes, whose file is all they need. */
+static int attach_before(struct recorder *r, const char *command, struct failure *why)
+{
+	char *path = g_find_program_in_path(command);
+	int err = path ? image_open_file(path, &r->program, why)
+		       : fail(why, -ENOENT, "there is no command %s", command);
+
+	g_free(path);
+	if (err || !record_add_usdt(r, r->program))
+		return err;
+	return record_attach(r, 0, why);
+}
+
+/* Wait until the started command has a loop whose layout can be told. */
+static int find_loop(struct recorder *r, struct failure *why)
+{
+	int err = -ENOENT;
+
+	for (int ms = 0; ms < FIND_LOOP_MS && err && !interrupted; ms += 20) {
+		session_close(r->s);
+		err = session_open_process(r->s, r->s->options, r->pid, why);
+		if (!err)
+			err = session_layout(r->s, why);
+		if (err && waitpid(r->pid, NULL, WNOHANG) == r->pid)
+			return fail(why, -ESRCH, "the command ended before it had a loop");
+		if (err)
+			usleep(20000);
+	}
+	return err;
+}
+
+/* A command that was attached to before it ran: its tables, as soon as it has some. */
+static void look_into_command(struct recorder *r)
+{
+	struct session *s = r->s;
+
+	if (r->loops)
+		return;
+	session_close(s);
+	if (session_open_process(s, s->options, r->pid, NULL) ||
+	    strcmp(images_program(s->images)->build_id, r->program->build_id))
+		session_close(s); /* not there yet, or gone */
+	else
+		read_tables(r, NULL);
+}
+
+static int attach_running(struct recorder *r, struct failure *why)
+{
+	struct image *program = images_program(r->s->images);
+	struct failure no_layout = { 0 };
+
+	read_tables(r, &no_layout);
+	if (!record_add_usdt(r, program)) {
+		if (!r->loops)
+			return fail(why, no_layout.err, "%s", no_layout.text);
+		record_add_functions(r, why);
+		record_add_callbacks(r, NULL);
+	}
+	return record_attach(r, 0, why);
+}
+
+/* --- running --- */
+
+/* Handlers have changed: look at the tables again, tell what is new, follow new callbacks. */
+static void follow_changes(struct recorder *r)
+{
+	struct session *s = r->s;
+	struct loops *before = r->loops;
+	size_t first = r->probes->len;
+
+	if (!g_hash_table_size(r->contexts) || !before)
+		return;
+	g_hash_table_remove_all(r->contexts);
+	if (loops_read(s->t, s->images, s->l, s->fds, READ_MEM, 0, &r->loops, NULL)) {
+		r->loops = before;
+		return;
+	}
+	record_add_callbacks(r, before);
+	loops_free(before);
+	record_attach(r, first, NULL);
+}
+
+static void follow_timers(struct recorder *r, size_t *attached)
+{
+	if (r->probes->len > *attached)
+		record_attach(r, *attached, NULL);
+	*attached = r->probes->len;
+}
+
+static bool target_ended(int pidfd, int timeout_ms)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+static void run(struct recorder *r)
+{
+	const struct options *o = r->s->options;
+	uint64_t end = o->duration_ms ? record_now() + o->duration_ms * 1000000ULL : UINT64_MAX;
+	int pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
+	size_t attached = r->probes->len;
+
+	while (!interrupted && !r->error && record_now() < end) {
+		bool ended = pidfd < 0 || target_ended(pidfd, DRAIN_MS);
+
+		ring_buffer__consume(r->ring);
+		if (ended)
+			break;
+		if (r->program)
+			look_into_command(r);
+		follow_changes(r);
+		follow_timers(r, &attached);
+	}
+	if (pidfd >= 0)
+		close(pidfd);
+}
+
+/* Detach, take what is still in the ring, count what was lost, and say how it went. */
+static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
+{
+	const char *path = r->s->options->output;
+	struct ctf_writer_stats stats = { 0 };
+	uint64_t lost;
+	int err;
+
+	record_detach(r);
+	if (!r->error)
+		ring_buffer__consume(r->ring);
+	lost = r->skel->bss->lost;
+	if (lost)
+		ctf_writer_discard(r->writer, 0, lost, record_now());
+	err = ctf_writer_close(r->writer, &stats);
+	r->writer = NULL;
+	if (!r->error)
+		r->error = err;
+	fprintf(stderr,
+		"loopscope: %s: %" PRIu64 " events of %u threads in %.1f s, %" PRIu64 " lost\n",
+		path, r->events, g_hash_table_size(r->threads), (record_now() - started_ns) / 1e9,
+		stats.discarded);
+	if (r->error)
+		return fail(why, r->error, "%s: %s; what is there can be read", path,
+			    strerror(-r->error));
+	return 0;
+}
+
+static void say_attached(const struct recorder *r)
+{
+	int usdt = 0;
+
+	for (size_t i = 0; i < r->probes->len; i++)
+		usdt += ((struct record_probe *)r->probes->pdata[i])->event != 0;
+	fprintf(stderr, "loopscope: attached to process %d: %d USDT probes, %d functions", r->pid,
+		usdt, (int)r->probes->len - usdt);
+	if (r->stepped)
+		fprintf(stderr, ", %d of them single-stepped", r->stepped);
+	fputs("; Ctrl-C ends the recording\n", stderr);
+}
+
+static int record_process(struct recorder *r, struct failure *why)
+{
+	struct session *s = r->s;
+	uint64_t started = record_now();
+	int err = session_open(s, s->options, why);
+
+	if (err)
+		return err;
+	r->pid = s->t->pid;
+	err = load(r, why);
+	if (!err)
+		err = open_writer(r, s->t->exe, images_program(s->images)->build_id, why);
+	if (!err)
+		err = attach_running(r, why);
+	if (err)
+		return err;
+	say_attached(r);
+	run(r);
+	return finish(r, started, why);
+}
+
+/* Set everything up and let the command go. */
+static int begin_command(struct recorder *r, struct child *child, struct failure *why)
+{
+	struct session *s = r->s;
+	int err = load(r, why);
+
+	if (!err)
+		err = attach_before(r, s->options->command[0], why);
+	if (!err && r->probes->len)
+		err = open_writer(r, r->program->path, r->program->build_id, why);
+	if (err)
+		return err;
+	let_go(child);
+	if (r->probes->len)
+		return 0;
+	image_close(r->program);
+	r->program = NULL;
+	err = find_loop(r, why);
+	if (!err)
+		err = open_writer(r, s->t->exe, images_program(s->images)->build_id, why);
+	return err ? err : attach_running(r, why);
+}
+
+static int record_command(struct recorder *r, struct failure *why)
+{
+	struct child child = { 0, -1 };
+	uint64_t started = record_now();
+	int err = start_child(r->s->options->command, &child, why);
+
+	if (err)
+		return err;
+	r->pid = child.pid;
+	err = begin_command(r, &child, why);
+	if (!err) {
+		say_attached(r);
+		run(r);
+		err = finish(r, started, why);
+	}
+	/* One that never began ends with its pipe. */
+	if (child.go >= 0)
+		close(child.go);
+	else
+		kill(child.pid, SIGTERM);
+	waitpid(child.pid, NULL, 0);
+	return err;
+}
+
+int cmd_record(const struct options *options, struct failure *why)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	struct session s = { .options = options };
+	struct recorder r;
+	int err;
+
+	if (!options->output)
+		return fail(why, -EINVAL, "record needs -o DIR");
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	attach_set_verbose(options->verbose);
+	recorder_init(&r, &s);
+	err = options->command ? record_command(&r, why) : record_process(&r, why);
+	if (r.writer)
+		ctf_writer_close(r.writer, NULL);
+	recorder_free(&r);
+	session_close(&s);
+	return err;
+}

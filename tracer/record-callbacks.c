@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Callbacks learned from the tables: of handlers, timers and GSources.
+ *
+ * Each distinct function is probed at its entry and its return. A call is one of a handler (or
+ * timer, or source) if it gets the argument that was registered with it; other calls of the same
+ * function are nobody's and are left out. Handlers registered later are found by looking at the
+ * tables again after aio_set_fd_handler() was called, timers when they are armed; so the first call
+ * or two of a function never seen before may be missed, and no others.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "tracer/record-functions.h"
+#include "tracer/record.h"
+
+#define VALUES(...)   ((const uint64_t[]){ __VA_ARGS__ })
+#define MAX_CALLBACKS 1024 /* functions that are probed */
+
+struct key {
+	uint64_t cb, arg;
+};
+
+enum known_kind { KNOWN_HANDLER, KNOWN_TIMER, KNOWN_SOURCE };
+
+struct known {
+	struct key key;
+	enum known_kind kind;
+	uint64_t ctx, object; /* the context and node, list and timer, or GMainContext and source */
+	int fd;
+	uint32_t op;	   /* of a handler */
+	int64_t expire_ns; /* of a timer */
+	int clock;
+	int priority; /* of a source */
+	uint64_t dispatch;
+};
+
+static unsigned key_hash(const void *key)
+{
+	const struct key *k = key;
+	uint64_t mix = (k->cb ^ (k->arg << 1)) * 0x9e3779b97f4a7c15ULL;
+
+	return mix >> 32;
+}
+
+static gboolean key_equal(const void *a, const void *b)
+{
+	return !memcmp(a, b, sizeof(struct key));
+}
+
+static void probe_callback(struct recorder *r, uint64_t addr)
+{
+	struct image *img;
+	struct record_probe p = { .callback = addr };
+
+	if (!addr || g_hash_table_size(r->callbacks) >= MAX_CALLBACKS ||
+	    !g_hash_table_add(r->callbacks, (void *)addr))
+		return;
+	img = images_at(r->s->images, addr);
+	if (!img || site_at_untouched(img, addr - img->bias, 3, &p.site, NULL)) {
+		r->refused++;
+		return;
+	}
+	r->stepped += !p.site.emulated;
+	record_add_probe(r, &p);
+}
+
+static void learn(struct recorder *r, const struct known *k)
+{
+	struct known *copy;
+
+	if (!k->key.cb)
+		return;
+	if (!r->known)
+		r->known = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
+	copy = g_new(struct known, 1);
+	*copy = *k;
+	g_hash_table_replace(r->known, &copy->key, copy);
+	probe_callback(r, k->key.cb);
+}
+
+static void learn_handlers(struct recorder *r, const struct context *c)
+{
+	for (size_t i = 0; i < c->handlers->len; i++) {
+		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
+		struct known k = { .key = { h->io_read, h->opaque },
+				   .ctx = c->addr,
+				   .object = h->addr,
+				   .fd = h->fd,
+				   .op = LOOP_HANDLER_OP_READ };
+
+		if (h->deleted)
+			continue;
+		learn(r, &k);
+		k.key.cb = h->io_write;
+		k.op = LOOP_HANDLER_OP_WRITE;
+		learn(r, &k);
+	}
+}
+
+static void learn_timers(struct recorder *r, const GArray *timers)
+{
+	for (size_t i = 0; i < timers->len; i++) {
+		const struct timer *timer = &g_array_index(timers, struct timer, i);
+		struct known k = { .key = { timer->cb, timer->opaque },
+				   .kind = KNOWN_TIMER,
+				   .object = timer->addr,
+				   .expire_ns = timer->expire_ns,
+				   .clock = timer->clock };
+
+		learn(r, &k);
+	}
+}
+
+static void learn_sources(struct recorder *r, const struct loop_gcontext *g)
+{
+	for (size_t i = 0; i < g->sources->len; i++) {
+		const struct loop_source *s = g->sources->pdata[i];
+		struct known k = { .key = { s->callback, s->data },
+				   .kind = KNOWN_SOURCE,
+				   .ctx = g->addr,
+				   .object = s->addr,
+				   .priority = s->priority };
+
+		target_read_u64(r->s->t, s->funcs + offsetof(GSourceFuncs, dispatch), &k.dispatch);
+		if (!s->is_aio_context)
+			learn(r, &k);
+	}
+}
+
+static const struct handler *find_handler(const struct loops *loops, uint64_t ctx, int fd)
+{
+	for (size_t i = 0; i < loops->contexts->len; i++) {
+		const struct context *c = loops->contexts->pdata[i];
+
+		for (size_t k = 0; c->addr == ctx && k < c->handlers->len; k++) {
+			const struct handler *h = &g_array_index(c->handlers, struct handler, k);
+
+			if (h->fd == fd && !h->deleted)
+				return h;
+		}
+	}
+	return NULL;
+}
+
+/* Say which handlers are there in @now and were not (or were others) in @before. */
+static void tell_new(struct recorder *r, const struct loops *before, const struct loops *now,
+		     bool removed)
+{
+	for (size_t i = 0; i < now->contexts->len; i++) {
+		const struct context *c = now->contexts->pdata[i];
+
+		for (size_t k = 0; k < c->handlers->len; k++) {
+			const struct handler *h = &g_array_index(c->handlers, struct handler, k);
+			const struct handler *old = find_handler(before, c->addr, h->fd);
+
+			if (h->deleted || (old && (removed || old->addr == h->addr)))
+				continue;
+			if (removed)
+				emit(r, record_now(), 0, LOOP_EV_HANDLER_REMOVE,
+				     VALUES(c->addr, h->addr, h->fd, 0));
+			else
+				emit(r, record_now(), 0,
+				     old ? LOOP_EV_HANDLER_MODIFY : LOOP_EV_HANDLER_ADD,
+				     VALUES(c->addr, h->addr, h->fd, h->io_read, h->io_write,
+					    h->opaque));
+		}
+	}
+}
+
+void record_add_callbacks(struct recorder *r, const struct loops *before)
+{
+	const struct loops *loops = r->loops;
+
+	for (size_t i = 0; i < loops->contexts->len; i++) {
+		const struct context *c = loops->contexts->pdata[i];
+
+		learn_handlers(r, c);
+		learn_timers(r, c->timers);
+	}
+	learn_timers(r, loops->main_timers);
+	for (size_t i = 0; i < loops->gcontexts->len; i++)
+		learn_sources(r, loops->gcontexts->pdata[i]);
+	if (before) {
+		tell_new(r, before, loops, false);
+		tell_new(r, loops, before, true);
+	}
+}
+
+void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,
+		       uint64_t opaque, int64_t expire_ns)
+{
+	struct known k = { .key = { cb, opaque },
+			   .kind = KNOWN_TIMER,
+			   .ctx = list,
+			   .object = timer,
+			   .expire_ns = expire_ns,
+			   .clock = -1 };
+	const struct known *old = r->known ? g_hash_table_lookup(r->known, &k.key) : NULL;
+
+	if (old && old->object == timer)
+		k.clock = old->clock;
+	learn(r, &k);
+}
+
+static const struct known *find_known(const struct recorder *r, uint64_t cb, uint64_t arg)
+{
+	struct key key = { cb, arg };
+
+	return r->known ? g_hash_table_lookup(r->known, &key) : NULL;
+}
+
+/* How late a timer is: only where its clock is one that we can read too. */
+static int64_t lateness(const struct known *k, uint64_t now_ns)
+{
+	return k->clock == 0 && k->expire_ns >= 0 ? (int64_t)now_ns - k->expire_ns
+						  : LOOP_NS_UNKNOWN;
+}
+
+static void tell_begin(struct recorder *r, const struct record_entry *hit, const struct known *k)
+{
+	uint64_t now = hit->h.time_ns;
+	uint32_t tid = hit->h.tid;
+
+	switch (k->kind) {
+	case KNOWN_HANDLER:
+		emit(r, now, tid, LOOP_EV_HANDLER_BEGIN,
+		     VALUES(k->ctx, k->object, k->fd, k->op, k->key.cb, k->key.arg));
+		break;
+	case KNOWN_TIMER:
+		emit(r, now, tid, LOOP_EV_TIMER_BEGIN,
+		     VALUES(k->ctx, k->object, k->key.cb, k->key.arg, k->expire_ns,
+			    lateness(k, now)));
+		break;
+	case KNOWN_SOURCE:
+		emit(r, now, tid, LOOP_EV_SOURCE_DISPATCH_BEGIN,
+		     VALUES(k->ctx, k->object, k->priority, k->dispatch, k->key.cb));
+		break;
+	}
+}
+
+void record_callback_entry(struct recorder *r, const struct record_probe *probe,
+			   const struct record_entry *hit)
+{
+	struct thread_state *t = record_thread(r, hit->h.tid);
+	struct call call = { .probe = probe };
+	const struct known *k = NULL;
+
+	/* A handler or timer gets its argument first; a source's callback may get it third. */
+	for (int i = 0; i < 3 && !k; i++) {
+		k = find_known(r, probe->callback, hit->args[i]);
+		if (k && i && k->kind != KNOWN_SOURCE)
+			k = NULL;
+	}
+	if (k) {
+		t->callbacks++;
+		tell_begin(r, hit, k);
+		call.a = k->kind + 1;
+		call.b = k->object;
+		call.c = k->ctx;
+		call.fd = k->fd;
+		call.op = k->op;
+	}
+	if (t->n_calls < MAX_CALLS_DEEP)
+		t->calls[t->n_calls++] = call;
+	else
+		t->too_deep++;
+}
+
+void record_callback_return(struct recorder *r, const struct call *call, uint64_t time_ns,
+			    uint32_t tid)
+{
+	uint64_t cb = call->probe->callback;
+
+	switch (call->a) {
+	case KNOWN_HANDLER + 1:
+		emit(r, time_ns, tid, LOOP_EV_HANDLER_END,
+		     VALUES(call->c, call->b, call->fd, call->op, cb));
+		break;
+	case KNOWN_TIMER + 1:
+		emit(r, time_ns, tid, LOOP_EV_TIMER_END, VALUES(call->c, call->b, cb));
+		break;
+	case KNOWN_SOURCE + 1:
+		emit(r, time_ns, tid, LOOP_EV_SOURCE_DISPATCH_END, VALUES(call->c, call->b, 1));
+		break;
+	}
+}

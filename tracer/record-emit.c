@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Writing events: packed as the table says, and with them, once each, the names of the threads and
+ * functions they mention, so that a recording can be read without the program.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "tracer/describe.h"
+#include "tracer/record.h"
+
+uint64_t record_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* The fields that hold the address of a function or of code. */
+static bool is_code(const struct loop_field *field)
+{
+	static const char *const names[] = { "cb",	"site",	   "dispatch",
+					     "action",	"io_read", "io_write",
+					     "io_poll", "ip",	   "io_poll_ready" };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+		if (!strcmp(field->name, names[i]))
+			return true;
+	return false;
+}
+
+static void pack(const struct loop_event_desc *desc, const uint64_t *values, uint8_t *event)
+{
+	for (int i = 0; i < desc->n_fields; i++) {
+		const struct loop_field *field = &desc->fields[i];
+		size_t size = field->type == LOOP_U32 || field->type == LOOP_S32 ? 4 : 8;
+
+		if (field->type != LOOP_STR)
+			memcpy(event + field->offset, &values[i], size);
+	}
+}
+
+static void note_error(struct recorder *r, int err)
+{
+	if (err && !r->error)
+		r->error = err;
+}
+
+void emit_text(struct recorder *r, uint16_t id, const uint64_t *values, const char *text)
+{
+	const struct loop_event_desc *desc = loop_event_desc(id);
+	uint64_t bytes[32] = { 0 };
+	struct loop_event *event = (struct loop_event *)bytes;
+
+	pack(desc, values, (uint8_t *)bytes);
+	event->time_ns = record_now();
+	event->id = id;
+	event->size = desc->size;
+	note_error(r, desc->has_text ? ctf_writer_text(r->writer, event, text)
+				     : ctf_writer_event(r->writer, event));
+	r->counts[id]++;
+}
+
+static void name_code(struct recorder *r, uint64_t addr)
+{
+	struct image *img;
+	const struct symbol *symbol;
+	uint64_t values[3];
+	char *name;
+
+	if (!addr || !g_hash_table_add(r->named, (void *)addr))
+		return;
+	img = r->program && image_holds(r->program, addr) ? r->program
+	      : r->s->images				  ? images_at(r->s->images, addr)
+							  : NULL;
+	if (!img)
+		return;
+	symbol = image_symbol_at(img, addr - img->bias);
+	name = symbol ? g_strdup(symbol->name)
+		      : g_strdup_printf("%s+0x%" PRIx64, img->name, addr - img->bias);
+	values[0] = addr;
+	values[1] = symbol ? addr - img->bias - symbol->link : 0;
+	values[2] = 0;
+	emit_text(r, LOOP_EV_SYMBOL, values, name);
+	g_free(name);
+}
+
+void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const uint64_t *values)
+{
+	const struct loop_event_desc *desc = loop_event_desc(id);
+	uint64_t bytes[32] = { 0 };
+	struct loop_event *event = (struct loop_event *)bytes;
+
+	for (int i = 0; i < desc->n_fields; i++)
+		if (desc->fields[i].type == LOOP_PTR && is_code(&desc->fields[i]))
+			name_code(r, values[i]);
+	pack(desc, values, (uint8_t *)bytes);
+	event->time_ns = time_ns;
+	event->tid = tid;
+	event->id = id;
+	event->size = desc->size;
+	note_error(r, ctf_writer_event(r->writer, event));
+	r->counts[id]++;
+	r->events++;
+}
+
+static uint32_t table_kind(const struct context *c)
+{
+	static const uint32_t kinds[] = {
+		[CONTEXT_MAIN] = LOOP_CONTEXT_KIND_MAIN,
+		[CONTEXT_IOHANDLER] = LOOP_CONTEXT_KIND_IOHANDLER,
+		[CONTEXT_IOTHREAD] = LOOP_CONTEXT_KIND_IOTHREAD,
+		[CONTEXT_OTHER] = LOOP_CONTEXT_KIND_OTHER,
+	};
+
+	return kinds[c->kind];
+}
+
+static void emit_context(struct recorder *r, const struct context *c)
+{
+	uint64_t context[] = { c->addr, table_kind(c), c->tid, 0 };
+	uint64_t notify[] = { c->addr, c->notify_me, c->notified, 0, c->notifier_fd };
+
+	emit_text(r, LOOP_EV_CONTEXT, context, c->name);
+	emit(r, record_now(), 0, LOOP_EV_NOTIFY_STATE, notify);
+	for (size_t i = 0; i < c->handlers->len; i++) {
+		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
+		uint64_t state[] = { c->addr,	 h->addr,    h->fd,
+				     h->events,	 h->io_read, h->io_write,
+				     h->io_poll, h->opaque,  h->deleted ? 1 : 0,
+				     0 };
+
+		emit(r, record_now(), 0, LOOP_EV_HANDLER_STATE, state);
+	}
+	for (size_t i = 0; i < c->bhs->len; i++) {
+		const struct bottom_half *bh = &g_array_index(c->bhs, struct bottom_half, i);
+		uint64_t state[] = { c->addr, bh->addr, bh->cb, bh->opaque, bh->flags };
+
+		emit(r, record_now(), 0, LOOP_EV_BH_STATE, state);
+	}
+}
+
+void emit_tables(struct recorder *r)
+{
+	for (size_t i = 0; r->loops && i < r->loops->contexts->len; i++)
+		emit_context(r, r->loops->contexts->pdata[i]);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of functions that stand for events; see record-functions.c. */
+#ifndef TRACER_RECORD_FUNCTIONS_H
+#define TRACER_RECORD_FUNCTIONS_H
+
+#include "tracer/record.h"
+
+/* In place of a layout field: a fixed offset, of a structure that is ABI. */
+#define RAW_OFFSET(n) (N_LAYOUT_FIELDS + (n))
+
+struct function_probe {
+	const char *names[3]; /* of one function, by version: the first that there is */
+	bool libc;	      /* in libc, not in the program */
+	int n_args;	      /* that have to be in place where it is probed */
+	struct {
+		int arg;
+		int field; /* enum layout_field, or RAW_OFFSET() */
+	} reads[RECORD_READS];
+	int n_reads;
+	void (*entry)(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
+		      struct call *call);
+	void (*leave)(struct recorder *r, struct thread_state *t, const struct call *call,
+		      const struct record_return *hit); /* NULL: its return is not probed */
+	const char *gives;				/* events, for people */
+};
+
+extern const struct function_probe function_probes[];
+extern const size_t n_function_probes;
+
+const struct symbol *function_symbol(const struct function_probe *fn, const struct image *img);
+
+/* A timer was armed: its callback may be new (record-callbacks.c). */
+void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,
+		       uint64_t opaque, int64_t expire_ns);
+
+#endif

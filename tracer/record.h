@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The recorder: from hits of probes to the events of a recording.
+ *
+ * The bpf programs (bpf/record.bpf.c) send raw hits. A source of events knows what the hits of its
+ * sites mean: record-usdt.c for the probes a program carries, record-functions.c for the exported
+ * functions of one that carries none, record-callbacks.c for callbacks learned from its tables.
+ * record-emit.c writes events, and the names of every thread and function they mention.
+ */
+#ifndef TRACER_RECORD_H
+#define TRACER_RECORD_H
+
+#include <linux/types.h>
+
+#include "bpf/record.h"
+#include "trace/ctf-writer.h"
+#include "trace/loop-table.h"
+#include "tracer/attach.h"
+#include "tracer/loops.h"
+#include "tracer/session.h"
+#include "tracer/site.h"
+
+struct recorder;
+struct thread_state;
+
+/* What a site's hits become. */
+struct record_probe {
+	struct site site;
+	struct record_site reads; /* what the bpf program is to read there */
+	const struct function_probe
+		*function; /* of record-functions.c; NULL: a USDT probe or callback */
+	uint16_t event;	   /* of a USDT probe */
+	uint64_t callback; /* run address, of a callback */
+};
+
+/* A call that has begun and not returned. */
+struct call {
+	const struct record_probe *probe;
+	uint64_t a, b, c; /* whatever its return will need */
+	int fd;
+	uint32_t op;
+};
+
+#define MAX_CALLS_DEEP 64
+
+struct thread_state {
+	uint32_t tid;
+	int n_calls;
+	struct call calls[MAX_CALLS_DEEP];
+	uint64_t too_deep;  /* calls beyond that, not yet returned */
+	int polls;	    /* aio_poll()s and iterations under way */
+	uint64_t ctx[16];   /* the context of each */
+	uint32_t bql;	    /* enum held */
+	uint64_t callbacks; /* begun in this iteration */
+};
+
+struct recorder {
+	struct session *s; /* of a command: empty until it runs */
+	pid_t pid;
+	struct image *program; /* of a command that carries probes, from its file; or NULL */
+	struct loops *loops;   /* the tables as they were last read; NULL without a layout */
+	struct ctf_writer *writer;
+	struct record_bpf *skel;
+	struct ring_buffer *ring;
+	GPtrArray *attachments; /* struct attachment * */
+	GPtrArray *probes;	/* struct record_probe *, by cookie */
+	GHashTable *threads;	/* tid -> struct thread_state */
+	GHashTable *named;	/* addresses whose symbol is in the recording */
+	GHashTable *callbacks;	/* run addresses of callbacks that are probed, or cannot be */
+	GHashTable *known;	/* what a call of a callback with an argument means */
+	GHashTable *contexts;	/* contexts whose handlers may have changed */
+	uint64_t counts[LOOP_EV_END];
+	uint64_t events;
+	int refused; /* probes that could not be placed */
+	int stepped; /* probes the kernel has to single-step */
+	int error;   /* the writer's first failure, or 0 */
+};
+
+/* --- record-emit.c --- */
+
+/*
+ * Write the event @id of thread @tid with its fields' values in the order of the table (each cut to
+ * its field's width), and the names it mentions. Texts are written by emit_text().
+ */
+void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const uint64_t *values);
+void emit_text(struct recorder *r, uint16_t id, const uint64_t *values, const char *text);
+uint64_t record_now(void); /* CLOCK_MONOTONIC, as the events' times */
+
+/* The tables as they are now: contexts, handlers, timers, notifiers. */
+void emit_tables(struct recorder *r);
+
+/* --- record.c --- */
+
+/* What the ring calls for every hit; stops it (-ECANCELED) once the writer has failed. */
+int record_take_hit(void *recorder, void *data, size_t size);
+
+/* Give @probe a cookie; the recorder owns it then. */
+struct record_probe *record_add_probe(struct recorder *r, const struct record_probe *probe);
+
+/* Attach all probes from cookie @first on, each to the program of its kind. */
+int record_attach(struct recorder *r, size_t first, struct failure *why);
+
+/* Remove every probe. */
+void record_detach(struct recorder *r);
+
+struct thread_state *record_thread(struct recorder *r, uint32_t tid);
+
+/* --- the sources of events --- */
+
+int record_add_usdt(struct recorder *r, const struct image *program);
+int record_add_functions(struct recorder *r, struct failure *why);
+void record_usdt_hit(struct recorder *r, const struct record_usdt *hit);
+void record_function_entry(struct recorder *r, const struct record_probe *probe,
+			   const struct record_entry *hit);
+void record_function_return(struct recorder *r, const struct call *call,
+			    const struct record_return *hit);
+
+/*
+ * Learn the callbacks of the tables as they are now, and give the new ones probes; the caller
+ * attaches them. At the first time nothing is said of the handlers; later, what changed is.
+ */
+void record_add_callbacks(struct recorder *r, const struct loops *before);
+void record_callback_entry(struct recorder *r, const struct record_probe *probe,
+			   const struct record_entry *hit);
+void record_callback_return(struct recorder *r, const struct call *call, uint64_t time_ns,
+			    uint32_t tid);
+
+#endif
