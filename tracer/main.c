@@ -18,6 +18,7 @@ static const char help_text[] =
 	"  loopscope fds -p PID              which fds do the loops poll, and whose are they?\n"
 	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext?\n"
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
+	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
 	"\n"
 	"handlers, fds and layout also take a core file instead of -p PID.\n"
@@ -46,6 +47,7 @@ static const struct command {
 	{ "handlers", cmd_handlers },
 	{ "layout", cmd_layout },
 	{ "record", cmd_record },
+	{ "list", cmd_list },
 };
 
 static const struct command *find_command(const char *name)

@@ -132,7 +132,6 @@ void table_print(struct table *table, const char *indent)
 
 		if (row->cells) {
 			print_row(table, row->cells, widths, indent);
-			g_strfreev(row->cells);
 			continue;
 		}
 		for (int i = 0; i < row->column; i++)
@@ -140,9 +139,19 @@ void table_print(struct table *table, const char *indent)
 		printf("%*s", at, "");
 		print_cell(row->under, OUT_COLUMNS - at, false);
 		putchar('\n');
-		g_free(row->under);
 	}
 	g_free(widths);
+	table_free(table);
+}
+
+void table_free(struct table *table)
+{
+	for (size_t k = 0; k < table->rows->len; k++) {
+		struct row *row = &g_array_index(table->rows, struct row, k);
+
+		g_strfreev(row->cells);
+		g_free(row->under);
+	}
 	g_strfreev(table->heads);
 	g_array_free(table->rows, TRUE);
 	g_free(table);

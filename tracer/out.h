@@ -23,6 +23,7 @@ void table_row(struct table *table, ...) __attribute__((sentinel));
 /* Text under the row just added, from column @column on. NULL or "" adds nothing. */
 void table_under(struct table *table, int column, const char *text);
 void table_print(struct table *table, const char *indent); /* and free it */
+void table_free(struct table *table);			   /* one that is not printed */
 
 /*
  * Folding: rows that differ in nothing but a number (their key is equal) become one row with a

@@ -67,6 +67,7 @@ int session_read_loops(struct session *s, struct loops **ret, struct failure *wh
 int cmd_fds(const struct options *options, struct failure *why);
 int cmd_handlers(const struct options *options, struct failure *why);
 int cmd_layout(const struct options *options, struct failure *why);
+int cmd_list(const struct options *options, struct failure *why);
 int cmd_record(const struct options *options, struct failure *why);
 
 #endif
