@@ -63,7 +63,12 @@ def pytest_configure() -> None:
 def pytest_runtest_makereport() -> Generator[None, Any, None]:
     outcome = yield
     report = outcome.get_result()
-    if report.skipped and not hasattr(report, "wasxfail") and IS_ROOT and os.environ.get("CI"):
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and IS_ROOT
+        and os.environ.get("CI")
+    ):
         report.outcome = "failed"
         report.longrepr = f"CI can run this as root, and yet: {report.longrepr[2]}"
 
@@ -73,5 +78,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if skipped:
         terminalreporter.section("skipped, and why")
     for report in skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        terminalreporter.write_line(f"{report.nodeid}: {str(reason).replace('Skipped: ', '')}")
+        reason = (
+            report.longrepr[2]
+            if isinstance(report.longrepr, tuple)
+            else report.longrepr
+        )
+        terminalreporter.write_line(
+            f"{report.nodeid}: {str(reason).replace('Skipped: ', '')}"
+        )

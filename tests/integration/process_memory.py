@@ -16,7 +16,9 @@ POLL, PPOLL = 7, 271
 DEADLINE_S = 60.0  # generous: only a test that is going to fail ever waits so long
 
 
-def wait_until(holds: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+def wait_until(
+    holds: Callable[[], object], what: str, deadline_s: float = DEADLINE_S
+) -> None:
     """Return as soon as @holds() does; fail when it never does."""
     end = time.monotonic() + deadline_s
     while not holds():
@@ -94,7 +96,9 @@ def poll_sets(pid: int) -> Dict[int, List[Tuple[int, int]]]:
                 continue
             mem.seek(call[1])
             array = mem.read(8 * call[2])
-            sets[tid] = [(fd, events) for fd, events, _ in struct.iter_unpack("<ihh", array)]
+            sets[tid] = [
+                (fd, events) for fd, events, _ in struct.iter_unpack("<ihh", array)
+            ]
     return sets
 
 
@@ -116,7 +120,10 @@ def listeners(pid: int) -> Dict[str, str]:
 def text_symbols(path: str) -> Dict[str, int]:
     """Link addresses of the dynamic functions of an ELF file, by name."""
     out = subprocess.run(
-        ["nm", "-D", "--defined-only", path], stdout=subprocess.PIPE, text=True, check=True
+        ["nm", "-D", "--defined-only", path],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     ).stdout
     symbols = {}
     for line in out.splitlines():

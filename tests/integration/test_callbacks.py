@@ -44,11 +44,15 @@ def called_by(path: str, start: int, end: int) -> Set[str]:
         text=True,
         check=True,
     ).stdout
-    found = re.findall(r"\b(?:call|jmp|j[a-z]+)q? +[0-9a-f]+ <([^>+@]+)(?:@[^>+]*)?>", code)
+    found = re.findall(
+        r"\b(?:call|jmp|j[a-z]+)q? +[0-9a-f]+ <([^>+@]+)(?:@[^>+]*)?>", code
+    )
     return set(found)
 
 
-def test_unnamed_callbacks_start_a_function(qemu: Qemu, functions: Dict[int, int]) -> None:
+def test_unnamed_callbacks_start_a_function(
+    qemu: Qemu, functions: Dict[int, int]
+) -> None:
     fds = run("fds", "-p", qemu.pid, "--json").fine().of_type("fd")
     handlers = run("handlers", "-p", qemu.pid, "--json").fine().rows
     keys = ("callback", "io_read", "io_write", "io_poll")
@@ -66,9 +70,13 @@ def test_unnamed_callbacks_have_no_name_to_give(qemu: Qemu) -> None:
             assert link not in named
 
 
-def test_calls_are_made_by_that_very_function(qemu: Qemu, functions: Dict[int, int]) -> None:
+def test_calls_are_made_by_that_very_function(
+    qemu: Qemu, functions: Dict[int, int]
+) -> None:
     rows = run("fds", "-p", qemu.pid, "--json").fine().of_type("fd")
-    shown = {link: row["calls"] for row, link in unnamed(rows, "callback") if row["calls"]}
+    shown = {
+        link: row["calls"] for row, link in unnamed(rows, "callback") if row["calls"]
+    }
     assert len(shown) >= 2
     exported = set(text_symbols(exe(qemu.pid)))
     for link, calls in shown.items():
@@ -89,7 +97,9 @@ def test_the_address_is_that_of_the_target_memory(qemu: Qemu) -> None:
     rows = run("handlers", "-p", qemu.pid, "--json").fine().of_type("handler")
     path = exe(qemu.pid)
     base = load_base(qemu.pid, path)
-    with open(path, "rb") as file, open(f"/proc/{qemu.pid}/mem", "rb", buffering=0) as memory:
+    with open(path, "rb") as file, open(
+        f"/proc/{qemu.pid}/mem", "rb", buffering=0
+    ) as memory:
         for _, link in unnamed(rows, "io_read", "io_poll"):
             file.seek(link)  # text of a Debian QEMU lies at its file offset
             memory.seek(base + link)

@@ -43,7 +43,10 @@ def assert_same(live: Result, dead: Result, *kinds: str) -> None:
     for kind in kinds:
         assert comparable(dead, kind) == comparable(live, kind)
         assert comparable(dead, kind)
-    assert {key: dead.total[key] for key in ("type", "lost")} == {"type": "total", "lost": 0}
+    assert {key: dead.total[key] for key in ("type", "lost")} == {
+        "type": "total",
+        "lost": 0,
+    }
 
 
 def look(what: object) -> Tuple[Result, Result]:
@@ -52,8 +55,12 @@ def look(what: object) -> Tuple[Result, Result]:
     return fds, run("handlers", *where, "--all", "--json")
 
 
-@pytest.mark.parametrize("start", [lambda: Demo("five-sources"), lambda: Demo("many-fds"), Qemu])
-def test_a_core_shows_what_the_process_showed(start: Callable[[], Target], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "start", [lambda: Demo("five-sources"), lambda: Demo("many-fds"), Qemu]
+)
+def test_a_core_shows_what_the_process_showed(
+    start: Callable[[], Target], tmp_path: Path
+) -> None:
     with start() as target:
         if isinstance(target, Demo):
             target.wait_asleep()
@@ -86,7 +93,9 @@ def test_a_core_by_the_kernel(tmp_path: Path) -> None:
     """It leaves out program text; that is read from the files."""
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"the kernel writes cores elsewhere: kernel.core_pattern is {pattern}")
+        pytest.skip(
+            f"the kernel writes cores elsewhere: kernel.core_pattern is {pattern}"
+        )
     with Demo("five-sources") as target:
         hard = resource.prlimit(target.pid, resource.RLIMIT_CORE)[1]
         if hard == 0:
@@ -118,7 +127,9 @@ def test_a_core_whose_program_was_rebuilt(tmp_path: Path) -> None:
     shutil.copy(DEMO, program)
     with Demo("signal", program=program) as target:
         core = gcore(target.wait_asleep(), tmp_path)
-    notes = subprocess.run(["readelf", "-n", DEMO], stdout=subprocess.PIPE, text=True, check=True)
+    notes = subprocess.run(
+        ["readelf", "-n", DEMO], stdout=subprocess.PIPE, text=True, check=True
+    )
     build_id = bytes.fromhex(notes.stdout.split("Build ID: ")[1].split()[0])
     program.write_bytes(DEMO.read_bytes().replace(build_id, build_id[::-1]))
     run("handlers", core).refused()
@@ -145,7 +156,9 @@ def check(data: bytes, path: Path) -> int:
 def test_a_core_that_is_cut_short(small_core: bytes, tmp_path: Path) -> None:
     """Cut in its headers, notes and memory; gdb writes the section headers last."""
     size = len(small_core)
-    cuts = [1, 4, 16, 63, 64, 65, 120, 1000, 4096, 10000] + [size * i // 16 for i in range(1, 16)]
+    cuts = [1, 4, 16, 63, 64, 65, 120, 1000, 4096, 10000] + [
+        size * i // 16 for i in range(1, 16)
+    ]
     codes = [check(small_core[:cut], tmp_path / "core") for cut in cuts]
     assert codes[:8] == [4] * 8
     assert check(small_core, tmp_path / "core") == 0
@@ -163,13 +176,17 @@ def note_at(core: bytes) -> Tuple[int, int]:
     (phoff,) = struct.unpack_from("<Q", core, 32)
     (phnum,) = struct.unpack_from("<H", core, 56)
     for i in range(phnum):
-        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", core, phoff + 56 * i)
+        kind, _, offset, _, _, size = struct.unpack_from(
+            "<IIQQQQ", core, phoff + 56 * i
+        )
         if kind == 4:
             return int(offset), int(size)
     raise AssertionError("a core without notes")
 
 
-def test_a_core_with_damaged_headers_and_notes(small_core: bytes, tmp_path: Path) -> None:
+def test_a_core_with_damaged_headers_and_notes(
+    small_core: bytes, tmp_path: Path
+) -> None:
     """Single words of them are set to what hurts most."""
     notes, size = note_at(small_core)
     (phoff,) = struct.unpack_from("<Q", small_core, 32)
@@ -179,10 +196,15 @@ def test_a_core_with_damaged_headers_and_notes(small_core: bytes, tmp_path: Path
         for at in places:
             width = 2 if at in (54, 56, 60) else 8
             damaged = bytearray(small_core)
-            damaged[at : at + width] = (value & ((1 << (8 * width)) - 1)).to_bytes(width, "little")
+            damaged[at : at + width] = (value & ((1 << (8 * width)) - 1)).to_bytes(
+                width, "little"
+            )
             (tmp_path / "core").write_bytes(damaged)
             result = run("handlers", tmp_path / "core")
-            assert result.rc in (0, 4), f"{value:#x} at {at}: exit {result.rc} {result.err}"
+            assert result.rc in (
+                0,
+                4,
+            ), f"{value:#x} at {at}: exit {result.rc} {result.err}"
             if result.rc:
                 result.refused()
 
@@ -194,7 +216,9 @@ def test_a_core_of_a_damaged_list(tmp_path: Path) -> None:
         (layout,) = run("layout", "-p", target.pid, "--json").fine().rows
         offset = {f"{f['struct']}.{f['field']}": f["offset"] for f in layout["fields"]}
         contexts = run("handlers", "-p", target.pid, "--json").fine().of_type("context")
-        (ctx,) = [int(c["ctx_addr"], 16) for c in contexts if c["ctx"] == "iohandler_ctx"]
+        (ctx,) = [
+            int(c["ctx_addr"], 16) for c in contexts if c["ctx"] == "iohandler_ctx"
+        ]
         target.stop()
         memory = Memory(target.pid)
         first = memory.u64(ctx + offset["AioContext.aio_handlers.lh_first"])

@@ -223,10 +223,16 @@ def test_a_stopped_qemu_is_read_as_well_as_a_sleeping_one(scene: Scene) -> None:
 def test_a_poll_that_a_stop_interrupted_is_still_a_poll() -> None:
     """The kernel goes on with it as restart_syscall()."""
     with Qemu() as target:
-        before = [run("fds", "-p", target.pid, "--via", way, "--json") for way in ("mem", "iter")]
+        before = [
+            run("fds", "-p", target.pid, "--via", way, "--json")
+            for way in ("mem", "iter")
+        ]
         target.stop()
         target.cont()
-        after = [run("fds", "-p", target.pid, "--via", way, "--json") for way in ("mem", "iter")]
+        after = [
+            run("fds", "-p", target.pid, "--via", way, "--json")
+            for way in ("mem", "iter")
+        ]
         assert [r.fine().rows for r in after] == [r.fine().rows for r in before]
 
 
@@ -297,7 +303,9 @@ def test_a_list_that_leads_nowhere_says_where(stopped: Scene, way: str) -> None:
 def test_a_list_that_ends_in_itself_ends(stopped: Scene, way: str) -> None:
     """A cycle that points back properly but for its last link; it is not walked for ever."""
     chain = nodes(stopped)
-    stopped.memory.write_u64(chain[15] + stopped.offsets["AioHandler.node.le_next"], chain[5])
+    stopped.memory.write_u64(
+        chain[15] + stopped.offsets["AioHandler.node.le_next"], chain[5]
+    )
     text = shown_as_damaged(stopped, way)
     assert "DAMAGED" in text
     assert len(text.splitlines()) < 100

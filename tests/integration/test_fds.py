@@ -30,7 +30,10 @@ def by_thread(rows: List[Row]) -> Dict[int, List[Row]]:
 def polled(result: Result) -> Dict[int, List[Tuple[int, int]]]:
     """As poll_sets() says it: all that poll() can be asked for is in, pri and out."""
     return {
-        tid: [(r["fd"], sum(EVENTS[e] for e in r["events"].split("+") if e != "-")) for r in rows]
+        tid: [
+            (r["fd"], sum(EVENTS[e] for e in r["events"].split("+") if e != "-"))
+            for r in rows
+        ]
         for tid, rows in by_thread(result.of_type("fd")).items()
     }
 
@@ -60,7 +63,14 @@ def test_demo_polls_exactly_its_five_sources_and_io0_its_notifier(demo: Demo) ->
     ]
     assert all(row["thread"] == demo.pid and row["role"] == "main loop" for row in main)
     assert others[0][0]["role"] == "IOThread io0"
-    counts = {"loops": 2, "fds": 6, "notifiers": 3, "sources": 1, "wakeups": 1, "lost": 0}
+    counts = {
+        "loops": 2,
+        "fds": 6,
+        "notifiers": 3,
+        "sources": 1,
+        "wakeups": 1,
+        "lost": 0,
+    }
     counts.update(unknown=0, ready=0)
     assert {key: result.total[key] for key in counts} == counts
 
@@ -85,9 +95,13 @@ def test_text_names_the_same_owners_and_callbacks(demo: Demo) -> None:
     assert "6 fds in 2 loops" in text and "NOT explained" not in text
 
 
-def test_what_is_shown_is_what_the_threads_poll(demo: Demo, qemu: Qemu, many: Demo) -> None:
+def test_what_is_shown_is_what_the_threads_poll(
+    demo: Demo, qemu: Qemu, many: Demo
+) -> None:
     for target in (demo, qemu, many):
-        assert polled(run("fds", "-p", target.pid, "--json").fine()) == asked(target.pid)
+        assert polled(run("fds", "-p", target.pid, "--json").fine()) == asked(
+            target.pid
+        )
 
 
 def test_every_fd_of_a_stripped_qemu_is_explained(qemu: Qemu) -> None:
@@ -113,7 +127,11 @@ def test_every_fd_of_a_stripped_qemu_is_explained(qemu: Qemu) -> None:
         "IOThread mon_iothread": [
             ("eventfd", "GLib", "GLib"),
             ("eventfd", "notifier", "mon_iothread"),
-            ("unix", "GSource", 'GSource "chardev-tcp-listener-compat_monitor0-listen"'),
+            (
+                "unix",
+                "GSource",
+                'GSource "chardev-tcp-listener-compat_monitor0-listen"',
+            ),
         ],
     }
     details = {row["fd_detail"] for row in rows}
@@ -173,9 +191,13 @@ def test_a_signalfd_is_ready_when_a_signal_of_the_target_is_pending() -> None:
 
 
 def test_asking_leaves_no_descriptor_behind(demo: Demo) -> None:
-    before = sorted((fd.name, os.readlink(fd)) for fd in Path(f"/proc/{demo.pid}/fd").iterdir())
+    before = sorted(
+        (fd.name, os.readlink(fd)) for fd in Path(f"/proc/{demo.pid}/fd").iterdir()
+    )
     run("fds", "-p", demo.pid).fine()
-    after = sorted((fd.name, os.readlink(fd)) for fd in Path(f"/proc/{demo.pid}/fd").iterdir())
+    after = sorted(
+        (fd.name, os.readlink(fd)) for fd in Path(f"/proc/{demo.pid}/fd").iterdir()
+    )
     assert after == before
 
 

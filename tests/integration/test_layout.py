@@ -48,11 +48,15 @@ def offsets(layout: Row) -> Fields:
 
 
 def known(layout: Row) -> Fields:
-    return {name: offset for name, offset in offsets(layout).items() if offset is not None}
+    return {
+        name: offset for name, offset in offsets(layout).items() if offset is not None
+    }
 
 
 def build_id(path: str) -> str:
-    out = subprocess.run(["readelf", "-n", path], stdout=subprocess.PIPE, text=True, check=True)
+    out = subprocess.run(
+        ["readelf", "-n", path], stdout=subprocess.PIPE, text=True, check=True
+    )
     return out.stdout.split("Build ID: ")[1].split()[0]
 
 
@@ -95,7 +99,9 @@ def test_layout_proves_itself(target: Target) -> None:
     assert not missing
     assert layout["globals"]["qemu_aio_context"] and layout["globals"]["iohandler_ctx"]
     assert layout["sizes"]["AioContext"] > max(
-        offset for (struct, _), offset in known(layout).items() if struct == "AioContext"
+        offset
+        for (struct, _), offset in known(layout).items()
+        if struct == "AioContext"
     )
 
 
@@ -142,7 +148,13 @@ def test_getters_return_what_the_layout_calls_the_globals(qemu: Qemu) -> None:
     ):
         start = symbols[getter]
         code = subprocess.run(
-            ["objdump", "-d", f"--start-address={start}", f"--stop-address={start + 16}", path],
+            [
+                "objdump",
+                "-d",
+                f"--start-address={start}",
+                f"--stop-address={start + 16}",
+                path,
+            ],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -156,7 +168,9 @@ def test_getters_return_what_the_layout_calls_the_globals(qemu: Qemu) -> None:
 def test_inferred_equals_debug_information(demo: Demo, tmp_path: Path) -> None:
     """The demo with its debug information and symbols stripped, exporting as QEMU does."""
     by_dwarf = layout_of(demo.pid)
-    assert "qemu_get_aio_context" in text_symbols(str(DEMO)), "link the demo with -rdynamic"
+    assert "qemu_get_aio_context" in text_symbols(
+        str(DEMO)
+    ), "link the demo with -rdynamic"
     stripped = tmp_path / "demo-qemu-loop"
     subprocess.run(["strip", "-o", str(stripped), str(DEMO)], check=True)
     with Demo("five-sources", program=stripped) as target:
@@ -192,7 +206,9 @@ def test_cache_is_written_under_the_build_id(
     assert [p.name for p in place.iterdir()] == [f"{layout['build_id']}.json"]
     cached = json.loads((place / f"{layout['build_id']}.json").read_text())
     written = {name: o for name, o in offsets(cached).items() if name[0][0] != "G"}
-    assert written == {name: o for name, o in offsets(layout).items() if name[0][0] != "G"}
+    assert written == {
+        name: o for name, o in offsets(layout).items() if name[0][0] != "G"
+    }
 
 
 def test_cache_completes_what_this_run_cannot_prove(
@@ -212,7 +228,9 @@ def test_cache_completes_what_this_run_cannot_prove(
     path.write_text(json.dumps(cached))
     again = layout_of(daemon.pid, env=env)
     assert {name: offsets(again)[name] for name in learnt} == learnt
-    proofs = {(f["struct"], f["field"]): f["proof"] for f in again["fields"] if "proof" in f}
+    proofs = {
+        (f["struct"], f["field"]): f["proof"] for f in again["fields"] if "proof" in f
+    }
     assert all("earlier" in proofs[name] and "2001" in proofs[name] for name in learnt)
 
 
@@ -270,7 +288,9 @@ def test_damaged_cache_is_ignored_and_replaced(
     good = path.read_text()
     for text in damaged_caches(good):
         path.write_text(text)
-        assert layout_of(daemon.pid, env=env) == layout, f"with the cache {text[:200]!r}"
+        assert (
+            layout_of(daemon.pid, env=env) == layout
+        ), f"with the cache {text[:200]!r}"
         assert offsets(json.loads(path.read_text())) == offsets(json.loads(good))
 
 
@@ -297,7 +317,10 @@ def test_wrong_offsets_in_the_cache_show_no_nonsense(
     path = place / f"{layout['build_id']}.json"
     cached = json.loads(path.read_text())
     for field in cached["fields"]:
-        if field["struct"] in ("QEMUTimer", "QEMUTimerList") and field["offset"] is None:
+        if (
+            field["struct"] in ("QEMUTimer", "QEMUTimerList")
+            and field["offset"] is None
+        ):
             field["offset"] = 0  # a timer list begins with its clock, which is no timer
     path.write_text(json.dumps(cached))
     result = run("handlers", "-p", daemon.pid, "--json", env=env).fine()
@@ -331,7 +354,9 @@ def test_a_layout_file_serves_as_well_as_inference(qemu: Qemu, tmp_path: Path) -
     assert given.of_type("handler") == plain.of_type("handler")
 
 
-def test_a_layout_of_another_build_is_refused(demo: Demo, qemu: Qemu, tmp_path: Path) -> None:
+def test_a_layout_of_another_build_is_refused(
+    demo: Demo, qemu: Qemu, tmp_path: Path
+) -> None:
     path = write_layout(layout_of(demo.pid), tmp_path / "layout.json")
     line = run("fds", "-p", qemu.pid, "--layout", path).refused()
     assert build_id(str(DEMO)) in line and build_id(f"/proc/{qemu.pid}/exe") in line

@@ -37,7 +37,9 @@ def bpf_objects() -> Set[str]:
 def nothing_left(root: None) -> Iterator[None]:
     before = bpf_objects()
     yield
-    wait_until(lambda: bpf_objects() <= before, "the kernel lets go of all bpf programs")
+    wait_until(
+        lambda: bpf_objects() <= before, "the kernel lets go of all bpf programs"
+    )
 
 
 def clean(result: Result) -> Result:
@@ -73,7 +75,11 @@ def test_many_short_lived_processes() -> None:
     codes: List[int] = []
     for i in range(STEPS):
         with Demo("five-sources", "--iterations", 200 * i) as target:
-            for args in (["--via", "probe", "-d", "0.2"], ["--via", "iter"], ["--via", "mem"]):
+            for args in (
+                ["--via", "probe", "-d", "0.2"],
+                ["--via", "iter"],
+                ["--via", "mem"],
+            ):
                 codes.append(clean(run("fds", "-p", target.pid, *args)).rc)
     assert 4 in codes
 
@@ -88,7 +94,9 @@ def test_killed_at_any_moment(way: str) -> None:
     for i in range(STEPS):
         with Demo("five-sources") as target:
             process = start("fds", "-p", target.pid, "--via", way, "-d", "0.1")
-            time.sleep(takes * i / STEPS)  # whatever it comes to: the outcome is the same
+            time.sleep(
+                takes * i / STEPS
+            )  # whatever it comes to: the outcome is the same
             target.kill()
             clean(finish(process))
 
@@ -139,7 +147,9 @@ def test_a_loop_that_changes_all_the_time() -> None:
     with Demo("five-sources", "--iterations", 10**9) as target:
         for _ in range(STEPS):
             for way in ("mem", "iter"):
-                result = run("handlers", "-p", target.pid, "--via", way, "--json").fine()
+                result = run(
+                    "handlers", "-p", target.pid, "--via", way, "--json"
+                ).fine()
                 assert result.total["contexts"] == 3 and result.total["damaged"] == 0
 
 
@@ -148,7 +158,9 @@ def test_a_loop_that_changes_all_the_time() -> None:
 
 def poll_code(pid: int) -> bytes:
     """The first bytes of poll() and ppoll() as the target would execute them."""
-    (path,) = {m.path for m in maps(pid) if m.path.rsplit("/", 1)[-1].startswith("libc.so")}
+    (path,) = {
+        m.path for m in maps(pid) if m.path.rsplit("/", 1)[-1].startswith("libc.so")
+    }
     symbols, base = text_symbols(path), load_base(pid, path)
     memory = Memory(pid)
     code = b"".join(memory.read(base + symbols[name], 64) for name in ("poll", "ppoll"))
@@ -157,7 +169,9 @@ def poll_code(pid: int) -> bytes:
 
 
 def poll_code_in_file(pid: int) -> bytes:
-    (path,) = {m.path for m in maps(pid) if m.path.rsplit("/", 1)[-1].startswith("libc.so")}
+    (path,) = {
+        m.path for m in maps(pid) if m.path.rsplit("/", 1)[-1].startswith("libc.so")
+    }
     symbols = text_symbols(path)
     with open(path, "rb") as file:
         code = b""
@@ -171,14 +185,19 @@ def test_text_is_as_in_the_file_after_a_probe(demo: Demo) -> None:
     whole = poll_code_in_file(demo.pid)
     assert poll_code(demo.pid) == whole
     process = probe_for(demo.pid, 1)
-    wait_until(lambda: poll_code(demo.pid) != whole or process.poll() is not None, "probes are in")
+    wait_until(
+        lambda: poll_code(demo.pid) != whole or process.poll() is not None,
+        "probes are in",
+    )
     assert process.poll() is None, "it ended before its probes were seen"
     clean(finish(process))
     assert poll_code(demo.pid) == whole
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_text_is_as_in_the_file_after_loopscope_is_killed(demo: Demo, number: int) -> None:
+def test_text_is_as_in_the_file_after_loopscope_is_killed(
+    demo: Demo, number: int
+) -> None:
     whole = poll_code_in_file(demo.pid)
     process = probe_for(demo.pid, 3000)
     wait_until(lambda: poll_code(demo.pid) != whole, "the probes are in the text")
@@ -213,9 +232,12 @@ def test_probes_touch_no_other_process(demo: Demo, many: Demo) -> None:
 
 
 @pytest.mark.parametrize(
-    "scenario, iterations", [("five-sources", 9000), ("many-fds", 10000), ("signal", 400000)]
+    "scenario, iterations",
+    [("five-sources", 9000), ("many-fds", 10000), ("signal", 400000)],
 )
-def test_a_traced_run_computes_what_an_untraced_one_does(scenario: str, iterations: int) -> None:
+def test_a_traced_run_computes_what_an_untraced_one_does(
+    scenario: str, iterations: int
+) -> None:
     """The demo prints exact counts and a hash of the order; loopscope looks as often as it can."""
     args = (scenario, "--iterations", iterations)
     with Demo(*args) as target:

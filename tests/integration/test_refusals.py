@@ -14,11 +14,15 @@ from tracer_targets import Demo, Qemu
 COMMANDS = ("fds", "handlers", "layout")
 
 
-@pytest.fixture(params=["sleep 1000", "bash -c 'read -r x < /dev/zero'", f"{sys.executable} -i"])
+@pytest.fixture(
+    params=["sleep 1000", "bash -c 'read -r x < /dev/zero'", f"{sys.executable} -i"]
+)
 def stranger(request: pytest.FixtureRequest) -> Iterator["subprocess.Popen[bytes]"]:
     """A process with no loop that we know. It waits for its stdin, or sleeps."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(shlex.split(request.param), stdin=pipe, stderr=pipe) as process:
+    with subprocess.Popen(
+        shlex.split(request.param), stdin=pipe, stderr=pipe
+    ) as process:
         yield process
         process.kill()
 
@@ -47,7 +51,9 @@ def test_a_zombie() -> None:
     with subprocess.Popen(["true"]) as zombie:
         os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
         for way in ("mem", "iter", "probe"):
-            assert str(zombie.pid) in run("fds", "-p", zombie.pid, "--via", way).refused()
+            assert (
+                str(zombie.pid) in run("fds", "-p", zombie.pid, "--via", way).refused()
+            )
 
 
 def kernel_threads() -> List[int]:
@@ -75,7 +81,9 @@ def test_a_kernel_thread(command: str) -> None:
 
 def test_a_thread_is_not_a_process(demo: Demo) -> None:
     """/proc/TID exists for every thread: it has to be refused, or be its process."""
-    tids = sorted(int(t) for t in os.listdir(f"/proc/{demo.pid}/task") if int(t) != demo.pid)
+    tids = sorted(
+        int(t) for t in os.listdir(f"/proc/{demo.pid}/task") if int(t) != demo.pid
+    )
     plain = run("fds", "-p", demo.pid, "--via", "mem", "--json").fine()
     for way in ("mem", "iter"):
         result = run("fds", "-p", tids[0], "--via", way, "--json")
@@ -160,7 +168,12 @@ def sudo_command(*args: object) -> str:
 @pytest.mark.usefixtures("root")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_another_users_process(command: str, demo: Demo) -> None:
-    ways: List[List[str]] = [[], ["--via", "mem"], ["--via", "iter"], ["--via", "probe"]]
+    ways: List[List[str]] = [
+        [],
+        ["--via", "mem"],
+        ["--via", "iter"],
+        ["--via", "probe"],
+    ]
     for way in ways:
         args = (command, "-p", demo.pid, *way)
         line = run(*args, user=NOBODY).refused(PRIVILEGE)
@@ -175,7 +188,9 @@ def theirs(root: None) -> Iterator[Demo]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_memory_of_the_own_process_needs_no_privilege(command: str, theirs: Demo) -> None:
+def test_memory_of_the_own_process_needs_no_privilege(
+    command: str, theirs: Demo
+) -> None:
     by_root = run(command, "-p", theirs.pid, "--via", "mem", "--json").fine()
     ways: List[List[str]] = [["--via", "mem"], []]
     for way in ways:
@@ -206,19 +221,33 @@ def test_a_core_that_may_not_be_read(tmp_path: Path) -> None:
 
 def strace(call: str, error: str, when: str) -> List[str]:
     inject = f"inject={call}:error={error}:when={when}"
-    return ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+    return [
+        "strace",
+        "-f",
+        "-qqq",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"trace={call}",
+        "-e",
+        inject,
+    ]
 
 
 @pytest.fixture(scope="module")
 def has_strace() -> None:
-    if subprocess.run(["which", "strace"], stdout=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run(
+        ["which", "strace"], stdout=subprocess.DEVNULL, check=False
+    ).returncode:
         pytest.skip("strace is not installed")
 
 
 @pytest.mark.usefixtures("has_strace")
 @pytest.mark.parametrize("error", ["ESRCH", "EFAULT"])
 @pytest.mark.parametrize("first", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89])
-def test_memory_that_cannot_be_read_any_more(qemu: Qemu, first: int, error: str) -> None:
+def test_memory_that_cannot_be_read_any_more(
+    qemu: Qemu, first: int, error: str
+) -> None:
     """From some read on the target is gone (ESRCH) or its memory unmapped (EFAULT)."""
     inject = strace("process_vm_readv", error, f"{first}+")
     result = run("handlers", "-p", qemu.pid, "--via", "mem", user=inject)
@@ -232,7 +261,9 @@ def test_memory_that_cannot_be_read_any_more(qemu: Qemu, first: int, error: str)
 @pytest.mark.parametrize("when", range(1, 24, 2))
 @pytest.mark.parametrize("error, rc", [("EPERM", 3), ("ENOMEM", 77)])
 @pytest.mark.parametrize("way", ["iter", "probe"])
-def test_a_kernel_that_refuses_bpf(demo: Demo, way: str, error: str, rc: int, when: int) -> None:
+def test_a_kernel_that_refuses_bpf(
+    demo: Demo, way: str, error: str, rc: int, when: int
+) -> None:
     """Whatever bpf() call fails from some point on: one line and the right code, or it was enough."""
     args: Any = ("fds", "-p", demo.pid, "--via", way, "-d", "0.1")
     result = run(*args, user=strace("bpf", error, f"{when}+"))

@@ -84,9 +84,7 @@ def test_keys_are_those_that_were_promised(qemu: Qemu) -> None:
     fds = "fd fd_kind events owner ctx callback registered_by ready"
     for row in run("fds", "-p", qemu.pid, "--json").fine().of_type("fd"):
         assert set(fds.split()) <= set(row)
-    handlers = (
-        "ctx ctx_addr thread fd fd_kind events io_read io_write io_poll opaque state count source"
-    )
+    handlers = "ctx ctx_addr thread fd fd_kind events io_read io_write io_poll opaque state count source"
     for row in run("handlers", "-p", qemu.pid, "--json").fine().of_type("handler"):
         assert set(handlers.split()) <= set(row)
 
@@ -148,10 +146,16 @@ class HostileQemu(Qemu):
         super().__init__("qemu-system-x86_64", "-vnc", "unix:" + hostile_path("q", tmp))
 
 
-HOSTILE_TARGETS: List[Callable[[Path], Target]] = [HostileSocket, HostileProgram, HostileQemu]
+HOSTILE_TARGETS: List[Callable[[Path], Target]] = [
+    HostileSocket,
+    HostileProgram,
+    HostileQemu,
+]
 
 
-@pytest.fixture(scope="module", params=HOSTILE_TARGETS, ids=["socket", "program", "qemu"])
+@pytest.fixture(
+    scope="module", params=HOSTILE_TARGETS, ids=["socket", "program", "qemu"]
+)
 def hostile(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Target]:
@@ -174,7 +178,9 @@ def test_names_of_the_target_are_valid_json(hostile: Target) -> None:
             assert_harmless(" ".join(str(value) for value in row.values()))
 
 
-def test_names_in_messages_do_not_drive_the_terminal(hostile: Target, tmp_path: Path) -> None:
+def test_names_in_messages_do_not_drive_the_terminal(
+    hostile: Target, tmp_path: Path
+) -> None:
     core = hostile_path("core", tmp_path)
     with open(core, "wb") as file:
         file.write(b"no core")
@@ -203,8 +209,12 @@ def test_text_that_turns_a_line_round_is_replaced() -> None:
 def test_a_newline_in_a_socket_path_forges_no_other_socket() -> None:
     """/proc/net/unix prints paths as they are: a second line in one looks like another socket."""
     with Demo("five-sources") as honest:
-        inode = listeners(honest.wait_asleep().pid)[str(honest.vnc)][len("socket:[") : -1]
-        forged = f"x\n0000000000000000: 00000002 00000000 00010000 0001 01 {inode} forged"
+        inode = listeners(honest.wait_asleep().pid)[str(honest.vnc)][
+            len("socket:[") : -1
+        ]
+        forged = (
+            f"x\n0000000000000000: 00000002 00000000 00010000 0001 01 {inode} forged"
+        )
         with Demo("five-sources", "--vnc", forged):
             rows = run("fds", "-p", honest.pid, "--json").fine().of_type("fd")
             details = [row["fd_detail"] for row in rows if row["fd_kind"] == "unix"]
@@ -233,7 +243,9 @@ def test_a_deleted_program(root: None, tmp_path: Path) -> None:
         looks_normal(target.pid, ("mem", "iter"))
         rows = run("fds", "-p", target.pid, "--json").fine().of_type("fd")
         assert "vnc_listen_io" in [row["callback"] for row in rows]
-        assert "(deleted)" not in json.dumps(run("handlers", "-p", target.pid, "--json").rows)
+        assert "(deleted)" not in json.dumps(
+            run("handlers", "-p", target.pid, "--json").rows
+        )
 
 
 def test_a_program_that_was_replaced(root: None, tmp_path: Path) -> None:
@@ -251,7 +263,9 @@ def test_a_program_in_another_mount_namespace(root: None, tmp_path: Path) -> Non
     """As in a container: its file cannot be reached under its name from here."""
     inside = tmp_path / "inside"
     inside.mkdir()
-    script = 'mount -t tmpfs none "$0" && cp "$1" "$0/demo" && shift && exec "$0/demo" "$@"'
+    script = (
+        'mount -t tmpfs none "$0" && cp "$1" "$0/demo" && shift && exec "$0/demo" "$@"'
+    )
     wrapper = ["unshare", "-m", "bash", "-c", script, str(inside)]
     with Demo("five-sources", wrapper=wrapper) as target:
         target.wait_asleep()

@@ -25,26 +25,32 @@ def rows_by(kind: str, way: str, pid: int, *args: str) -> List[Row]:
 
 @pytest.mark.parametrize("name", ["demo", "qemu", "many"])
 @pytest.mark.parametrize("kind", ["fds", "handlers"])
-def test_memory_and_iterator_agree(kind: str, name: str, request: pytest.FixtureRequest) -> None:
+def test_memory_and_iterator_agree(
+    kind: str, name: str, request: pytest.FixtureRequest
+) -> None:
     target = request.getfixturevalue(name)
     by_mem, by_iter = (same(rows_by(kind, way, target.pid)) for way in ("mem", "iter"))
     assert by_mem == by_iter and by_mem
 
 
 def test_all_rows_unfolded_agree(many: Demo) -> None:
-    by_mem, by_iter = (same(rows_by("handlers", w, many.pid, "--all")) for w in ("mem", "iter"))
+    by_mem, by_iter = (
+        same(rows_by("handlers", w, many.pid, "--all")) for w in ("mem", "iter")
+    )
     assert by_mem == by_iter and len(by_mem) == 1003
 
 
 def test_other_rows_of_memory_and_iterator_agree(demo: Demo, qemu: Qemu) -> None:
     for target in (demo, qemu):
         results = [
-            run("handlers", "-p", target.pid, "--via", way, "--json") for way in ("mem", "iter")
+            run("handlers", "-p", target.pid, "--via", way, "--json")
+            for way in ("mem", "iter")
         ]
         contexts = [same(r.fine().of_type("context"), "doing") for r in results]
         assert contexts[0] == contexts[1]
         timers = [
-            {(t["addr"], t["clock"], t["callback"]) for t in r.of_type("timer")} for r in results
+            {(t["addr"], t["clock"], t["callback"]) for t in r.of_type("timer")}
+            for r in results
         ]
         assert timers[0] == timers[1]
 
@@ -53,7 +59,9 @@ def test_other_rows_of_memory_and_iterator_agree(demo: Demo, qemu: Qemu) -> None
 def test_a_probe_sees_the_set_that_memory_shows(scenario: str, fds: int) -> None:
     with Demo(scenario) as target:
         by_mem = same(rows_by("fds", "mem", target.wait_asleep().pid), "ready")
-        result = probe_while(target.pid, 60, lambda: os.kill(target.pid, signal.SIGALRM)).fine()
+        result = probe_while(
+            target.pid, 60, lambda: os.kill(target.pid, signal.SIGALRM)
+        ).fine()
         assert same(result.of_type("fd"), "ready") == by_mem
         assert len(by_mem) == fds and result.total["lost"] == 0
 
@@ -63,7 +71,9 @@ def test_a_probe_sees_each_loop_of_a_qemu() -> None:
     with Qemu() as target, target.qmp() as monitor:
 
         def stimulate() -> None:
-            monitor.command("qom-set", path="/objects/io0", property="poll-max-ns", value=0)
+            monitor.command(
+                "qom-set", path="/objects/io0", property="poll-max-ns", value=0
+            )
 
         stimulate()
         target.wait_polling(Qemu.LOOPS)
@@ -77,7 +87,9 @@ def test_a_thread_that_does_not_poll_meanwhile_is_not_there() -> None:
     """Nothing wakes io0: a probe knows the main loop only, and says nothing of what it missed."""
     with Demo("five-sources") as target:
         target.wait_asleep()
-        result = probe_while(target.pid, 2, lambda: os.kill(target.pid, signal.SIGALRM)).fine()
+        result = probe_while(
+            target.pid, 2, lambda: os.kill(target.pid, signal.SIGALRM)
+        ).fine()
         assert {row["thread"] for row in result.of_type("fd")} == {target.pid}
         assert [row["fd"] for row in result.of_type("fd")] == [
             fd for fd, _ in poll_sets(target.pid)[target.pid]

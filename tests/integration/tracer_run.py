@@ -50,7 +50,9 @@ class Result:
     def refused(self, rc: int = FAILED) -> str:
         """It said one line on stderr, nothing else, and ended with @rc. Returns that line."""
         assert self.rc == rc, f"{self.args}: exit {self.rc}: {self.err or self.out}"
-        assert self.err.startswith("loopscope: ") and self.err.endswith("\n"), repr(self.err)
+        assert self.err.startswith("loopscope: ") and self.err.endswith("\n"), repr(
+            self.err
+        )
         assert self.err.count("\n") == 1, self.err
         return self.err.rstrip("\n")
 
@@ -68,7 +70,9 @@ def parse(args: Sequence[str], rc: int, out: bytes, err: bytes) -> Result:
     return result
 
 
-def run(*args: object, env: Optional[Mapping[str, str]] = None, user: Sequence[str] = ()) -> Result:
+def run(
+    *args: object, env: Optional[Mapping[str, str]] = None, user: Sequence[str] = ()
+) -> Result:
     """Run loopscope to its end. @user is put before the command (NOBODY, strace ...)."""
     words = command(args, user)
     done = subprocess.run(
@@ -83,7 +87,9 @@ def run(*args: object, env: Optional[Mapping[str, str]] = None, user: Sequence[s
     return parse(words, done.returncode, done.stdout, done.stderr)
 
 
-def start(*args: object, env: Optional[Mapping[str, str]] = None) -> "subprocess.Popen[bytes]":
+def start(
+    *args: object, env: Optional[Mapping[str, str]] = None
+) -> "subprocess.Popen[bytes]":
     """Start loopscope; finish() waits for it. The caller ends it."""
     return subprocess.Popen(
         command(args),

@@ -27,7 +27,9 @@ class Target:
         self.dir.chmod(0o755)
         self.process: Optional["subprocess.Popen[bytes]"] = None
 
-    def start(self, args: Sequence[object], env: Optional[Mapping[str, str]] = None) -> None:
+    def start(
+        self, args: Sequence[object], env: Optional[Mapping[str, str]] = None
+    ) -> None:
         with open(self.dir / "stderr", "wb") as err:
             self.process = subprocess.Popen(
                 [a if isinstance(a, bytes) else str(a) for a in args],
@@ -119,7 +121,9 @@ class Demo(Target):
             self.start(words)
             assert self.process and self.process.stdout
             self.ready = self.process.stdout.readline().decode()
-            assert self.ready.endswith("ready\n"), f"{words}: {self.ready} {self.said()}"
+            assert self.ready.endswith(
+                "ready\n"
+            ), f"{words}: {self.ready} {self.said()}"
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -187,7 +191,15 @@ class Qemu(Target):
         path = installed(program)
         super().__init__("qemu")
         self.vnc, self.qmp_path = self.dir / "vnc", self.dir / "qmp"
-        words: List[object] = [path, "-accel", "tcg,tb-size=1", "-S", "-m", "64", "-nodefaults"]
+        words: List[object] = [
+            path,
+            "-accel",
+            "tcg,tb-size=1",
+            "-S",
+            "-m",
+            "64",
+            "-nodefaults",
+        ]
         words += ["-display", "none", "-object", "iothread,id=io0"]
         words += ["-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
         try:
@@ -223,7 +235,9 @@ class Qemu(Target):
         link = listeners(self.pid)[str(self.qmp_path)]
         sets = poll_sets(self.pid)
         return len(sets) == self.LOOPS and any(
-            fd_link(self.pid, fd) == link for polled in sets.values() for fd, _ in polled
+            fd_link(self.pid, fd) == link
+            for polled in sets.values()
+            for fd, _ in polled
         )
 
     def qmp(self) -> Qmp:
