@@ -26,6 +26,7 @@ struct stream {
 	char *name;
 	const struct loop_event *event; /* the earliest not yet handed out */
 	unsigned int order;		/* among events of the same time */
+	uint64_t tid;			/* whose its packets say it is */
 	uint64_t packets;		/* begun */
 	uint64_t discarded;
 	uint64_t last_ns;
@@ -135,6 +136,7 @@ static int next_packet(struct ctf_reader *reader, struct stream *stream)
 	stream->at = stream->packet + sizeof(*head);
 	stream->content = stream->packet + head->content_bits / 8;
 	stream->packet += CTF_PACKET_BYTES;
+	stream->tid = head->stream_instance_id;
 	stream->last_ns = head->begin_ns;
 	stream->end_ns = head->end_ns;
 	stream->packets++;
@@ -397,4 +399,16 @@ int64_t ctf_reader_epoch_ns(const struct ctf_reader *reader)
 const struct ctf_reader_stats *ctf_reader_stats(const struct ctf_reader *reader)
 {
 	return &reader->stats;
+}
+
+struct ctf_reader_stream ctf_reader_stream(const struct ctf_reader *reader, uint64_t number)
+{
+	const struct stream *stream = &reader->streams[number];
+
+	return (struct ctf_reader_stream){ .tid = stream->tid, .discarded = stream->discarded };
+}
+
+uint64_t ctf_reader_discarded(const struct ctf_reader *reader)
+{
+	return reader->handed_out ? reader->heap[0]->discarded : 0;
 }

@@ -53,4 +53,15 @@ int64_t ctf_reader_epoch_ns(const struct ctf_reader *reader);
 
 const struct ctf_reader_stats *ctf_reader_stats(const struct ctf_reader *reader);
 
+/* One stream; all of them are known from the first ctf_reader_next() on, what they lost as far as
+ * was read. */
+struct ctf_reader_stream {
+	uint64_t tid; /* 0: the recorder, or a stream without a whole packet */
+	uint64_t discarded;
+};
+struct ctf_reader_stream ctf_reader_stream(const struct ctf_reader *reader, uint64_t number);
+
+/* What the stream of the event just handed out lost up to the end of that event's packet. */
+uint64_t ctf_reader_discarded(const struct ctf_reader *reader);
+
 #endif
