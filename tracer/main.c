@@ -18,6 +18,7 @@ static const char help_text[] =
 	"  loopscope fds -p PID              which fds do the loops poll, and whose are they?\n"
 	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext?\n"
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
+	"  loopscope report DIR              what a recording says: where time went, who woke whom\n"
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
 	"\n"
@@ -30,6 +31,8 @@ static const char help_text[] =
 	"  -d, --duration S    record: for so many seconds; probe: wait so long for polls, default 2\n"
 	"  -o, --output DIR    record: the recording, a new or empty directory\n"
 	"      --ring SIZE     record: of the buffer between kernel and recorder (64K, 16M); default 64M\n"
+	"      --events        report: every kind of event with its count\n"
+	"      --histograms    report: of the five slowest callbacks, not of the slowest only\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
 	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
@@ -43,11 +46,8 @@ static const struct command {
 	const char *name;
 	int (*run)(const struct options *options, struct failure *why);
 } commands[] = {
-	{ "fds", cmd_fds },
-	{ "handlers", cmd_handlers },
-	{ "layout", cmd_layout },
-	{ "record", cmd_record },
-	{ "list", cmd_list },
+	{ "fds", cmd_fds },	  { "handlers", cmd_handlers }, { "layout", cmd_layout },
+	{ "record", cmd_record }, { "report", cmd_report },	{ "list", cmd_list },
 };
 
 static const struct command *find_command(const char *name)
@@ -106,7 +106,18 @@ static int parse_size(const char *text, size_t *ret, struct failure *why)
 	return 0;
 }
 
-enum { OPT_VIA = 256, OPT_ALL, OPT_LAYOUT, OPT_BTF, OPT_RING, OPT_JSON, OPT_HELP, OPT_VERSION };
+enum {
+	OPT_VIA = 256,
+	OPT_ALL,
+	OPT_LAYOUT,
+	OPT_BTF,
+	OPT_RING,
+	OPT_EVENTS,
+	OPT_HISTOGRAMS,
+	OPT_JSON,
+	OPT_HELP,
+	OPT_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "pid", required_argument, NULL, 'p' },
@@ -118,6 +129,8 @@ static const struct option long_options[] = {
 	{ "btf", required_argument, NULL, OPT_BTF },
 	{ "output", required_argument, NULL, 'o' },
 	{ "ring", required_argument, NULL, OPT_RING },
+	{ "events", no_argument, NULL, OPT_EVENTS },
+	{ "histograms", no_argument, NULL, OPT_HISTOGRAMS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -165,6 +178,12 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 		case OPT_RING:
 			err = parse_size(optarg, &o->ring, why);
 			break;
+		case OPT_EVENTS:
+			o->events = true;
+			break;
+		case OPT_HISTOGRAMS:
+			o->histograms = true;
+			break;
 		case OPT_JSON:
 			o->json = true;
 			break;
@@ -191,11 +210,13 @@ static int parse_words(int n, char **words, const struct command **command, stru
 	int at = 1;
 
 	if (!n)
-		return fail(why, -EINVAL, "a command is missing: fds, handlers, layout or record");
+		return fail(why, -EINVAL,
+			    "a command is missing: fds, handlers, layout, record or report");
 	*command = find_command(words[0]);
 	if (!*command)
 		return fail(why, -EINVAL,
-			    "\"%s\" is no command; there are fds, handlers, layout and record",
+			    "\"%s\" is no command; there are fds, handlers, layout, record "
+			    "and report",
 			    words[0]);
 	/* getopt_long() leaves what follows "--" behind the words before it. */
 	if (!strcmp(words[0], "record")) {
@@ -204,6 +225,8 @@ static int parse_words(int n, char **words, const struct command **command, stru
 			return fail(why, -EINVAL, "record needs either -p PID or -- COMMAND");
 		return 0;
 	}
+	if (!strcmp(words[0], "report") && (o->pid || n < 2))
+		return fail(why, -EINVAL, "report needs the directory of a recording");
 	if (!o->pid && at < n)
 		o->path = words[at++];
 	if (!strcmp(words[0], "handlers") && at < n)

@@ -29,6 +29,7 @@ struct options {
 	const char *output;   /* record: the directory; NULL: none given */
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
+	bool events, histograms; /* report: show these too */
 };
 
 struct session {
@@ -69,5 +70,6 @@ int cmd_handlers(const struct options *options, struct failure *why);
 int cmd_layout(const struct options *options, struct failure *why);
 int cmd_list(const struct options *options, struct failure *why);
 int cmd_record(const struct options *options, struct failure *why);
+int cmd_report(const struct options *options, struct failure *why);
 
 #endif

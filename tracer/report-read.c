@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A recording from its first event to its last, into the model: see report-model.h.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tracer/report-model.h"
+#include "tracer/text.h"
+
+static void release_callback(void *entry)
+{
+	struct report_callback *callback = entry;
+
+	report_hist_release(&callback->calls.ns);
+	if (callback->late)
+		report_hist_release(callback->late);
+	g_free(callback->late);
+}
+
+static void release_nested(void *entry)
+{
+	report_hist_release(&((struct report_nested *)entry)->calls.ns);
+}
+
+static void release_bql(void *entry)
+{
+	report_hist_release(&((struct report_bql *)entry)->wait.ns);
+	report_hist_release(&((struct report_bql *)entry)->hold.ns);
+}
+
+static void release_thread(void *entry)
+{
+	struct report_thread *thread = entry;
+
+	report_hist_release(&thread->between.ns);
+	report_map_release(&thread->callbacks, release_callback);
+	report_map_release(&thread->choosers, NULL);
+	report_map_release(&thread->wakeups, NULL);
+	report_map_release(&thread->nested_map, release_nested);
+	g_free(thread->stack);
+	g_free(thread->open);
+	g_free(thread->name);
+}
+
+static void release_fd(void *entry)
+{
+	g_free(((struct report_fd *)entry)->target);
+}
+
+static void release_context(void *entry)
+{
+	g_free(((struct report_context *)entry)->name);
+}
+
+static void release_name(void *entry)
+{
+	struct report_name *name = entry;
+
+	g_free(name->symbol);
+	g_free(name->file);
+	g_free(name->text);
+	g_free(name->bh_name);
+}
+
+static void release_source(void *entry)
+{
+	g_free(((struct report_source *)entry)->name);
+}
+
+void report_free(struct report *report)
+{
+	if (!report)
+		return;
+	report_map_release(&report->threads, release_thread);
+	report_map_release(&report->fds, release_fd);
+	report_map_release(&report->contexts, release_context);
+	report_map_release(&report->names, release_name);
+	report_map_release(&report->sources, release_source);
+	report_map_release(&report->bql, release_bql);
+	g_ptr_array_free(report->damaged, TRUE);
+	g_ptr_array_free(report->notes, TRUE);
+	ctf_reader_free(report->reader);
+	g_free(report->path);
+	g_free(report);
+}
+
+static struct report *report_new(const char *path)
+{
+	struct report *report = g_new0(struct report, 1);
+
+	report->path = g_strdup(path);
+	text_make_safe(report->path);
+	report->damaged = g_ptr_array_new_with_free_func(g_free);
+	report->notes = g_ptr_array_new_with_free_func(g_free);
+	report->threads.entry_size = sizeof(struct report_thread);
+	report->fds.entry_size = sizeof(struct report_fd);
+	report->contexts.entry_size = sizeof(struct report_context);
+	report->names.entry_size = sizeof(struct report_name);
+	report->sources.entry_size = sizeof(struct report_source);
+	report->bql.entry_size = sizeof(struct report_bql);
+	report->reader = ctf_reader_new();
+	return report;
+}
+
+static void read_events(struct report *report)
+{
+	const struct loop_event *event;
+	int got = ctf_reader_next(report->reader, &event);
+
+	for (; got; got = ctf_reader_next(report->reader, &event)) {
+		if (got > 0) {
+			if (ctf_reader_stats(report->reader)->events == 1)
+				report->begin_ns = event->time_ns;
+			report_event(report, event);
+			continue;
+		}
+		/* That stream ends here, the others go on. */
+		char *error = g_strdup(ctf_reader_error(report->reader));
+
+		text_make_safe(error);
+		g_ptr_array_add(report->damaged, error);
+	}
+}
+
+static void finish(struct report *report)
+{
+	uint64_t streams = ctf_reader_stats(report->reader)->streams;
+	struct report_thread *thread;
+
+	for (uint64_t i = 0; i < streams; i++) {
+		struct ctf_reader_stream stream = ctf_reader_stream(report->reader, i);
+
+		if (stream.discarded && stream.tid)
+			report_thread(report, (uint32_t)stream.tid)->lost += stream.discarded;
+	}
+	for (uint32_t i = 0; (thread = report_map_next(&report->threads, &i));) {
+		report_polls_end(thread);
+		report_settle(thread);
+		if (thread->hold)
+			thread->hold->hold.unfinished++;
+	}
+}
+
+/* A recording, but nothing in it. */
+static int fail_empty(const struct report *report, struct failure *why)
+{
+	const struct ctf_reader_stats *stats = ctf_reader_stats(report->reader);
+
+	if (report->damaged->len)
+		return fail(why, -EBADMSG, "%s: damaged: %s", report->path,
+			    (const char *)report->damaged->pdata[0]);
+	if (stats->unknown)
+		return fail(why, -ENODATA, "%s: all its %lu events are of a newer loopscope",
+			    report->path, (unsigned long)stats->unknown);
+	if (stats->discarded)
+		return fail(why, -ENODATA, "%s: no event in it: all %lu were lost", report->path,
+			    (unsigned long)stats->discarded);
+	if (stats->cut_bytes)
+		return fail(why, -ENODATA,
+			    "%s: no event in it: it was cut before its first packet was whole",
+			    report->path);
+	return fail(why, -ENODATA, "%s: no event in it", report->path);
+}
+
+int report_read(const char *path, struct report **ret_report, struct failure *why)
+{
+	struct report *report = report_new(path);
+	int err;
+
+	if (!report->reader) {
+		report_free(report);
+		return fail(why, -ENOMEM, "no memory");
+	}
+	err = ctf_reader_open(report->reader, path);
+	if (err) {
+		const char *error = ctf_reader_error(report->reader);
+		bool named = !strncmp(error, path, strlen(path));
+
+		fail(why, err, "%s%s%s", named ? "" : path, named ? "" : ": ", error);
+		report_free(report);
+		return err;
+	}
+	read_events(report);
+	if (!ctf_reader_stats(report->reader)->events) {
+		err = fail_empty(report, why);
+		report_free(report);
+		return err;
+	}
+	finish(report);
+	*ret_report = report;
+	return 0;
+}
