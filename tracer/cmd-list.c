@@ -66,15 +66,13 @@ static int list_usdt(const struct image *program, struct table *table)
 /* The functions whose calls stand for @event, as far as this target has them. */
 static void list_function_event(struct session *s, const char *event, struct table *table, int *n)
 {
-	struct image *program = images_program(s->images);
-	struct image *libc = images_library(s->images, "libc.so");
 	struct event_row row = { .event = event, .from = "-", .cost = "-" };
 	GString *where = g_string_new(NULL);
 
 	for (size_t i = 0; i < n_function_probes; i++) {
 		const struct function_probe *fn = &function_probes[i];
-		struct image *img = fn->libc ? libc : program;
-		const struct symbol *symbol = img ? function_symbol(fn, img) : NULL;
+		struct image *img = NULL;
+		const struct symbol *symbol = function_symbol(fn, s->images, &img);
 		char **events = g_strsplit(fn->gives, " ", -1);
 		struct site site;
 

@@ -272,7 +272,38 @@ static void bql_unlock_entry(struct recorder *r, struct thread_state *t,
 	emit(r, hit->h.time_ns, t->tid, LOOP_EV_BQL_RELEASED, VALUES(0, hit->stack[0]));
 }
 
-/* --- contexts, coroutines --- */
+/* --- contexts, GLib's dispatch, coroutines --- */
+
+static void context_new_entry(struct recorder *r, struct thread_state *t,
+			      const struct record_entry *hit, struct call *call)
+{
+	(void)r;
+	(void)t;
+	call->a = hit->stack[0];
+}
+
+static void context_new_return(struct recorder *r, struct thread_state *t, const struct call *call,
+			       const struct record_return *hit)
+{
+	emit(r, hit->h.time_ns, t->tid, LOOP_EV_CONTEXT_NEW, VALUES(hit->value, call->a));
+	g_hash_table_add(r->contexts, (void *)hit->value);
+}
+
+/* The main loop's dispatch: GLib's function, called by QEMU itself. */
+static void dispatch_entry(struct recorder *r, struct thread_state *t,
+			   const struct record_entry *hit, struct call *call)
+{
+	call->a = hit->args[0];
+	call->b = t->callbacks;
+	emit(r, hit->h.time_ns, t->tid, LOOP_EV_DISPATCH_BEGIN, VALUES(call->a));
+}
+
+static void dispatch_return(struct recorder *r, struct thread_state *t, const struct call *call,
+			    const struct record_return *hit)
+{
+	emit(r, hit->h.time_ns, t->tid, LOOP_EV_DISPATCH_END,
+	     VALUES(call->a, t->callbacks != call->b));
+}
 
 static void co_schedule_entry(struct recorder *r, struct thread_state *t,
 			      const struct record_entry *hit, struct call *call)
@@ -298,90 +329,115 @@ static void wait_kick_entry(struct recorder *r, struct thread_state *t,
 
 const struct function_probe function_probes[] = {
 	{ { "main_loop_wait" },
-	  false,
+	  NULL,
 	  1,
 	  NO_READS,
 	  main_loop_wait_entry,
 	  main_loop_wait_return,
 	  "iteration_begin iteration_end" },
 	{ { "aio_poll" },
-	  false,
+	  NULL,
 	  2,
 	  NO_READS,
 	  aio_poll_entry,
 	  aio_poll_return,
 	  "iteration_begin iteration_end aio_poll_enter aio_poll_exit" },
-	{ { "poll" }, true, 3, NO_READS, poll_entry, wait_return, "poll_enter poll_exit" },
+	{ { "poll" }, "libc.so", 3, NO_READS, poll_entry, wait_return, "poll_enter poll_exit" },
 	{ { "ppoll" },
-	  true,
+	  "libc.so",
 	  3,
 	  TIMESPEC_OF_ARG(2),
 	  ppoll_entry,
 	  wait_return,
 	  "poll_enter poll_exit" },
-	{ { "epoll_wait" }, true, 4, NO_READS, epoll_entry, wait_return, "poll_enter poll_exit" },
+	{ { "epoll_wait" },
+	  "libc.so",
+	  4,
+	  NO_READS,
+	  epoll_entry,
+	  wait_return,
+	  "poll_enter poll_exit" },
 	{ { "aio_bh_call" },
-	  false,
+	  NULL,
 	  1,
 	  BH_READS,
 	  bh_call_entry,
 	  bh_call_return,
 	  "bh_begin bh_end bh_name" },
-	{ { "qemu_bh_schedule" }, false, 1, BH_READS, bh_schedule_entry, NULL, "bh_schedule" },
-	{ { "qemu_bh_schedule_idle" }, false, 1, BH_READS, bh_schedule_entry, NULL, "bh_schedule" },
+	{ { "qemu_bh_schedule" }, NULL, 1, BH_READS, bh_schedule_entry, NULL, "bh_schedule" },
+	{ { "qemu_bh_schedule_idle" }, NULL, 1, BH_READS, bh_schedule_entry, NULL, "bh_schedule" },
 	{ { "aio_bh_schedule_oneshot_full" },
-	  false,
+	  NULL,
 	  4,
 	  NO_READS,
 	  bh_oneshot_entry,
 	  NULL,
 	  "bh_schedule" },
-	{ { "qemu_bh_cancel" }, false, 1, BH_READS, bh_cancel_entry, NULL, "bh_cancel" },
-	{ { "qemu_bh_delete" }, false, 1, BH_READS, bh_delete_entry, NULL, "bh_delete" },
-	{ { "timer_mod_ns" }, false, 2, TIMER_READS, timer_arm_entry, NULL, "timer_arm" },
-	{ { "timer_del" }, false, 1, TIMER_READS, timer_del_entry, NULL, "timer_del" },
-	{ { "aio_notify" }, false, 1, NOTIFY_READS, notify_entry, NULL, "notify" },
+	{ { "qemu_bh_cancel" }, NULL, 1, BH_READS, bh_cancel_entry, NULL, "bh_cancel" },
+	{ { "qemu_bh_delete" }, NULL, 1, BH_READS, bh_delete_entry, NULL, "bh_delete" },
+	{ { "timer_mod_ns" }, NULL, 2, TIMER_READS, timer_arm_entry, NULL, "timer_arm" },
+	{ { "timer_del" }, NULL, 1, TIMER_READS, timer_del_entry, NULL, "timer_del" },
+	{ { "aio_notify" }, NULL, 1, NOTIFY_READS, notify_entry, NULL, "notify" },
 	{ { "aio_notify_accept" },
-	  false,
+	  NULL,
 	  1,
 	  NOTIFY_READS,
 	  notify_accept_entry,
 	  NULL,
 	  "notify_accept" },
 	{ { "aio_set_fd_handler" },
-	  false,
+	  NULL,
 	  2,
 	  NO_READS,
 	  set_handler_entry,
 	  set_handler_return,
 	  "handler_set" },
 	{ { "bql_lock_impl", "qemu_mutex_lock_iothread_impl" },
-	  false,
+	  NULL,
 	  2,
 	  NO_READS,
 	  bql_lock_entry,
 	  bql_lock_return,
 	  "bql_wait bql_acquired" },
 	{ { "bql_unlock", "qemu_mutex_unlock_iothread" },
-	  false,
+	  NULL,
 	  0,
 	  NO_READS,
 	  bql_unlock_entry,
 	  NULL,
 	  "bql_released" },
-	{ { "aio_co_schedule" }, false, 2, NO_READS, co_schedule_entry, NULL, "aio_co_schedule" },
-	{ { "aio_wait_kick" }, false, 0, NO_READS, wait_kick_entry, NULL, "aio_wait_kick" },
+	{ { "g_main_context_dispatch" },
+	  "libglib-2.0.so",
+	  1,
+	  NO_READS,
+	  dispatch_entry,
+	  dispatch_return,
+	  "dispatch_begin dispatch_end" },
+	{ { "aio_context_new" },
+	  NULL,
+	  1,
+	  NO_READS,
+	  context_new_entry,
+	  context_new_return,
+	  "context_new" },
+	{ { "aio_co_schedule" }, NULL, 2, NO_READS, co_schedule_entry, NULL, "aio_co_schedule" },
+	{ { "aio_wait_kick" }, NULL, 0, NO_READS, wait_kick_entry, NULL, "aio_wait_kick" },
 };
 const size_t n_function_probes = G_N_ELEMENTS(function_probes);
 
-/* The symbol of the first of the function's names that @img has. */
-const struct symbol *function_symbol(const struct function_probe *fn, const struct image *img)
+const struct symbol *function_symbol(const struct function_probe *fn, struct images *images,
+				     struct image **ret)
 {
-	for (size_t i = 0; i < G_N_ELEMENTS(fn->names) && fn->names[i]; i++) {
+	struct image *img =
+		fn->library ? images_library(images, fn->library) : images_program(images);
+
+	for (size_t i = 0; img && i < G_N_ELEMENTS(fn->names) && fn->names[i]; i++) {
 		const struct symbol *symbol = image_symbol(img, fn->names[i]);
 
-		if (symbol && symbol->function)
-			return symbol;
+		if (!symbol || !symbol->function)
+			continue;
+		*ret = img;
+		return symbol;
 	}
 	return NULL;
 }
@@ -402,17 +458,16 @@ static void fill_reads(const struct function_probe *fn, const struct layout *l,
 
 int record_add_functions(struct recorder *r, struct failure *why)
 {
-	struct image *program = images_program(r->s->images);
-	struct image *libc = images_library(r->s->images, "libc.so");
 	int n = 0;
 
 	(void)why;
 	for (size_t i = 0; i < n_function_probes; i++) {
 		const struct function_probe *fn = &function_probes[i];
-		struct image *img = fn->libc ? libc : program;
-		const struct symbol *symbol = img ? function_symbol(fn, img) : NULL;
 		struct record_probe p = { .function = fn };
+		const struct symbol *symbol;
+		struct image *img;
 
+		symbol = function_symbol(fn, r->s->images, &img);
 		if (!symbol || (fn->leave ? site_at_untouched : site_at_args)(
 				       img, symbol->link, fn->n_args, &p.site, NULL)) {
 			r->refused += symbol != NULL;

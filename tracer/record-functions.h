@@ -10,7 +10,7 @@
 
 struct function_probe {
 	const char *names[3]; /* of one function, by version: the first that there is */
-	bool libc;	      /* in libc, not in the program */
+	const char *library;  /* that has it, by the start of its file name; NULL: the program */
 	int n_args;	      /* that have to be in place where it is probed */
 	struct {
 		int arg;
@@ -27,7 +27,9 @@ struct function_probe {
 extern const struct function_probe function_probes[];
 extern const size_t n_function_probes;
 
-const struct symbol *function_symbol(const struct function_probe *fn, const struct image *img);
+/* The symbol of the first of the function's names that there is, and its image; or NULL. */
+const struct symbol *function_symbol(const struct function_probe *fn, struct images *images,
+				     struct image **ret);
 
 /* A timer was armed: its callback may be new (record-callbacks.c). */
 void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,
