@@ -44,13 +44,13 @@ $(BUILD)/obj/demo-qemu-loop/%.o: demo-qemu-loop/%.c | $(TRACE_GEN)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/libdemoloop.a: $(DEMO_LIB)
+$(BUILD)/libdemoloop.a: $(DEMO_LIB) $(PROBES_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/demo-qemu-loop: $(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)) $(BUILD)/libdemoloop.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
 # --- the bpf programs -------------------------------------------------------------------------
 BPF_CC    = $(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror -I. -I$(BUILD) \

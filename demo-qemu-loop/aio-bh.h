@@ -3,10 +3,13 @@
 #ifndef DEMO_AIO_BH_H
 #define DEMO_AIO_BH_H
 
-#include "aio.h"
+#include "loop-trace.h"
 
 /* How long they let the context sleep: ns, -1 for ever. */
 int64_t aio_bh_timeout_ns(AioContext *ctx);
+
+/* For a probe: who among them; those that allow no sleep only @if_now. */
+void aio_bh_choice(AioContext *ctx, bool if_now, LoopChoice *choice);
 
 /* Whether one wants to run. */
 bool aio_bh_pending(AioContext *ctx);

@@ -12,21 +12,44 @@
  */
 #include "osdep.h"
 #include "aio-posix.h"
+#include "loop-trace.h"
 #include "main-loop.h"
+
+/* Inside another loop of the same thread it is no iteration of its own. */
+static void trace_begin(AioContext *ctx, bool blocking, const void *site)
+{
+	if (loop_depth == 1)
+		probe_iteration_begin(ctx, LOOP_LOOP_KIND_AIO_POLL, blocking);
+	else
+		probe_aio_poll_enter(ctx, blocking, loop_depth, site);
+}
+
+static void trace_end(AioContext *ctx, bool progress)
+{
+	if (loop_depth == 1)
+		probe_iteration_end(ctx, LOOP_LOOP_KIND_AIO_POLL, progress);
+	else
+		probe_aio_poll_exit(ctx, progress, loop_depth);
+}
 
 bool aio_poll(AioContext *ctx, bool blocking)
 {
 	AioHandlerList ready_list = QLIST_HEAD_INITIALIZER(ready_list);
+	int64_t computed, timeout;
 	bool may_sleep, progress;
-	int64_t timeout;
 
 	/* The main thread is home to two contexts, and its "current" one is the main one. */
 	assert(in_aio_context_home_thread(
 		ctx == iohandler_get_aio_context() ? qemu_get_aio_context() : ctx));
 
+	loop_depth++;
+	if (probe_enabled(iteration_begin) || probe_enabled(aio_poll_enter))
+		trace_begin(ctx, blocking, loop_caller());
+
 	qemu_lockcnt_inc(&ctx->list_lock);
 
-	timeout = blocking ? aio_compute_timeout(ctx) : 0;
+	computed = blocking ? aio_compute_timeout(ctx) : 0;
+	timeout = computed;
 
 	/*
 	 * A notification from before this point set only the flag; from here on it also writes the
@@ -37,18 +60,23 @@ bool aio_poll(AioContext *ctx, bool blocking)
 	if (may_sleep) {
 		qatomic_set(&ctx->notify_me, qatomic_read(&ctx->notify_me) + 2);
 		smp_mb();
+		probe_notify_me(ctx, ctx->notify_me);
 		if (qatomic_read(&ctx->notified))
 			timeout = 0;
 	}
+	if (probe_enabled(timeout_chosen))
+		loop_trace_aio_timeout(ctx, blocking, computed, timeout);
 
 	if (timeout || ctx->fdmon_ops->need_wait(ctx))
 		ctx->fdmon_ops->wait(ctx, &ready_list, timeout);
 
-	if (may_sleep)
+	if (may_sleep) {
 		qatomic_store_release(&ctx->notify_me, qatomic_read(&ctx->notify_me) - 2);
-
+		probe_notify_me(ctx, ctx->notify_me);
+	}
 	aio_notify_accept(ctx);
 
+	probe_dispatch_begin(ctx);
 	progress = aio_bh_poll(ctx);
 	progress |= aio_dispatch_ready_handlers(ctx, &ready_list);
 
@@ -56,6 +84,11 @@ bool aio_poll(AioContext *ctx, bool blocking)
 	qemu_lockcnt_dec(&ctx->list_lock);
 
 	progress |= timerlistgroup_run_timers(&ctx->tlg);
+	probe_dispatch_end(ctx, progress);
+
+	if (probe_enabled(iteration_end) || probe_enabled(aio_poll_exit))
+		trace_end(ctx, progress);
+	loop_depth--;
 	return progress;
 }
 

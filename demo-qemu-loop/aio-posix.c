@@ -12,6 +12,7 @@
 #include "osdep.h"
 #include "aio-bh.h"
 #include "aio-posix.h"
+#include "loop-trace.h"
 
 /* --- registering -------------------------------------------------------------------------- */
 
@@ -36,8 +37,10 @@ static AioHandler *find_aio_handler(AioContext *ctx, int fd)
 static bool aio_remove_fd_handler(AioContext *ctx, AioHandler *node)
 {
 	/* At the end of the GSource GLib has taken its descriptors away itself. */
-	if (!g_source_is_destroyed(&ctx->source))
+	if (!g_source_is_destroyed(&ctx->source)) {
 		g_source_remove_poll(&ctx->source, &node->pfd);
+		probe_source_remove_fd(&ctx->source, node->pfd.fd);
+	}
 
 	/* No callback starts from here on, even if an event was found already. */
 	qatomic_set(&node->pfd.revents, 0);
@@ -52,12 +55,26 @@ static bool aio_remove_fd_handler(AioContext *ctx, AioHandler *node)
 	return true;
 }
 
+static void trace_change(AioContext *ctx, AioHandler *old_node, AioHandler *new_node, bool deferred)
+{
+	if (!new_node)
+		probe_handler_remove(ctx, old_node, old_node->pfd.fd, deferred);
+	else if (old_node)
+		probe_handler_modify(ctx, new_node, new_node->pfd.fd, new_node->io_read,
+				     new_node->io_write, new_node->opaque);
+	else
+		probe_handler_add(ctx, new_node, new_node->pfd.fd, new_node->io_read,
+				  new_node->io_write, new_node->opaque);
+}
+
 void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write,
 			AioPollFn *io_poll, IOHandler *io_poll_ready, void *opaque)
 {
 	AioHandler *old_node, *new_node = NULL;
 	bool free_old = false;
 	int poll_disable_change = 0;
+
+	probe_handler_set(ctx, fd, io_poll, io_poll_ready, loop_caller());
 
 	if (!io_poll_ready)
 		io_poll = NULL; /* nobody would hear its answer */
@@ -80,6 +97,7 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
 		new_node->opaque = opaque;
 
 		g_source_add_poll(&ctx->source, &new_node->pfd);
+		probe_source_add_fd(&ctx->source, fd, new_node->pfd.events);
 		QLIST_INSERT_HEAD_RCU(&ctx->aio_handlers, new_node, node);
 		poll_disable_change += !io_poll;
 	} else if (!old_node) {
@@ -94,6 +112,9 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
 	ctx->fdmon_ops->update(ctx, old_node, new_node);
 	if (old_node)
 		free_old = aio_remove_fd_handler(ctx, old_node);
+	if (probe_enabled(handler_add) || probe_enabled(handler_modify) ||
+	    probe_enabled(handler_remove))
+		trace_change(ctx, old_node, new_node, !free_old);
 	qemu_lockcnt_unlock(&ctx->list_lock);
 
 	/* A sleeper waits on the old set of descriptors. */
@@ -138,6 +159,7 @@ void aio_free_deleted_handlers(AioContext *ctx)
 		QLIST_REMOVE(node, node);
 		QLIST_REMOVE(node, node_deleted);
 		QLIST_SAFE_REMOVE(node, node_poll);
+		probe_handler_free(ctx, node, node->pfd.fd);
 		g_free(node);
 	}
 	qemu_lockcnt_inc_and_unlock(&ctx->list_lock);
@@ -171,12 +193,18 @@ static bool aio_dispatch_handler(AioContext *ctx, AioHandler *node)
 
 	if (!aio_handler_deleted(node) && node->io_read &&
 	    (revents & (G_IO_IN | G_IO_HUP | G_IO_ERR))) {
+		probe_handler_begin(ctx, node, node->pfd.fd, LOOP_HANDLER_OP_READ, node->io_read,
+				    node->opaque);
 		node->io_read(node->opaque);
+		probe_handler_end(ctx, node, node->pfd.fd, LOOP_HANDLER_OP_READ, node->io_read);
 		progress = node->opaque != &ctx->notifier;
 	}
 	/* Its own read callback may have removed it. */
 	if (!aio_handler_deleted(node) && node->io_write && (revents & (G_IO_OUT | G_IO_ERR))) {
+		probe_handler_begin(ctx, node, node->pfd.fd, LOOP_HANDLER_OP_WRITE, node->io_write,
+				    node->opaque);
 		node->io_write(node->opaque);
+		probe_handler_end(ctx, node, node->pfd.fd, LOOP_HANDLER_OP_WRITE, node->io_write);
 		progress = true;
 	}
 	return progress;
@@ -228,23 +256,28 @@ bool aio_pending(AioContext *ctx)
 }
 
 /* GLib gives no ready list: all handlers are looked at. */
-static void aio_dispatch_handlers(AioContext *ctx)
+static bool aio_dispatch_handlers(AioContext *ctx)
 {
+	bool progress = false;
 	AioHandler *node;
 
 	QLIST_FOREACH_RCU (node, &ctx->aio_handlers, node)
-		aio_dispatch_handler(ctx, node);
+		progress |= aio_dispatch_handler(ctx, node);
+	return progress;
 }
 
 void aio_dispatch(AioContext *ctx)
 {
+	bool progress;
+
 	qemu_lockcnt_inc(&ctx->list_lock);
-	aio_bh_poll(ctx);
-	aio_dispatch_handlers(ctx);
+	progress = aio_bh_poll(ctx);
+	progress |= aio_dispatch_handlers(ctx);
 	aio_free_deleted_handlers(ctx);
 	qemu_lockcnt_dec(&ctx->list_lock);
 
-	timerlistgroup_run_timers(&ctx->tlg);
+	progress |= timerlistgroup_run_timers(&ctx->tlg);
+	loop_progress |= progress;
 }
 
 /* --- the context's own part --------------------------------------------------------------- */

@@ -42,11 +42,28 @@ struct BHListSlice {
 
 /* --- any thread --------------------------------------------------------------------------- */
 
-static void aio_bh_enqueue(QEMUBH *bh, unsigned new_flags)
+static unsigned aio_bh_raise_traced(QEMUBH *bh, unsigned new_flags, const void *site)
+{
+	AioContext *ctx = bh->ctx;
+	QEMUBHFunc *cb = bh->cb;
+	unsigned old_flags = qatomic_fetch_or(&bh->flags, new_flags);
+
+	probe_bh_schedule(ctx, bh, cb, old_flags | new_flags, !(old_flags & BH_PENDING), site);
+	return old_flags;
+}
+
+/* Inline, so that the caller of the exported function is at hand. */
+static inline __attribute__((always_inline)) void aio_bh_enqueue(QEMUBH *bh, unsigned new_flags)
 {
 	/* Once the flags are up, the loop may call and free it at any moment. */
 	AioContext *ctx = bh->ctx;
-	unsigned old_flags = qatomic_fetch_or(&bh->flags, BH_PENDING | new_flags);
+	unsigned old_flags;
+
+	new_flags |= BH_PENDING;
+	if ((new_flags & BH_SCHEDULED) && probe_enabled(bh_schedule))
+		old_flags = aio_bh_raise_traced(bh, new_flags, loop_caller());
+	else
+		old_flags = qatomic_fetch_or(&bh->flags, new_flags);
 
 	if (!(old_flags & BH_PENDING))
 		QSLIST_INSERT_HEAD_ATOMIC(&ctx->bh_list, bh, next);
@@ -68,10 +85,12 @@ void qemu_bh_schedule_idle(QEMUBH *bh)
 void qemu_bh_cancel(QEMUBH *bh)
 {
 	qatomic_and(&bh->flags, ~BH_SCHEDULED);
+	probe_bh_cancel(bh->ctx, bh, bh->cb);
 }
 
 void qemu_bh_delete(QEMUBH *bh)
 {
+	probe_bh_delete(bh->ctx, bh, bh->cb);
 	aio_bh_enqueue(bh, BH_DELETED);
 }
 
@@ -122,6 +141,8 @@ void aio_bh_call(QEMUBH *bh)
 
 	if (guard) {
 		was_engaged = guard->engaged_in_io;
+		if (was_engaged)
+			probe_reentrant_aio(bh->ctx, bh->name);
 		guard->engaged_in_io = true;
 	}
 
@@ -130,6 +151,17 @@ void aio_bh_call(QEMUBH *bh)
 	/* The callback may have deleted the bottom half, but only the loop frees it: later. */
 	if (guard)
 		guard->engaged_in_io = was_engaged;
+}
+
+/* A callback that deletes its bottom half and polls again sees it freed. */
+static void aio_bh_call_traced(QEMUBH *bh, unsigned flags)
+{
+	AioContext *ctx = bh->ctx;
+	QEMUBHFunc *cb = bh->cb;
+
+	probe_bh_begin(ctx, bh, cb, bh->opaque, flags);
+	aio_bh_call(bh);
+	probe_bh_end(ctx, bh, cb);
 }
 
 /* Nested calls empty each other's slices but never outlive the frame: see the top. */
@@ -153,7 +185,10 @@ int aio_bh_poll(AioContext *ctx)
 		if ((flags & (BH_SCHEDULED | BH_DELETED)) == BH_SCHEDULED) {
 			if (!(flags & BH_IDLE))
 				progress = 1;
-			aio_bh_call(bh);
+			if (probe_enabled(bh_begin) || probe_enabled(bh_end))
+				aio_bh_call_traced(bh, flags);
+			else
+				aio_bh_call(bh);
 		}
 		if (flags & (BH_DELETED | BH_ONESHOT))
 			g_free(bh);
@@ -188,6 +223,32 @@ int64_t aio_bh_timeout_ns(AioContext *ctx)
 		timeout = bh_list_timeout_ns(&s->bh_list, timeout);
 	}
 	return timeout;
+}
+
+static void bh_list_choice(BHList *head, bool if_now, LoopChoice *choice)
+{
+	QEMUBH *bh;
+
+	for (bh = QSLIST_FIRST_RCU(head); bh; bh = QSLIST_NEXT_RCU(bh, next)) {
+		unsigned flags = qatomic_read(&bh->flags);
+
+		if ((flags & (BH_SCHEDULED | BH_DELETED)) != BH_SCHEDULED)
+			continue;
+		if (flags & BH_IDLE)
+			loop_choice_lower(choice, BH_IDLE_PERIOD_NS, LOOP_CHOOSER_IDLE_BH, bh,
+					  bh->cb);
+		else if (if_now)
+			loop_choice_lower(choice, 0, LOOP_CHOOSER_BH, bh, bh->cb);
+	}
+}
+
+void aio_bh_choice(AioContext *ctx, bool if_now, LoopChoice *choice)
+{
+	BHListSlice *s;
+
+	bh_list_choice(&ctx->bh_list, if_now, choice);
+	QSIMPLEQ_FOREACH (s, &ctx->bh_slice_list, next)
+		bh_list_choice(&s->bh_list, if_now, choice);
 }
 
 /* Idle ones count here: they made the loop wake, now they run. */

@@ -21,24 +21,31 @@
 #include "osdep.h"
 #include "aio-bh.h"
 #include "atomic.h"
+#include "loop-trace.h"
 #include "main-loop.h"
 
 /* --- waking ------------------------------------------------------------------------------- */
 
-void aio_notify(AioContext *ctx)
+/* Not inlined into its callers here: whoever probes the function sees all calls. */
+__attribute__((noinline)) void aio_notify(AioContext *ctx)
 {
+	uint32_t notify_me;
+
 	/* What the caller published comes before the flag. */
 	smp_wmb();
 	qatomic_set(&ctx->notified, true);
 
 	/* Pairs with the barriers of aio_ctx_prepare() and aio_poll(). */
 	smp_mb();
-	if (qatomic_read(&ctx->notify_me))
+	notify_me = qatomic_read(&ctx->notify_me);
+	probe_notify(ctx, notify_me, notify_me != 0, loop_caller());
+	if (notify_me)
 		event_notifier_set(&ctx->notifier);
 }
 
 void aio_notify_accept(AioContext *ctx)
 {
+	probe_notify_accept(ctx, qatomic_read(&ctx->notified), ctx->notify_me);
 	qatomic_set(&ctx->notified, false);
 
 	/* Clear first, look for work after: what is published in between notifies anew. */
@@ -87,17 +94,20 @@ static gboolean aio_ctx_prepare(GSource *source, gint *timeout)
 
 	qatomic_set(&ctx->notify_me, qatomic_read(&ctx->notify_me) | 1);
 	smp_mb(); /* pairs with aio_notify() */
+	probe_notify_me(ctx, ctx->notify_me);
 
 	/* GLib counts in milliseconds; rounded up, or it would spin through the last one. */
 	*timeout = qemu_timeout_ns_to_ms(aio_compute_timeout(ctx));
 	if (aio_prepare(ctx))
 		*timeout = 0;
+	loop_source_prepared(source, ctx, *timeout == 0, *timeout);
 	return *timeout == 0;
 }
 
 static gboolean aio_ctx_check(GSource *source)
 {
 	AioContext *ctx = (AioContext *)source;
+	bool ready;
 
 	/*
 	 * Sleep is over before we look; nobody needs to wake us from here on.  GLib asks only those
@@ -105,10 +115,13 @@ static gboolean aio_ctx_check(GSource *source)
 	 * at the price of a write too many.
 	 */
 	qatomic_store_release(&ctx->notify_me, qatomic_read(&ctx->notify_me) & ~1u);
+	probe_notify_me(ctx, ctx->notify_me);
 	aio_notify_accept(ctx);
 
-	return aio_bh_pending(ctx) || aio_pending(ctx) ||
-	       timerlistgroup_deadline_ns(&ctx->tlg) == 0;
+	ready = aio_bh_pending(ctx) || aio_pending(ctx) ||
+		timerlistgroup_deadline_ns(&ctx->tlg) == 0;
+	loop_source_checked(source, ready);
+	return ready;
 }
 
 static gboolean aio_ctx_dispatch(GSource *source, GSourceFunc callback,
@@ -118,7 +131,9 @@ static gboolean aio_ctx_dispatch(GSource *source, GSourceFunc callback,
 
 	/* A context is called for what is in it; it has no callback of its own. */
 	assert(callback == NULL);
+	loop_source_dispatching(source, aio_ctx_dispatch, NULL);
 	aio_dispatch(ctx);
+	loop_source_dispatched(source, G_SOURCE_CONTINUE);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -136,6 +151,7 @@ static void aio_ctx_finalize(GSource *source)
 	qemu_rec_mutex_destroy(&ctx->lock);
 	qemu_lockcnt_destroy(&ctx->list_lock);
 	timerlistgroup_deinit(&ctx->tlg);
+	probe_context_free(ctx);
 }
 
 static GSourceFuncs aio_source_funcs = {
@@ -170,6 +186,8 @@ AioContext *aio_context_new(Error **errp)
 		g_source_unref(&ctx->source);
 		return NULL;
 	}
+
+	probe_context_new(ctx, loop_caller());
 
 	/* A callback may iterate GLib's loop, and that must reach this context again. */
 	g_source_set_can_recurse(&ctx->source, TRUE);

@@ -3,6 +3,7 @@
  * The big QEMU lock.  QEMU: system/cpus.c; the mutex was called qemu_global_mutex before 9.0.
  */
 #include "osdep.h"
+#include "loop-trace.h"
 #include "main-loop.h"
 
 static QemuMutex bql = { .lock = PTHREAD_MUTEX_INITIALIZER, .initialized = true };
@@ -23,7 +24,9 @@ bool bql_locked(void)
 void bql_lock_impl(const char *file, int line)
 {
 	assert(!bql_locked());
+	probe_bql_wait(&bql, loop_caller(), file, line);
 	qemu_mutex_lock_impl(&bql, file, line);
+	probe_bql_acquired(&bql, loop_caller(), file, line);
 	co_tls_bql_locked = true;
 }
 
@@ -31,5 +34,7 @@ void bql_unlock(void)
 {
 	assert(bql_locked());
 	co_tls_bql_locked = false;
+	/* Before it is, or the next holder's event might come first. */
+	probe_bql_released(&bql, loop_caller());
 	qemu_mutex_unlock(&bql);
 }

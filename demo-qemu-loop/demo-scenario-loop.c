@@ -22,6 +22,7 @@
 #include "cpu-timers.h"
 #include "demo.h"
 #include "iothread.h"
+#include "loop-trace.h"
 #include "vnc.h"
 
 static unsigned signals;
@@ -124,7 +125,7 @@ static void stimulate_notify(void)
 static void stimulate_wakeup(void)
 {
 	five.wakeups++;
-	g_main_context_wakeup(NULL);
+	loop_context_wakeup(NULL);
 }
 
 static void five_reply_bh(void *opaque G_GNUC_UNUSED)

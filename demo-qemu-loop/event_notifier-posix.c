@@ -3,6 +3,7 @@
 #include "osdep.h"
 #include <sys/eventfd.h>
 #include "event_notifier.h"
+#include "loop-trace.h"
 
 void event_notifier_init_fd(EventNotifier *e, int fd)
 {
@@ -38,6 +39,7 @@ int event_notifier_set(EventNotifier *e)
 
 	if (!e->initialized)
 		return -EBADF;
+	probe_event_notifier_set(e, e->wfd, loop_caller());
 	do {
 		n = write(e->wfd, &one, sizeof(one));
 	} while (n < 0 && errno == EINTR);
@@ -56,6 +58,7 @@ int event_notifier_test_and_clear(EventNotifier *e)
 	do {
 		n = read(e->rfd, &count, sizeof(count));
 	} while (n < 0 && errno == EINTR);
+	probe_event_notifier_clear(e, e->rfd, n == sizeof(count));
 	return n == sizeof(count);
 }
 

@@ -6,6 +6,7 @@
  */
 #include "osdep.h"
 #include "aio-posix.h"
+#include "loop-trace.h"
 
 /* Kept from call to call, one per thread; empty (npfd == 0) except inside fdmon_poll_wait(). */
 static __thread GPollFD *pollfds;
@@ -48,9 +49,13 @@ static int fdmon_poll_wait(AioContext *ctx, AioHandlerList *ready_list, int64_t 
 			add_pollfd(node);
 	}
 
+	probe_poll_enter(ctx, npfd, timeout, LOOP_FDMON_POLL, loop_depth, loop_bql());
 	ret = qemu_poll_ns(pollfds, npfd, timeout);
 	if (ret < 0)
 		ret = -errno;
+	probe_poll_exit(ctx, ret);
+	if (ret > 0 && probe_enabled(fd_ready))
+		loop_trace_ready_fds(ctx, pollfds, npfd);
 
 	for (unsigned i = 0; ret > 0 && i < npfd; i++) {
 		if (pollfds[i].revents)

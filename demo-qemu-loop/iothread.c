@@ -11,11 +11,27 @@
 #include "osdep.h"
 #include "atomic.h"
 #include "iothread.h"
+#include "loop-trace.h"
 
 #define IOTHREAD_POLL_MAX_NS_DEFAULT 0 /* QEMU: 32768 */
 
 /* All of them, for lookups and for debuggers. */
 static QLIST_HEAD(, IOThread) iothreads;
+
+/* GLib's poll as it is, with probes: the rest of its iteration is in its own hands. */
+static gint iothread_gcontext_poll(GPollFD *fds, guint n, gint timeout)
+{
+	GMainContext *context = g_main_context_get_thread_default();
+	int ret;
+
+	probe_poll_enter(context, n, loop_ms_to_ns(timeout), LOOP_FDMON_POLL, loop_depth,
+			 loop_bql());
+	ret = g_poll(fds, n, timeout);
+	probe_poll_exit(context, ret < 0 ? -errno : ret);
+	if (ret > 0 && probe_enabled(fd_ready))
+		loop_trace_ready_fds(context, fds, n);
+	return ret;
+}
 
 static void *iothread_run(void *opaque)
 {
@@ -28,13 +44,19 @@ static void *iothread_run(void *opaque)
 	iothread->thread_id = qemu_get_thread_id();
 	qemu_sem_post(&iothread->init_done_sem);
 
+	probe_iothread_state(iothread, iothread->ctx, LOOP_IOTHREAD_PHASE_POLLING);
 	while (iothread->running) {
 		aio_poll(iothread->ctx, true);
 
 		/* The bottom half that stops us may just have run: its quit came too early. */
-		if (iothread->running && qatomic_read(&iothread->run_gcontext))
+		if (iothread->running && qatomic_read(&iothread->run_gcontext)) {
+			probe_iothread_state(iothread, iothread->ctx, LOOP_IOTHREAD_PHASE_GLIB);
+			loop_depth++;
 			g_main_loop_run(iothread->main_loop);
+			loop_depth--;
+		}
 	}
+	probe_iothread_state(iothread, iothread->ctx, LOOP_IOTHREAD_PHASE_STOPPED);
 
 	g_main_context_pop_thread_default(iothread->worker_context);
 	return NULL;
@@ -53,6 +75,7 @@ void iothread_stop(IOThread *iothread)
 	if (iothread->stopping)
 		return;
 	iothread->stopping = true;
+	probe_iothread_state(iothread, iothread->ctx, LOOP_IOTHREAD_PHASE_STOPPING);
 	aio_bh_schedule_oneshot(iothread->ctx, iothread_stop_bh, iothread);
 	qemu_thread_join(&iothread->thread);
 }
@@ -64,9 +87,10 @@ static void iothread_init_gcontext(IOThread *iothread, const char *thread_name)
 	char *name = g_strdup_printf("%s aio-context", thread_name);
 
 	iothread->worker_context = g_main_context_new();
+	g_main_context_set_poll_func(iothread->worker_context, iothread_gcontext_poll);
 	g_source_set_name(source, name);
 	g_free(name);
-	g_source_attach(source, iothread->worker_context);
+	loop_source_attach(source, iothread->worker_context);
 	g_source_unref(source);
 	iothread->main_loop = g_main_loop_new(iothread->worker_context, FALSE);
 }
@@ -97,6 +121,7 @@ IOThread *iothread_create(const char *id, Error **errp)
 	thread_name = g_strdup_printf("IO %s", id);
 	iothread_init_gcontext(iothread, thread_name);
 	QLIST_INSERT_HEAD(&iothreads, iothread, node);
+	probe_iothread_state(iothread, ctx, LOOP_IOTHREAD_PHASE_CREATED);
 
 	qemu_thread_create(&iothread->thread, thread_name, iothread_run, iothread,
 			   QEMU_THREAD_JOINABLE);
@@ -111,7 +136,7 @@ void iothread_destroy(IOThread *iothread)
 	QLIST_REMOVE(iothread, node);
 
 	/* The source leaves GLib's context first, so that the context's end does not find it. */
-	g_source_destroy(&iothread->ctx->source);
+	loop_source_destroy(&iothread->ctx->source);
 	aio_context_unref(iothread->ctx);
 	g_main_loop_unref(iothread->main_loop);
 	g_main_context_unref(iothread->worker_context);

@@ -18,6 +18,7 @@
  */
 #include "osdep.h"
 #include <sys/signalfd.h>
+#include "loop-trace.h"
 #include "main-loop.h"
 #include "replay.h"
 
@@ -108,6 +109,7 @@ static void sigfd_handler(void *opaque)
 			return; /* EAGAIN: no more are pending */
 
 		sigaction(info.ssi_signo, NULL, &action);
+		probe_signal_dispatch(fd, info.ssi_signo, info.ssi_pid, action.sa_handler);
 		if (action.sa_flags & SA_SIGINFO) {
 			siginfo_t si = {
 				.si_signo = info.ssi_signo,
@@ -166,7 +168,7 @@ static int qemu_signal_init(Error **errp)
 static void attach_to_default(GSource *source, const char *name)
 {
 	g_source_set_name(source, name);
-	g_source_attach(source, NULL);
+	loop_source_attach(source, NULL);
 	g_source_unref(source);
 }
 
@@ -204,13 +206,38 @@ void main_loop_poll_remove_notifier(Notifier *notify)
 	notifier_remove(notify);
 }
 
+static int64_t poll_timeout_ns(const MainLoopPoll *mlpoll)
+{
+	return mlpoll->timeout == UINT32_MAX ? -1 : (int64_t)mlpoll->timeout * SCALE_MS;
+}
+
+/* Last added, first called.  Returns the last one to lower the timeout, or NULL. */
+static Notifier *call_poll_notifiers(MainLoopPoll *mlpoll, enum loop_poll_phase phase)
+{
+	Notifier *notifier, *next, *lowered_by = NULL;
+
+	QLIST_FOREACH_SAFE (notifier, &main_loop_poll_notifiers.notifiers, node, next) {
+		void (*cb)(Notifier * notifier, void *data) = notifier->notify;
+		uint32_t before = mlpoll->timeout;
+
+		probe_poll_notifier_begin(notifier, cb, phase);
+		cb(notifier, mlpoll);
+		probe_poll_notifier_end(notifier, cb, phase, poll_timeout_ns(mlpoll));
+		if (mlpoll->timeout < before)
+			lowered_by = notifier;
+	}
+	return lowered_by;
+}
+
 /* Appends GLib's descriptors to the set and lowers *@cur_timeout (ns) to what GLib asks for. */
 static void glib_pollfds_fill(int64_t *cur_timeout)
 {
 	GMainContext *context = g_main_context_default();
 	int needed = glib_n_poll_fds, timeout;
+	bool ready;
 
-	g_main_context_prepare(context, &max_priority);
+	ready = g_main_context_prepare(context, &max_priority);
+	probe_prepare(context, ready, max_priority);
 
 	/* Query tells how many there are; last time's number is nearly always right at once. */
 	glib_pollfds_idx = gpollfds->len;
@@ -221,9 +248,11 @@ static void glib_pollfds_fill(int64_t *cur_timeout)
 					      &g_array_index(gpollfds, GPollFD, glib_pollfds_idx),
 					      needed);
 	} while (needed != glib_n_poll_fds);
+	probe_query(context, glib_n_poll_fds, loop_ms_to_ns(timeout));
 
-	if (timeout >= 0)
-		*cur_timeout = qemu_soonest_timeout(*cur_timeout, (int64_t)timeout * SCALE_MS);
+	*cur_timeout = qemu_soonest_timeout(*cur_timeout, loop_ms_to_ns(timeout));
+	if (probe_enabled(timeout_chosen))
+		loop_trace_end_timeout(context, *cur_timeout);
 }
 
 /* The array goes back as query gave it: GLib pairs it with its own list by position. */
@@ -232,7 +261,12 @@ static void glib_pollfds_poll(void)
 	GMainContext *context = g_main_context_default();
 	GPollFD *pfds = &g_array_index(gpollfds, GPollFD, glib_pollfds_idx);
 
-	if (g_main_context_check(context, max_priority, pfds, glib_n_poll_fds))
+	bool ready = g_main_context_check(context, max_priority, pfds, glib_n_poll_fds);
+
+	probe_check(context, loop_trace_n_ready(ready), max_priority);
+	probe_dispatch_begin(context);
+	loop_progress = false;
+	if (ready)
 		g_main_context_dispatch(context);
 }
 
@@ -251,7 +285,13 @@ static int os_host_main_loop_wait(int64_t timeout)
 		bql_unlock();
 	replay_mutex_unlock();
 
+	probe_poll_enter(context, gpollfds->len, timeout, LOOP_FDMON_POLL, loop_depth, loop_bql());
 	ret = qemu_poll_ns((GPollFD *)gpollfds->data, gpollfds->len, timeout);
+	if (ret < 0)
+		ret = -errno;
+	probe_poll_exit(context, ret);
+	if (ret > 0 && probe_enabled(fd_ready))
+		loop_trace_ready_fds(context, (GPollFD *)gpollfds->data, gpollfds->len);
 
 	replay_mutex_lock();
 	if (had_bql)
@@ -271,17 +311,34 @@ void main_loop_wait(int nonblocking)
 		.timeout = nonblocking ? 0 : UINT32_MAX,
 		.pollfds = gpollfds,
 	};
+	GMainContext *context = g_main_context_default();
+	Notifier *lowered_by;
 	int64_t timeout_ns;
 
-	g_array_set_size(gpollfds, 0);
-	notifier_list_notify(&main_loop_poll_notifiers, &mlpoll);
+	loop_depth++;
+	if (probe_enabled(iteration_begin) && loop_depth == 1)
+		probe_iteration_begin(context, LOOP_LOOP_KIND_MAIN_LOOP_WAIT, !nonblocking);
 
-	timeout_ns = mlpoll.timeout == UINT32_MAX ? -1 : (int64_t)mlpoll.timeout * SCALE_MS;
+	g_array_set_size(gpollfds, 0);
+	lowered_by = call_poll_notifiers(&mlpoll, LOOP_POLL_PHASE_FILL);
+
+	timeout_ns = poll_timeout_ns(&mlpoll);
+	if (probe_enabled(timeout_chosen))
+		loop_trace_begin_timeout(timeout_ns, lowered_by);
 	timeout_ns = qemu_soonest_timeout(timeout_ns, timerlistgroup_deadline_ns(&main_loop_tlg));
 
-	mlpoll.state =
-		os_host_main_loop_wait(timeout_ns) < 0 ? MAIN_LOOP_POLL_ERR : MAIN_LOOP_POLL_OK;
-	notifier_list_notify(&main_loop_poll_notifiers, &mlpoll);
+	if (os_host_main_loop_wait(timeout_ns) < 0) {
+		mlpoll.state = MAIN_LOOP_POLL_ERR;
+		call_poll_notifiers(&mlpoll, LOOP_POLL_PHASE_ERR);
+	} else {
+		mlpoll.state = MAIN_LOOP_POLL_OK;
+		call_poll_notifiers(&mlpoll, LOOP_POLL_PHASE_OK);
+	}
 
-	qemu_clock_run_all_timers();
+	loop_progress |= qemu_clock_run_all_timers();
+	probe_dispatch_end(context, loop_progress);
+
+	if (probe_enabled(iteration_end) && loop_depth == 1)
+		probe_iteration_end(context, LOOP_LOOP_KIND_MAIN_LOOP_WAIT, loop_progress);
+	loop_depth--;
 }

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include "atomic.h"
 #include "cpu-timers.h"
+#include "loop-trace.h"
 #include "main-loop.h"
 #include "timer.h"
 
@@ -88,11 +89,16 @@ static int64_t timerlist_first_expiry(QEMUTimerList *timer_list)
 	return expire_time;
 }
 
+static int64_t timerlist_clock_ns(QEMUTimerList *timer_list)
+{
+	return qemu_clock_get_ns(timer_list->clock->type);
+}
+
 bool timerlist_expired(QEMUTimerList *timer_list)
 {
 	int64_t expire_time = timerlist_first_expiry(timer_list);
 
-	return expire_time >= 0 && expire_time <= qemu_clock_get_ns(timer_list->clock->type);
+	return expire_time >= 0 && expire_time <= timerlist_clock_ns(timer_list);
 }
 
 int64_t timerlist_deadline_ns(QEMUTimerList *timer_list)
@@ -105,7 +111,7 @@ int64_t timerlist_deadline_ns(QEMUTimerList *timer_list)
 	expire_time = timerlist_first_expiry(timer_list);
 	if (expire_time < 0)
 		return -1;
-	return MAX(0, expire_time - qemu_clock_get_ns(timer_list->clock->type));
+	return MAX(0, expire_time - timerlist_clock_ns(timer_list));
 }
 
 void timerlist_notify(QEMUTimerList *timer_list)
@@ -118,7 +124,7 @@ void timerlist_notify(QEMUTimerList *timer_list)
 
 /* Takes the first timer off if it is due at @now; the caller calls it without the lock. */
 static QEMUTimer *timerlist_pop_expired(QEMUTimerList *timer_list, int64_t now, QEMUTimerCB **cb,
-					void **opaque)
+					void **opaque, int64_t *expire_time)
 {
 	QEMUTimer *ts;
 
@@ -127,6 +133,7 @@ static QEMUTimer *timerlist_pop_expired(QEMUTimerList *timer_list, int64_t now, 
 	if (timer_expired(ts, now)) {
 		qatomic_set(&timer_list->active_timers, ts->next);
 		ts->next = NULL;
+		*expire_time = ts->expire_time;
 		qatomic_set(&ts->expire_time, -1);
 		*cb = ts->cb;
 		*opaque = ts->opaque;
@@ -143,10 +150,11 @@ static QEMUTimer *timerlist_pop_expired(QEMUTimerList *timer_list, int64_t now, 
  */
 bool timerlist_run_timers(QEMUTimerList *timer_list)
 {
+	int64_t now, expire_time;
 	bool progress = false;
 	QEMUTimerCB *cb;
+	QEMUTimer *ts;
 	void *opaque;
-	int64_t now;
 
 	if (!timerlist_has_timers(timer_list))
 		return false;
@@ -155,10 +163,13 @@ bool timerlist_run_timers(QEMUTimerList *timer_list)
 	 * we see the clock disabled. */
 	qemu_event_reset(&timer_list->timers_done_ev);
 	if (qatomic_read(&timer_list->clock->enabled)) {
-		now = qemu_clock_get_ns(timer_list->clock->type);
+		now = timerlist_clock_ns(timer_list);
 		/* The callback may free its timer: it is not touched again. */
-		while (timerlist_pop_expired(timer_list, now, &cb, &opaque)) {
+		while ((ts = timerlist_pop_expired(timer_list, now, &cb, &opaque, &expire_time))) {
+			probe_timer_begin(timer_list, ts, cb, opaque, expire_time,
+					  timerlist_clock_ns(timer_list) - expire_time);
 			cb(opaque);
+			probe_timer_end(timer_list, ts, cb);
 			progress = true;
 		}
 	}
@@ -199,6 +210,23 @@ int64_t timerlistgroup_deadline_ns(QEMUTimerListGroup *tlg)
 							timerlist_deadline_ns(tlg->tl[type]));
 	}
 	return deadline;
+}
+
+void timerlistgroup_choice(QEMUTimerListGroup *tlg, LoopChoice *choice)
+{
+	for (int type = 0; type < QEMU_CLOCK_MAX; type++) {
+		QEMUTimerList *timer_list = tlg->tl[type];
+		int64_t deadline = timerlist_deadline_ns(timer_list);
+		QEMUTimer *ts;
+
+		if (deadline < 0)
+			continue;
+		qemu_mutex_lock(&timer_list->active_timers_lock);
+		ts = timer_list->active_timers;
+		if (ts)
+			loop_choice_lower(choice, deadline, LOOP_CHOOSER_TIMER, ts, ts->cb);
+		qemu_mutex_unlock(&timer_list->active_timers_lock);
+	}
 }
 
 /* --- timers ------------------------------------------------------------------------------- */
@@ -250,7 +278,13 @@ static bool timer_mod_ns_locked(QEMUTimerList *timer_list, QEMUTimer *ts, int64_
 	return link == &timer_list->active_timers;
 }
 
-void timer_mod_ns(QEMUTimer *ts, int64_t expire_time)
+/* Under the lock: once it is free, the loop may call the timer, and that may free it. */
+#define trace_arm(list, ts)                                                                        \
+	probe_timer_arm(list, ts, (ts)->cb, (ts)->expire_time,                                     \
+			(ts)->expire_time - timerlist_clock_ns(list), loop_caller())
+
+/* Not inlined into timer_mod(): whoever probes the function sees all calls. */
+__attribute__((noinline)) void timer_mod_ns(QEMUTimer *ts, int64_t expire_time)
 {
 	QEMUTimerList *timer_list = ts->timer_list;
 	bool rearm;
@@ -258,6 +292,7 @@ void timer_mod_ns(QEMUTimer *ts, int64_t expire_time)
 	qemu_mutex_lock(&timer_list->active_timers_lock);
 	timer_del_locked(timer_list, ts);
 	rearm = timer_mod_ns_locked(timer_list, ts, expire_time);
+	trace_arm(timer_list, ts);
 	qemu_mutex_unlock(&timer_list->active_timers_lock);
 
 	if (rearm)
@@ -265,7 +300,7 @@ void timer_mod_ns(QEMUTimer *ts, int64_t expire_time)
 }
 
 /* Never later than it is armed for already. */
-void timer_mod_anticipate_ns(QEMUTimer *ts, int64_t expire_time)
+__attribute__((noinline)) void timer_mod_anticipate_ns(QEMUTimer *ts, int64_t expire_time)
 {
 	QEMUTimerList *timer_list = ts->timer_list;
 	bool rearm = false;
@@ -274,6 +309,7 @@ void timer_mod_anticipate_ns(QEMUTimer *ts, int64_t expire_time)
 	if (ts->expire_time == -1 || ts->expire_time > expire_time) {
 		timer_del_locked(timer_list, ts);
 		rearm = timer_mod_ns_locked(timer_list, ts, expire_time);
+		trace_arm(timer_list, ts);
 	}
 	qemu_mutex_unlock(&timer_list->active_timers_lock);
 
@@ -298,6 +334,8 @@ void timer_del(QEMUTimer *ts)
 	if (!timer_list)
 		return;
 	qemu_mutex_lock(&timer_list->active_timers_lock);
+	if (probe_enabled(timer_del) && ts->expire_time != -1)
+		probe_timer_del(timer_list, ts, ts->cb, loop_caller());
 	timer_del_locked(timer_list, ts);
 	qemu_mutex_unlock(&timer_list->active_timers_lock);
 }
@@ -354,6 +392,8 @@ void qemu_clock_enable(QEMUClockType type, bool enabled)
 	bool was_enabled = qatomic_xchg(&clock->enabled, enabled);
 	QEMUTimerList *timer_list;
 
+	if (probe_enabled(clock_enable) && enabled != was_enabled)
+		probe_clock_enable(type, enabled);
 	if (enabled && !was_enabled) {
 		qemu_clock_notify(type);
 	} else if (!enabled && was_enabled) {

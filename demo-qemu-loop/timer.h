@@ -110,6 +110,10 @@ void timerlistgroup_deinit(QEMUTimerListGroup *tlg);
 bool timerlistgroup_run_timers(QEMUTimerListGroup *tlg);
 int64_t timerlistgroup_deadline_ns(QEMUTimerListGroup *tlg);
 
+/* For a probe: whose deadline that is (loop-trace.h). */
+struct LoopChoice;
+void timerlistgroup_choice(QEMUTimerListGroup *tlg, struct LoopChoice *choice);
+
 /* --- timers ------------------------------------------------------------------------------- */
 
 /* @timer_list_group NULL is main_loop_tlg. */

@@ -9,6 +9,7 @@
 #include "osdep.h"
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "loop-trace.h"
 #include "vnc.h"
 
 typedef struct VncListener {
@@ -24,9 +25,10 @@ struct VncDisplay {
 
 /* --- the source --------------------------------------------------------------------------- */
 
-static gboolean vnc_listener_prepare(GSource *source G_GNUC_UNUSED, gint *timeout)
+static gboolean vnc_listener_prepare(GSource *source, gint *timeout)
 {
 	*timeout = -1;
+	loop_source_prepared(source, NULL, false, -1);
 	return FALSE;
 }
 
@@ -35,13 +37,21 @@ static gboolean vnc_listener_check(GSource *source)
 	VncListener *listener = (VncListener *)source;
 
 	/* Errors too, whether asked for or not; unread they would make the poll spin. */
-	return listener->pfd.revents != 0;
+	bool ready = listener->pfd.revents != 0;
+
+	loop_source_checked(source, ready);
+	return ready;
 }
 
-static gboolean vnc_listener_dispatch(GSource *source G_GNUC_UNUSED, GSourceFunc callback,
-				      gpointer user_data)
+static gboolean vnc_listener_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
 {
-	return callback ? callback(user_data) : G_SOURCE_REMOVE;
+	gboolean again;
+
+	loop_source_dispatching(source, vnc_listener_dispatch, callback);
+	again = callback ? callback(user_data) : G_SOURCE_REMOVE;
+	loop_progress = true;
+	loop_source_dispatched(source, again);
+	return again;
 }
 
 static void vnc_listener_finalize(GSource *source)
@@ -118,7 +128,8 @@ VncDisplay *vnc_display_open(const char *path, Error **errp)
 	g_source_set_name(&listener->source, "vnc-listener");
 	g_source_set_callback(&listener->source, vnc_listen_io, vd, NULL);
 	g_source_add_poll(&listener->source, &listener->pfd);
-	g_source_attach(&listener->source, NULL);
+	probe_source_add_fd(&listener->source, fd, G_IO_IN);
+	loop_source_attach(&listener->source, NULL);
 	return vd;
 }
 
@@ -127,7 +138,7 @@ void vnc_display_close(VncDisplay *vd)
 	if (!vd)
 		return;
 	unlink(vd->path);
-	g_source_destroy(&vd->listener->source);
+	loop_source_destroy(&vd->listener->source);
 	g_source_unref(&vd->listener->source);
 	g_free(vd->path);
 	g_free(vd);
