@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writing a recording: see ctf-writer.h, and trace/FORMAT.md for why it is like this.
+/* Writing a recording: see ctf-writer.h, and docs/trace-format.md for why it is like this.
  *
  * A packet is filled in memory and written whole, by one pwrite at its place.  So a killed writer
  * leaves whole packets, and a write that failed half-way is undone by cutting the file. */

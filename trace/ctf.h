@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A recording's bytes, as writer and reader share them; trace/FORMAT.md explains them.
+/* A recording's bytes, as writer and reader share them; docs/trace-format.md explains them.
  *
  * A recording is a CTF 1.8 directory: "metadata", a text, and a stream file for each thread.  A
  * stream is a row of packets of CTF_PACKET_BYTES.  A packet is a struct ctf_packet and then events,

@@ -110,7 +110,7 @@ def test_it_names_values_and_environment(bt2, recording):
 
 
 def test_the_documented_script_counts_events(bt2, table, recording):
-    pages = [ROOT / "trace" / "FORMAT.md", ROOT / "docs" / "trace-format.md"]
+    pages = [ROOT / "docs" / "trace-format.md"]
     page = next(page for page in pages if page.exists()).read_text()
     script = page.split("```python\n")[1].split("```")[0]
     shown = subprocess.run(
