@@ -46,6 +46,11 @@ static int greatest_first(const void *a, uint64_t x, const void *b, uint64_t y)
                                                                                                    \
 	return greatest_first(x, x->member, y, y->member)
 
+int report_by_address(const void *a, const void *b)
+{
+	return by_key(*(void *const *)a, *(void *const *)b);
+}
+
 int report_by_total(const void *a, const void *b)
 {
 	GREATEST_FIRST(report_callback, calls.ns.total);
@@ -107,7 +112,7 @@ uint64_t report_other_ns(const struct report_thread *thread)
 	for (int kind = 0; kind < REPORT_KINDS; kind++)
 		if (kind != REPORT_ITERATION && kind != REPORT_AIO_POLL && kind != REPORT_AIO_WAIT)
 			known += thread->time_ns[kind];
-	return thread->last_ns - thread->first_ns - known;
+	return thread->end_ns - thread->first_ns - known;
 }
 
 /* --- words of the table and of ours ----------------------------------------------------------- */

@@ -166,10 +166,11 @@ static void print_loop(const struct report *report, const struct report_thread *
 	put(row, "iteration_ends", thread->iteration_ends);
 	put(row, "without_callback", thread->without_callback);
 	put(row, "polls_ready", thread->polls_ready);
-	put(row, "polls_timed_out", thread->polls_empty);
+	put(row, "polls_timed_out", thread->polls_timed_out);
+	put(row, "polls_no_wait", thread->polls_no_wait);
 	put(row, "polls_failed", thread->polls_failed);
 	put(row, "polls_with_bql", thread->polls_with_bql);
-	put(row, "span_ns", thread->last_ns - thread->first_ns);
+	put(row, "span_ns", thread->end_ns - thread->first_ns);
 	put(row, "asleep_ns", thread->time_ns[REPORT_POLL]);
 	put(row, "nested_asleep_ns", thread->time_ns[REPORT_NESTED_POLL]);
 	put(row, "busy_poll_ns", thread->time_ns[REPORT_BUSY_POLL]);

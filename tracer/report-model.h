@@ -145,6 +145,7 @@ struct report_thread {
 	uint32_t tid;
 	char *name;
 	uint64_t events, first_ns, last_ns;
+	uint64_t end_ns; /* up to when its time is known */
 	uint64_t lost;
 	uint64_t gaps_seen; /* its stream's losses at its last event */
 
@@ -163,7 +164,8 @@ struct report_thread {
 	uint64_t iterations; /* waits: poll_enter */
 	uint64_t nested_polls;
 	uint64_t iteration_begins, iteration_ends, without_callback;
-	uint64_t polls_ready, polls_empty, polls_failed; /* empty: timed out */
+	uint64_t polls_ready, polls_timed_out, polls_failed;
+	uint64_t polls_no_wait;	     /* the timeout was 0, and no fd ready */
 	uint64_t polls_with_bql;     /* the lock was kept, and the timeout was not 0 */
 	struct report_calls between; /* from a wait's end to the next one's begin */
 	uint64_t returned_ns;	     /* when the last own wait ended; 0: not known */
@@ -278,8 +280,11 @@ bool report_pop(struct report_thread *thread, enum report_kind kind, uint64_t id
 		uint64_t now_ns);
 /* Close, as unfinished, all but the outermost @keep frames. */
 void report_cut(struct report_thread *thread, uint32_t keep, uint64_t now_ns);
-/* Account for what is still open at the end, and remember it in thread->open. */
-void report_settle(struct report_thread *thread);
+/*
+ * Account for what is still open at the end, and remember it in thread->open. It went on to the end
+ * of the recording, @end_ns, unless events are missing.
+ */
+void report_settle(struct report_thread *thread, uint64_t end_ns);
 void report_calls_add(struct report_calls *calls, uint64_t begin_ns, uint64_t ns, uint64_t own_ns);
 
 /* --- report-polls.c: waits, their timeouts and what ended them ------------------------------- */

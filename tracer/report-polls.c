@@ -81,7 +81,8 @@ static void begin_own_wait(struct report_thread *thread, const struct loop_poll_
 		report_calls_add(&thread->between, thread->returned_ns,
 				 now_ns - thread->returned_ns, 0);
 	thread->returned_ns = 0;
-	thread->poll_ctx = event->ctx;
+	if (event->ctx)
+		thread->poll_ctx = event->ctx;
 }
 
 void report_poll_enter(struct report_thread *thread, const struct loop_poll_enter *event)
@@ -122,7 +123,8 @@ void report_poll_exit(struct report_thread *thread, const struct loop_poll_exit 
 	if (begun ? thread->poll_kind == REPORT_POLL : !thread->depth)
 		thread->returned_ns = event->h.time_ns;
 	thread->polls_ready += event->ret > 0;
-	thread->polls_empty += event->ret == 0;
+	thread->polls_no_wait += event->ret == 0 && no_wait;
+	thread->polls_timed_out += event->ret == 0 && !no_wait;
 	thread->polls_failed += event->ret < 0;
 	if (event->ret < 0)
 		count_cause(thread, REPORT_BY_ERROR, (uint32_t)event->ret, 0, 0)->err =

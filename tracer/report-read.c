@@ -136,7 +136,8 @@ static void finish(struct report *report)
 	}
 	for (uint32_t i = 0; (thread = report_map_next(&report->threads, &i));) {
 		report_polls_end(thread);
-		report_settle(thread);
+		/* A damaged stream has an end that nobody knows. */
+		report_settle(thread, report->damaged->len ? thread->last_ns : report->end_ns);
 		if (thread->hold)
 			thread->hold->hold.unfinished++;
 	}

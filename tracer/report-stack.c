@@ -97,15 +97,17 @@ bool report_pop(struct report_thread *thread, enum report_kind kind, uint64_t id
 	return false;
 }
 
-void report_settle(struct report_thread *thread)
+void report_settle(struct report_thread *thread, uint64_t end_ns)
 {
+	bool complete = !thread->lost && thread->depth;
+
+	thread->end_ns = complete ? end_ns : thread->last_ns;
 	thread->n_open = thread->depth;
 	thread->open = g_memdup2(thread->stack, thread->depth * sizeof(*thread->stack));
 	while (thread->depth) {
 		struct report_frame *frame = &thread->stack[--thread->depth];
-		uint64_t ns = thread->last_ns - frame->begin_ns;
+		uint64_t ns = thread->end_ns - frame->begin_ns;
 
-		/* It is certain up to the thread's last event. */
 		thread->time_ns[frame->kind] += ns - frame->child_ns;
 		if (thread->depth)
 			frame[-1].child_ns += ns;

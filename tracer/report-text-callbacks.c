@@ -3,7 +3,7 @@
  * The callbacks of a report: a table, and histograms of the slowest.
  *
  * Callbacks that differ only in their fd (one function serves 71 queues) are one row, with the sum
- * of their histograms, unless all are asked for.
+ * of their histograms, unless all are asked for. So are a timer's of several lists (clocks).
  */
 #include <stdio.h>
 #include <string.h>
@@ -53,8 +53,9 @@ static bool same_row(const struct row *row, const struct report_thread *thread,
 {
 	const struct report_callback *first = row->first;
 
-	return row->thread == thread && first->kind == callback->kind &&
-	       first->cb == callback->cb && first->ctx == callback->ctx &&
+	return row->thread == thread && first->cb == callback->cb &&
+	       first->kind == callback->kind &&
+	       (first->ctx == callback->ctx || callback->kind == REPORT_TIMER) &&
 	       first->op == callback->op && first->source == callback->source;
 }
 
@@ -64,10 +65,10 @@ static int by_cb(const void *a, const void *b)
 
 	if (x->cb != y->cb)
 		return x->cb < y->cb ? -1 : 1;
-	if (x->ctx != y->ctx)
-		return x->ctx < y->ctx ? -1 : 1;
 	if (x->kind != y->kind)
 		return x->kind < y->kind ? -1 : 1;
+	if (x->ctx != y->ctx)
+		return x->ctx < y->ctx ? -1 : 1;
 	if (x->op != y->op)
 		return x->op < y->op ? -1 : 1;
 	return x->source != y->source ? (x->source < y->source ? -1 : 1) : x->fd - y->fd;
@@ -118,10 +119,17 @@ static GPtrArray *fold_callbacks(const struct report *report, bool all)
 	return rows;
 }
 
+/* In a table "program+0x12" is "+0x12": the program stands above, and the number is what counts. */
 static char *row_name(const struct report *report, const struct row *row)
 {
 	char *name = report_callback_name(report, row->first);
+	char *exe = report_env(report, "target_exe");
+	char *base = exe ? g_path_get_basename(exe) : NULL;
 
+	if (name && base && g_str_has_prefix(name, base) && name[strlen(base)] == '+')
+		memmove(name, name + strlen(base), strlen(name + strlen(base)) + 1);
+	g_free(base);
+	g_free(exe);
 	return name ? name : g_strdup_printf("0x%lx", (unsigned long)row->first->cb);
 }
 

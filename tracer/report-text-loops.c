@@ -21,9 +21,8 @@ static const char *const share_names[SHARES] = { "ASLEEP", "DISPATCH",	"BQL WAIT
 #define SHARE_WIDTH 8
 
 static const char legend[] =
-	"An iteration is one wait. Asleep: in the loop's own poll; nested: in polls inside of callbacks. "
-	"Dispatch: callbacks and what lies between them; other: the loop's own work. Shares are of the "
-	"time from the thread's first event to its last.";
+	"An iteration is one wait. Asleep: in the loop's own poll; dispatch: in callbacks and between "
+	"them; BQL: QEMU's big lock; nested: in polls inside of callbacks; other: the loop's own work.";
 
 static void shares_of(const struct report_thread *thread, uint64_t shares[SHARES])
 {
@@ -71,7 +70,7 @@ static char *share(uint64_t part, uint64_t whole)
 static void loop_row(struct table *table, const struct report *report,
 		     const struct report_thread *thread, const int *shown, unsigned int n)
 {
-	uint64_t span = thread->last_ns - thread->first_ns, shares[SHARES];
+	uint64_t span = thread->end_ns - thread->first_ns, shares[SHARES];
 	struct report_cells cells = { 0 };
 
 	shares_of(thread, shares);
@@ -140,7 +139,8 @@ static void print_waits(const struct report_thread *thread)
 	GString *line = g_string_new(NULL);
 
 	append(line, thread->polls_ready, "found fds ready");
-	append(line, thread->polls_empty, "timed out");
+	append(line, thread->polls_timed_out, "timed out");
+	append(line, thread->polls_no_wait, "did not sleep and found nothing");
 	append(line, thread->polls_failed, "failed or were interrupted");
 	append(line, thread->nested_polls, "were nested");
 	append(line, thread->polls_with_bql, "kept the BQL");
@@ -186,12 +186,12 @@ static void print_iterations(const struct report_thread *thread)
 {
 	GString *line = g_string_new(NULL);
 
-	if (thread->iteration_begins && thread->iteration_begins != thread->iterations)
-		append(line, thread->iteration_begins, "began");
-	if (thread->iteration_ends && thread->iteration_ends != thread->iteration_begins)
+	if (thread->iteration_begins != thread->iterations)
+		append(line, thread->iteration_begins, "begun");
+	if (thread->iteration_ends != thread->iteration_begins)
 		append(line, thread->iteration_ends, "ended");
 	append(line, thread->without_callback, "ran no callback");
-	print_line(line, "Of the loop's iterations ");
+	print_line(line, "Iterations as the loop itself begins and ends them: ");
 }
 
 static void print_open(const struct report *report, const struct report_thread *thread)
@@ -294,6 +294,31 @@ static void print_loop(const struct report *report, const struct report_thread *
 	g_free(name);
 }
 
+/* Loops that the recorder knew and that did nothing: an IOThread without a request, say. */
+static void print_silent(const struct report *report)
+{
+	GPtrArray *contexts = report_sorted(&report->contexts, report_by_address);
+	GString *line = g_string_new(NULL);
+
+	for (uint32_t i = 0; i < contexts->len; i++) {
+		const struct report_context *context = contexts->pdata[i];
+		const struct report_thread *thread = report_map_find(
+			&report->threads, (struct report_key){ .a = context->home_tid });
+
+		if (!context->home_tid || (thread && thread->events))
+			continue;
+		g_string_append_printf(line, "%s%s (thread %u)", line->len ? ", " : "",
+				       context->name && context->name[0] ? context->name : "a loop",
+				       context->home_tid);
+	}
+	if (line->len) {
+		g_string_prepend(line, "Without a single event: ");
+		report_print_wrapped("", 2, line->str);
+	}
+	g_string_free(line, TRUE);
+	g_ptr_array_free(contexts, TRUE);
+}
+
 void report_print_loops(const struct report *report, const struct report_options *options)
 {
 	GPtrArray *loops = report_threads(report);
@@ -305,6 +330,7 @@ void report_print_loops(const struct report *report, const struct report_options
 		print_all(report, loops);
 	else
 		puts("\nNo thread has waited in a poll: there is no loop in this recording.");
+	print_silent(report);
 	for (uint32_t i = 0; i < loops->len; i++)
 		print_loop(report, loops->pdata[i], options->all);
 	g_ptr_array_free(loops, TRUE);

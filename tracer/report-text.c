@@ -186,7 +186,7 @@ static void print_pairs(const struct report *report)
 {
 	uint64_t unfinished = 0, unbegun = 0;
 	const struct report_thread *thread;
-	char *line;
+	GString *line;
 
 	report_each(&report->threads, thread)
 	{
@@ -195,13 +195,16 @@ static void print_pairs(const struct report *report)
 	}
 	if (!unfinished && !unbegun)
 		return;
-	line = g_strdup_printf("%lu begins have no end in the recording and %lu ends no begin: the "
-			       "recording began, or events were lost, between the two. They are in "
-			       "no duration.",
-			       (unsigned long)unfinished, (unsigned long)unbegun);
+	line = g_string_new("Not in any duration: ");
+	if (unfinished)
+		g_string_append_printf(line, "%lu begins without an end%s",
+				       (unsigned long)unfinished, unbegun ? ", " : "");
+	if (unbegun)
+		g_string_append_printf(line, "%lu ends without a begin", (unsigned long)unbegun);
+	g_string_append(line, " (the recording began in between, or events were lost).");
 	putchar('\n');
-	report_print_wrapped("", 0, line);
-	g_free(line);
+	report_print_wrapped("", 0, line->str);
+	g_string_free(line, TRUE);
 }
 
 static void print_events(const struct report *report)

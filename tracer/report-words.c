@@ -17,11 +17,14 @@ char *report_symbol(const struct report *report, uint64_t addr)
 
 	if (!addr || !name)
 		return NULL;
-	if (name->symbol && name->symbol[0])
-		return name->offset ? g_strdup_printf("%s+0x%lx", name->symbol,
-						      (unsigned long)name->offset)
-				    : g_strdup(name->symbol);
-	return name->bh_name && name->bh_name[0] ? g_strdup(name->bh_name) : NULL;
+	/* A function that has no name of its own is "program+0x12"; a BH's name says more. */
+	if (name->bh_name && name->bh_name[0] && (!name->symbol || strchr(name->symbol, '+')))
+		return g_strdup(name->bh_name);
+	if (!name->symbol || !name->symbol[0])
+		return NULL;
+	if (!name->offset)
+		return g_strdup(name->symbol);
+	return g_strdup_printf("%s+0x%lx", name->symbol, (unsigned long)name->offset);
 }
 
 char *report_place(const struct report *report, uint64_t addr)
@@ -71,7 +74,14 @@ static const char *source_name(const struct report *report, uint64_t addr)
 char *report_callback_name(const struct report *report, const struct report_callback *callback)
 {
 	const char *name = source_name(report, callback->source);
+	const struct report_name *symbol = find_name(report, callback->cb);
+	const struct report_fd *fd =
+		report_map_find(&report->fds, (struct report_key){ .a = (uint32_t)callback->fd });
 
+	/* A context's notifier is known also where its function has no name. */
+	if (callback->kind == REPORT_HANDLER && fd && fd->notifies == callback->ctx &&
+	    (!symbol || !symbol->symbol || strchr(symbol->symbol, '+')))
+		return g_strdup("its own notifier");
 	return name ? g_strdup(name) : report_symbol(report, callback->cb);
 }
 
@@ -105,7 +115,7 @@ char *report_callback_what(const struct report *report, const struct report_call
 
 bool report_is_loop(const struct report_thread *thread)
 {
-	return thread->iterations || thread->polls_ready || thread->polls_empty ||
+	return thread->iterations || thread->polls_ready || thread->polls_timed_out ||
 	       thread->polls_failed || thread->iteration_begins;
 }
 
@@ -302,7 +312,9 @@ static char *frame_words(const struct report *report, const struct report_frame 
 		name = report_bql_place(report, bql);
 		words = g_strdup_printf("waiting for the BQL at %s", name);
 	} else {
-		words = g_strdup(report_kind_name(frame->kind));
+		words = g_strdup(frame->kind == REPORT_POLL || frame->kind == REPORT_NESTED_POLL
+					 ? "asleep in poll"
+					 : report_kind_name(frame->kind));
 	}
 	g_free(name);
 	return words;

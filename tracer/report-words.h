@@ -53,6 +53,7 @@ char *report_begin_text(const struct report *report, bool utc);
 
 /* The map's entries as an array, sorted: the greatest first, equal ones by key. */
 GPtrArray *report_sorted(const struct report_map *map, GCompareFunc compare);
+int report_by_address(const void *a, const void *b); /* whatever has a key */
 int report_by_total(const void *a, const void *b);   /* struct report_callback */
 int report_by_waits(const void *a, const void *b);   /* struct report_chooser */
 int report_by_wakeups(const void *a, const void *b); /* struct report_wakeup */
