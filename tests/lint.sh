@@ -33,6 +33,7 @@ run_checks() {
 		$(files 'tracer/*.c' 'trace/*.c' 'demo-qemu-loop/*.c')
 	check shellcheck shellcheck $(files '*.sh') .ci/setup .ci/run
 	check black /usr/bin/black --check --quiet $(files '*.py')
+	# shellcheck disable=SC2016 # the inner shells expand it
 	check clang-tidy sh -c 'printf "%s\n" "$1" | xargs -P 2 -n 8 sh -c '\''
 		clang-tidy --quiet "$@" -- $FLAGS'\'' sh' sh "$(files 'tracer/*.c' 'trace/*.c' 'demo-qemu-loop/*.c')"
 }

@@ -24,7 +24,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("table", type=Path, help="loop.probes")
-    parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for what is made"
+    )
     args = parser.parse_args()
 
     try:
@@ -38,8 +40,12 @@ def main() -> int:
     products = {
         "loop_events.h": c.events_h(parsed),
         "loop_table.c": c.table_c(parsed, tsdl),
-        "loop_probes.h": c.probes_h(parsed, (templates / "loop_probes.h.in").read_text()),
-        "loop_probes.c": c.probes_c(parsed, (templates / "loop_probes.c.in").read_text()),
+        "loop_probes.h": c.probes_h(
+            parsed, (templates / "loop_probes.h.in").read_text()
+        ),
+        "loop_probes.c": c.probes_c(
+            parsed, (templates / "loop_probes.c.in").read_text()
+        ),
         "loop_events.tsdl": tsdl,
         "loop_probes.notes": text.notes(parsed),
         "probes.md": text.markdown(parsed),

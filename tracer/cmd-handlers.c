@@ -69,8 +69,8 @@ static void handler_json(const struct loops *loops, const struct context *c,
 	g_free(opaque);
 }
 
-static void handler_row(const struct loops *loops, const struct context *c,
-			const struct handler *h, GArray *fds, struct table *table)
+static void handler_row(const struct loops *loops, const struct context *c, const struct handler *h,
+			GArray *fds, struct table *table)
 {
 	const struct fd_info *info = fds_get(loops->fds, h->fd);
 	bool own = h->fd == c->notifier_fd;

@@ -74,7 +74,7 @@ static void list_function_event(struct session *s, const char *event, struct tab
 		struct image *img = NULL;
 		const struct symbol *symbol = function_symbol(fn, s->images, &img);
 		char **events = g_strsplit(fn->gives, " ", -1);
-		struct site site;
+		struct site site = { 0 };
 
 		if (symbol && g_strv_contains((const char *const *)events, event) &&
 		    !(fn->leave ? site_at_untouched : site_at_args)(img, symbol->link, fn->n_args,

@@ -57,8 +57,7 @@ static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t a
 	if (source->name)
 		target_read_string(loops->t, (uintptr_t)source->name, s->name, sizeof(s->name));
 	for (size_t i = 0; i < loops->contexts->len; i++)
-		s->is_aio_context |=
-			((struct context *)loops->contexts->pdata[i])->addr == addr;
+		s->is_aio_context |= ((struct context *)loops->contexts->pdata[i])->addr == addr;
 	read_callback(loops, source, s);
 	read_fd_list(loops->t, (uintptr_t)source->poll_fds, s->fds);
 	if (source->priv && !target_read(loops->t, (uintptr_t)source->priv, priv, sizeof(priv)))

@@ -16,7 +16,7 @@
 struct wanted {
 	enum { WANT_HANDLERS, WANT_BHS, WANT_TIMERS } what;
 	struct context *context; /* NULL: main_loop_tlg */
-	uint64_t head;		      /* address of the list's head */
+	uint64_t head;		 /* address of the list's head */
 	int clock;
 };
 
@@ -42,8 +42,7 @@ static void plan_list(struct loops *loops, struct plan *plan, struct wanted w, i
 	g_array_append_val(plan->wanted, w);
 }
 
-static void plan_timers(struct loops *loops, struct plan *plan, struct context *c,
-			uint64_t list)
+static void plan_timers(struct loops *loops, struct plan *plan, struct context *c, uint64_t list)
 {
 	const struct layout *l = loops->l;
 	struct wanted w = { WANT_TIMERS, c, list + l->off[TL_ACTIVE], -1 };

@@ -13,9 +13,9 @@ struct usdt_probe {
 };
 
 /*
- * The probes of @provider in @img: an array of struct usdt_probe, empty where there are none. A note
- * is believed only if its nop lies in a function that an FDE proves, is the one-byte nop, and its
- * arguments are in the registers of a call, in order; @ret_refused counts the others.
+ * The probes of @provider in @img: an array of struct usdt_probe, empty where there are none. A
+ * note is believed only if its nop lies in a function that an FDE proves, is the one-byte nop, and
+ * its arguments are in the registers of a call, in order; @ret_refused counts the others.
  */
 GArray *usdt_probes(const struct image *img, const char *provider, int *ret_refused);
 

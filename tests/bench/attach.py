@@ -78,9 +78,15 @@ def bench_sites(build: str) -> None:
             sites = tracer.attached["sites"]
             placed = breakpoints_left(qemu.pid, sites)
             row = tracer.stop()
-            print(f"sites on qemu-system-x86_64             {len(sites)} ({placed} seen in its text)")
-            print(f"load and attach                         {tracer.attached['seconds'] * 1e3:.0f} ms")
-            print(f"detach                                  {row['seconds'] * 1e3:.0f} ms")
+            print(
+                f"sites on qemu-system-x86_64             {len(sites)} ({placed} seen in its text)"
+            )
+            print(
+                f"load and attach                         {tracer.attached['seconds'] * 1e3:.0f} ms"
+            )
+            print(
+                f"detach                                  {row['seconds'] * 1e3:.0f} ms"
+            )
             tracer = Tracer(build, qemu.pid, 200)
             sites = tracer.attached["sites"]
             start = time.monotonic()
@@ -117,7 +123,9 @@ def bench_hits(build: str) -> None:
     print(f"events received                         {counts['events']:,}")
     print(f"events lost                             {counts['lost']:,}")
     print(f"hits a second                           {HITS / busy:,.0f}")
-    print(f"a hit                                   {(busy - idle) / HITS * 1e9:.0f} ns")
+    print(
+        f"a hit                                   {(busy - idle) / HITS * 1e9:.0f} ns"
+    )
     same = "the same" if plain == traced else f"DIFFERENT: {traced}, untraced {plain}"
     print(f"result, traced and untraced             {same}")
 

@@ -6,7 +6,12 @@ from typing import Iterator, List
 from .table import HEADER_BYTES, Event, Field, Names, Table
 
 MADE = "Made by trace/gen-probes.py from trace/loop.probes: edit those."
-WIRE = {(32, False): "__u32", (32, True): "__s32", (64, False): "__u64", (64, True): "__s64"}
+WIRE = {
+    (32, False): "__u32",
+    (32, True): "__s32",
+    (64, False): "__u64",
+    (64, True): "__s64",
+}
 ARGUMENT = {"u32": "uint32_t", "s32": "int32_t", "u64": "uint64_t", "s64": "int64_t"}
 ARGUMENT["ptr"] = "const void *"
 
@@ -107,7 +112,11 @@ def field_lines(event: Event) -> Iterator[str]:
 
 def table_c(table: Table, tsdl: str) -> str:
     """loop_table.c: the descriptions behind trace/loop-table.h, and the metadata's text."""
-    lines = ["/* SPDX-License-Identifier: MIT */", f"/* {MADE} */", "#include <stddef.h>"]
+    lines = [
+        "/* SPDX-License-Identifier: MIT */",
+        f"/* {MADE} */",
+        "#include <stddef.h>",
+    ]
     lines += ['#include "trace/loop-table.h"', ""]
     for names in table.names.values():
         lines += names_lines(names)
@@ -160,7 +169,9 @@ def fill_lines(event: Event) -> Iterator[str]:
         if member.gap:
             at = member.offset - member.gap
             yield f"\tmemset(event.pad_{at}, 0, sizeof(event.pad_{at}));"
-        value = f"(uintptr_t){member.name}" if member.type.name == "ptr" else member.name
+        value = (
+            f"(uintptr_t){member.name}" if member.type.name == "ptr" else member.name
+        )
         yield f"\tevent.{member.name} = {value};"
     if event.size > event.content:
         yield f"\tmemset(event.pad_{event.content}, 0, sizeof(event.pad_{event.content}));"

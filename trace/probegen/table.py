@@ -139,7 +139,9 @@ class _Parser:
     def __init__(self, path: Path) -> None:
         self.table = Table(path)
         self.line = 0
-        self.taken: Dict[str, int] = {}  # a struct's and an enum's tag share one name space
+        self.taken: Dict[
+            str, int
+        ] = {}  # a struct's and an enum's tag share one name space
         self.ids: Dict[int, int] = {}
 
     def refuse(self, why: str) -> NoReturn:
@@ -147,7 +149,9 @@ class _Parser:
 
     def claim(self, name: str) -> None:
         if not NAME.match(name) or name in RESERVED:
-            self.refuse(f"'{name}' is not a usable name: small letters, digits and _, no C keyword")
+            self.refuse(
+                f"'{name}' is not a usable name: small letters, digits and _, no C keyword"
+            )
         if name in BASIC or name in self.taken:
             where = f"line {self.taken[name]}" if name in self.taken else "a basic type"
             self.refuse(f"'{name}' is taken already ({where})")
@@ -218,7 +222,9 @@ class _Parser:
             self.refuse("a probe passes addresses, not text")
         event.lay_out()
         if event.text and event.content % 8:
-            self.refuse(f"'{event.text.name}' would begin at {event.content}, not a multiple of 8")
+            self.refuse(
+                f"'{event.text.name}' would begin at {event.content}, not a multiple of 8"
+            )
         if not self.table.sections:
             self.refuse("an event before the first section")
         self.table.sections[-1].events.append(event)

@@ -52,12 +52,16 @@ def _type(member: Field) -> str:
 
 
 def _enum(names: Names) -> str:
-    values = ", ".join(f'"{value}" = {number}' for value, number in names.values.items())
+    values = ", ".join(
+        f'"{value}" = {number}' for value, number in names.values.items()
+    )
     return f"enum {names.name} : u32 {{ {values} }};\n"
 
 
 def _event(event: Event) -> str:
-    fields = "".join(f"\t\t{_type(member)} _{member.name};\n" for member in event.fields)
+    fields = "".join(
+        f"\t\t{_type(member)} _{member.name};\n" for member in event.fields
+    )
     return (
         f'event {{\n\tname = "{event.name}";\n\tid = {event.id};\n\tstream_id = 0;\n'
         f"\tfields := struct {{\n{fields}\t}};\n}};\n"
@@ -87,14 +91,20 @@ def markdown(table: Table) -> str:
     """The body of docs/probes.md."""
     lines = []
     for section in table.sections:
-        lines += [f"## {section.title}", "", "| id | event | arguments | |", "|--:|---|---|---|"]
+        lines += [
+            f"## {section.title}",
+            "",
+            "| id | event | arguments | |",
+            "|--:|---|---|---|",
+        ]
         for e in section.events:
             lines.append(f"| {e.id} | `{e.name}` | `{_arguments(e)}` | {e.sentence} |")
         lines.append("")
     lines += ["## Named values", "", "| type | values |", "|---|---|"]
     for names in table.names.values():
         shown = " ".join(
-            f"{v}={n:#x}" if names.is_flags else f"{n}={v}" for v, n in names.values.items()
+            f"{v}={n:#x}" if names.is_flags else f"{n}={v}"
+            for v, n in names.values.items()
         )
         lines.append(f"| `{names.name}` | {shown} |")
     return "\n".join(lines + [""])

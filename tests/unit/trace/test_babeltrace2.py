@@ -29,9 +29,13 @@ def tool(build, *args, **options):
 
 def babeltrace2(path):
     """The number of events it sees, and the counts of its warnings of lost ones."""
-    done = subprocess.run(["babeltrace2", str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["babeltrace2", str(path)], capture_output=True, text=True, check=True
+    )
     warnings = done.stderr.splitlines()
-    lost = [int(re.match(r"WARNING: Tracer discarded (\d+) events", w)[1]) for w in warnings]
+    lost = [
+        int(re.match(r"WARNING: Tracer discarded (\d+) events", w)[1]) for w in warnings
+    ]
     return len(done.stdout.splitlines()), lost
 
 
@@ -77,7 +81,9 @@ def test_it_sees_every_event_with_every_value(bt2, table, recording):
         event = message.event
         fields = {name: field for name, field in event.payload_field.items()}
         for name, field in fields.items():
-            fields[name] = str(field) if isinstance(field, bt2._StringFieldConst) else int(field)
+            fields[name] = (
+                str(field) if isinstance(field, bt2._StringFieldConst) else int(field)
+            )
         clock = message.default_clock_snapshot.value
         seen.append((clock, int(event.common_context_field["tid"]), event.name, fields))
     assert seen == list(expected_events(table))
@@ -87,7 +93,8 @@ def test_it_sees_every_event_with_every_value(bt2, table, recording):
 def test_our_reader_sees_the_same(build, table, recording):
     lines = tool(build, "read", recording).stdout.splitlines()
     expected = [
-        f"{time_ns} {tid} {name} " + " ".join(str(v).rstrip("\n") for v in fields.values())
+        f"{time_ns} {tid} {name} "
+        + " ".join(str(v).rstrip("\n") for v in fields.values())
         for time_ns, tid, name, fields in expected_events(table)
     ]
     assert lines[:-1] == expected
@@ -102,7 +109,9 @@ def test_it_names_values_and_environment(bt2, recording):
             assert environment["target_build_id"] == "0123abcd"
             assert environment["trace_format"] == 1
             assert {"tracer_name", "tracer_version", "host_kernel"} < set(environment)
-    text = subprocess.run(["babeltrace2", str(recording)], capture_output=True, text=True)
+    text = subprocess.run(
+        ["babeltrace2", str(recording)], capture_output=True, text=True
+    )
     assert re.search(r'by = \( "timer" : container = 4 \)', text.stdout)
     assert re.search(
         r"fd_ready: \{ tid = \d \}, \{ ctx = 0x\w+, fd = -\d+, events = 0x", text.stdout
@@ -114,14 +123,19 @@ def test_the_documented_script_counts_events(bt2, table, recording):
     page = next(page for page in pages if page.exists()).read_text()
     script = page.split("```python\n")[1].split("```")[0]
     shown = subprocess.run(
-        [sys.executable, "-c", script, str(recording)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(recording)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     counts = [int(line.split()[0]) for line in shown.stdout.splitlines()]
     assert sum(counts) == len(table.events) * EACH
 
 
 def test_it_has_nothing_to_warn_of(bt2, recording):
-    done = subprocess.run(["babeltrace2", str(recording)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["babeltrace2", str(recording)], capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
     done = subprocess.run(
         ["babeltrace2", "-o", "ctf", "-w", str(recording) + "-copy", str(recording)],
@@ -142,7 +156,9 @@ def test_lost_events_are_counted_alike(build, table, tmp_path):
 def test_a_full_disk_ends_the_recording_but_not_its_use(build, tmp_path):
     def small_disk():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50 * 1024 + 1000, resource.RLIM_INFINITY))
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (50 * 1024 + 1000, resource.RLIM_INFINITY)
+        )
 
     flood = tool(build, "flood", tmp_path / "r", 20000, preexec_fn=small_disk)
     written, discarded, errors = map(int, flood.stdout.split())

@@ -23,7 +23,14 @@ record 128 two(u64 addr, str name) "Two."
 def generate(tmp_path, text):
     table = tmp_path / "t.probes"
     table.write_text(text)
-    command = [sys.executable, "-B", str(GENERATOR), str(table), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-B",
+        str(GENERATOR),
+        str(table),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -122,7 +129,14 @@ def test_an_incomplete_table_is_refused(tmp_path, text, said):
 
 
 def test_a_missing_table_is_refused(tmp_path):
-    command = [sys.executable, "-B", str(GENERATOR), str(tmp_path / "none"), "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-B",
+        str(GENERATOR),
+        str(tmp_path / "none"),
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"{tmp_path}/none:0: ")
@@ -139,7 +153,9 @@ def test_the_documentation_has_every_event(build, table):
 
 def test_the_man_page_fragment_is_good_roff(build):
     try:
-        page = ".TH probes 7\n.SH EVENTS\n" + (build / "trace" / "probes.roff").read_text()
+        page = (
+            ".TH probes 7\n.SH EVENTS\n" + (build / "trace" / "probes.roff").read_text()
+        )
         done = subprocess.run(
             ["man", "--warnings", "-E", "UTF-8", "-l", "-"],
             input=page,

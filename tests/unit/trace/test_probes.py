@@ -10,13 +10,18 @@ REGISTERS = {
     8: ["rdi", "rsi", "rdx", "rcx", "r8", "r9"],
     4: ["edi", "esi", "edx", "ecx", "r8d", "r9d"],
 }
-X86 = subprocess.run(["uname", "-m"], capture_output=True, text=True).stdout.strip() == "x86_64"
+X86 = (
+    subprocess.run(["uname", "-m"], capture_output=True, text=True).stdout.strip()
+    == "x86_64"
+)
 x86_only = pytest.mark.skipif(not X86, reason="knows the registers of x86-64 only")
 
 
 def notes_of(path):
     """{name: [(provider, semaphore, arguments)]} as readelf tells them."""
-    text = subprocess.run(["readelf", "-n", str(path)], capture_output=True, text=True).stdout
+    text = subprocess.run(
+        ["readelf", "-n", str(path)], capture_output=True, text=True
+    ).stdout
     found = {}
     for note in re.finditer(
         r"Provider: (\S+)\s+Name: (\S+)\s+Location: \S+ Base: \S+ Semaphore: (\S+)\s+"
@@ -24,7 +29,9 @@ def notes_of(path):
         text,
     ):
         provider, name, semaphore, arguments = note.groups()
-        found.setdefault(name, []).append((provider, int(semaphore, 0), arguments.split()))
+        found.setdefault(name, []).append(
+            (provider, int(semaphore, 0), arguments.split())
+        )
     return found
 
 
@@ -49,7 +56,9 @@ FLAGS = [
 
 @x86_only
 @pytest.mark.parametrize("flags", FLAGS, ids=" ".join)
-def test_each_probe_has_one_note_with_its_arguments_in_the_abi_registers(build, compile_c, flags):
+def test_each_probe_has_one_note_with_its_arguments_in_the_abi_registers(
+    build, compile_c, flags
+):
     sites = str(build / "trace" / "loop_probes.c")
     program = compile_c(PROGRAM, *flags, sites, name="program", link=True)
     found, expected = notes_of(program), expected_notes(build)
@@ -69,7 +78,9 @@ def test_each_probe_has_one_note_with_its_arguments_in_the_abi_registers(build, 
 def functions(path):
     """{function: [instruction...]} of an object, without addresses and bytes."""
     text = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", str(path)], capture_output=True, text=True
+        ["objdump", "-d", "--no-show-raw-insn", str(path)],
+        capture_output=True,
+        text=True,
     ).stdout
     found, current = {}, None
     for line in text.splitlines():
@@ -85,13 +96,19 @@ def functions(path):
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
 def test_each_site_is_a_nop_of_one_byte(build, compile_c, level):
     text = subprocess.run(
-        ["objdump", "-d", compile_c(build / "trace" / "loop_probes.c", level, "-fno-pie")],
+        [
+            "objdump",
+            "-d",
+            compile_c(build / "trace" / "loop_probes.c", level, "-fno-pie"),
+        ],
         capture_output=True,
         text=True,
     ).stdout
     for name in expected_notes(build):
         body = text.split(f"<probe_fire_{name}>:\n")[1].split("\n\n")[0]
-        nops = [line for line in body.splitlines() if "nop" in line and "endbr" not in line]
+        nops = [
+            line for line in body.splitlines() if "nop" in line and "endbr" not in line
+        ]
         assert re.match(r"\s*[0-9a-f]+:\t90 +\tnop$", nops[0]), nops[0]
 
 
@@ -162,7 +179,9 @@ def test_without_probes_nothing_is_left(build, compile_c, level):
     plain = USERS.replace("probe_poll_exit(ctx, expensive());", "")
     plain = re.sub(r"(?m)^.*probe_[^\n]*$", "", plain)
     assert functions(with_none) == functions(compile_c(plain, *flags, name="plain.o"))
-    sites = compile_c(build / "trace" / "loop_probes.c", level, "-DNO_PROBES", name="sites.o")
+    sites = compile_c(
+        build / "trace" / "loop_probes.c", level, "-DNO_PROBES", name="sites.o"
+    )
     assert functions(sites) == {} and notes_of(sites) == {}
     program = PROGRAM.replace("return 0", "probe_set_sink((void *)0); return 0")
     compile_c(program, level, "-DNO_PROBES", name="program", link=True)
@@ -187,8 +206,19 @@ def test_structs_suit_bpf_programs(build, tmp_path):
     wide = "typedef unsigned long long __u64; typedef long long __s64;\n"
     narrow = "typedef unsigned int __u32; typedef int __s32;\n"
     small = "typedef unsigned short __u16; typedef unsigned char __u8;\n"
-    source.write_text(wide + narrow + small + '#include "trace/loop_events.h"\nint x;\n')
-    command = ["clang", "-target", "bpf", "-O2", "-Wall", "-Wpadded", "-Werror", f"-I{build}"]
+    source.write_text(
+        wide + narrow + small + '#include "trace/loop_events.h"\nint x;\n'
+    )
+    command = [
+        "clang",
+        "-target",
+        "bpf",
+        "-O2",
+        "-Wall",
+        "-Wpadded",
+        "-Werror",
+        f"-I{build}",
+    ]
     try:
         done = subprocess.run(
             command + ["-c", str(source), "-o", str(tmp_path / "events.o")],
