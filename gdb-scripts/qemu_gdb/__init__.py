@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""gdb commands that explain QEMU's event loops.
+
+Who reads what, from the bottom up (nothing imports from further down):
+
+    errors      what the user is told when something cannot be done
+    memory      bytes of the inferior, in bulk
+    inferior    process or core, and the ELF images it has mapped
+    layout      where fields lie: from types (layout_types) or from loopscope (layout_file)
+    lists       one walker for all linked lists
+    threads     what each thread waits for
+    loops       contexts, handlers, bottom halves, timers; glib, iothread: sources, names
+    names, fds, describe, owner, out     the words for all that
+    session     the parts of one command, put together; command: what all commands share
+    cmd_*       one family of commands each
+
+Everything is read and nothing is changed: no inferior call, no register, no memory, no setting.
+"""
+import gdb
+
+from qemu_gdb import cmd_contexts, cmd_gpollfds, cmd_handlers, cmd_layout
+from qemu_gdb.command import Prefix
+
+
+def _prefix_exists() -> bool:
+    try:
+        gdb.execute("help qemu", to_string=True)
+    except gdb.error:
+        return False
+    return True
+
+
+def register() -> None:
+    """Define the commands. A "qemu" that is there already (QEMU's own scripts) keeps its others."""
+    if not _prefix_exists():
+        Prefix()
+    for module in (cmd_handlers, cmd_contexts, cmd_gpollfds, cmd_layout):
+        module.register()

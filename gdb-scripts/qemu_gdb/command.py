@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What all commands share: options, one-line errors, and the "qemu" prefix whose help teaches.
+
+A command is a class with a name, its options and run(session, text, options), which returns what is to
+be shown; text is what was typed without the options. Whatever goes wrong ends in one line, never in a traceback.
+"""
+import re
+
+import gdb
+
+from qemu_gdb.errors import QemuError
+from qemu_gdb.out import show_note, write
+from qemu_gdb.session import Session
+
+OPTION = re.compile(r"(?:^|(?<=\s))--([a-z]+)(?=\s|$)")
+
+
+class Prefix(gdb.Command):
+    """Look into QEMU's event loops: which descriptors they poll, and who is called when.
+
+    A loop goes round in five steps. It *prepares* (asks its timers and bottom halves how long it may
+    sleep), *queries* (collects the descriptors to wait for), *polls* (sleeps in ppoll until one is
+    ready), *checks* (which ones are) and *dispatches* (calls their handlers, then bottom halves and
+    timers). A callback that does not return holds up all others of its loop.
+
+      qemu contexts      which loops there are, and what their threads do now
+      qemu handlers      who waits for what in each of them; "qemu handlers io0" only that one
+      qemu gpollfds      what each sleeping thread polls at this moment, and whose it is
+      qemu layout        how these commands know where QEMU keeps all that
+
+    qemu_aio_context is the block layer's, iohandler_ctx that of devices, monitors and signals: the
+    main loop runs both. Each IOThread runs one of its own.
+    --json prints one object a line; --all does not fold equal rows. Nothing is changed in the
+    program, and it is neither called nor continued: a core file works as well."""
+
+    def __init__(self) -> None:
+        super().__init__("qemu", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, True)
+
+
+class Command(gdb.Command):
+    name = ""
+    options: tuple[str, ...] = ("json",)
+
+    def __init__(self) -> None:
+        super().__init__(f"qemu {self.name}", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        self.dont_repeat()
+        try:
+            options = frozenset(OPTION.findall(argument))
+            for option in options - set(self.options):
+                known = ", ".join(f"--{name}" for name in self.options)
+                raise QemuError(f"qemu {self.name} has no --{option}; it has {known}")
+            with Session() as session:
+                text = self.run(session, OPTION.sub("", argument).strip(), options)
+                for note in session.notes:
+                    show_note(note, "json" in options)
+            write(text)
+        except QemuError as error:
+            raise gdb.GdbError(str(error))
+        except gdb.error as error:
+            raise gdb.GdbError(" ".join(str(error).split()))
+        except Exception as error:  # a fault of ours: still one line
+            where = error.__traceback__
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            at = f"{where.tb_frame.f_code.co_name}:{where.tb_lineno}" if where else "?"
+            raise gdb.GdbError(
+                f"qemu {self.name} failed: {type(error).__name__} {error} in {at}"
+            )
+
+    def run(self, session: Session, text: str, options: frozenset[str]) -> str:
+        """What is to be shown."""
+        raise NotImplementedError

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Where the fields of the event loop's structures lie in the program that is debugged.
+
+A Layout answers offset("AioHandler", "pfd.fd"), variable("qemu_aio_context") and size("AioContext").
+There are two, of one interface: TypesLayout asks gdb's types, FileLayout has the JSON of
+"loopscope layout --json". Everything above works on these offsets and on bytes, and never asks which
+of the two it was; what a layout does not know is None and is shown as unknown. Fields are looked
+for, versions never compared.
+
+A Decoder takes copies of one structure apart, many in a row:
+
+    decode = layout.decoder("AioHandler", "pfd.fd", "node.le_next")
+    fd, following = decode(memory.read(address, decode.size))
+"""
+import struct
+from typing import Any, NamedTuple, Optional
+
+# Structure, path, and what struct.unpack() makes of the field. docs/layout.md tells their meaning.
+FIELDS = {
+    "AioContext": {
+        "aio_handlers.lh_first": "Q",
+        "notify_me": "I",
+        "bh_list.slh_first": "Q",
+        "bh_slice_list.sqh_first": "Q",
+        "notified": "B",
+        "notifier.rfd": "i",
+        "notifier.wfd": "i",
+        "tlg.tl": "32s",
+        "poll_aio_handlers.lh_first": "Q",
+        "fdmon_ops": "Q",
+    },
+    "AioHandler": {
+        "pfd.fd": "i",
+        "pfd.events": "H",
+        "pfd.revents": "H",
+        "io_read": "Q",
+        "io_write": "Q",
+        "io_poll": "Q",
+        "io_poll_ready": "Q",
+        "io_poll_begin": "Q",
+        "io_poll_end": "Q",
+        "opaque": "Q",
+        "node.le_next": "Q",
+        "node.le_prev": "Q",
+        "node_deleted.le_prev": "Q",
+        "node_poll.le_prev": "Q",
+    },
+    "QEMUBH": {
+        "ctx": "Q",
+        "name": "Q",
+        "cb": "Q",
+        "opaque": "Q",
+        "next.sle_next": "Q",
+        "flags": "I",
+    },
+    "BHListSlice": {"bh_list.slh_first": "Q", "next.sqe_next": "Q"},
+    "QEMUTimerList": {
+        "clock": "Q",
+        "active_timers": "Q",
+        "list.le_next": "Q",
+        "notify_cb": "Q",
+        "notify_opaque": "Q",
+    },
+    "QEMUClock": {"timerlists.lh_first": "Q", "type": "I", "enabled": "B"},
+    "QEMUTimer": {
+        "expire_time": "q",
+        "timer_list": "Q",
+        "cb": "Q",
+        "opaque": "Q",
+        "next": "Q",
+        "scale": "i",
+    },
+    "IOThread": {"ctx": "Q", "id": "Q"},
+    "GMainContext": {"source_lists": "Q", "wake_up_rec.fd": "i"},
+    "GSourceList": {"head": "Q"},
+}
+VARIABLES = ("qemu_aio_context", "iohandler_ctx", "aio_source_funcs")
+SIZES = ("AioContext", "AioHandler")
+
+
+class Field(NamedTuple):
+    offset: Optional[int]  # None: unknown
+    proof: str
+
+
+UNKNOWN = Field(None, "")
+
+
+class Decoder:
+    """Takes a copy of a structure apart: a tuple in the order of the paths, None for unknown ones."""
+
+    def __init__(self, places: list[tuple[Optional[int], str]]) -> None:
+        self._pieces = [
+            None if at is None else (at, struct.Struct("<" + code).unpack_from)
+            for at, code in places
+        ]
+        self.size = max(
+            (at + struct.calcsize("<" + code) for at, code in places if at is not None),
+            default=0,
+        )
+
+    def __call__(self, data: bytes) -> tuple[Any, ...]:
+        return tuple([piece and piece[1](data, piece[0])[0] for piece in self._pieces])
+
+
+class Layout:
+    """What both kinds share. A kind gives field(), variable() and size()."""
+
+    source = ""  # "dwarf" or "inferred": the word loopscope uses
+    origin = ""  # where it comes from, for people
+
+    def __init__(self) -> None:
+        self._borrowed: dict[tuple[str, str], Field] = {}
+
+    def field(self, structure: str, path: str) -> Field:
+        raise NotImplementedError
+
+    def variable(self, name: str) -> Optional[int]:
+        """The run address of a variable."""
+        raise NotImplementedError
+
+    def size(self, structure: str) -> Optional[int]:
+        raise NotImplementedError
+
+    def offset(self, structure: str, path: str) -> Optional[int]:
+        own = self.field(structure, path)
+        return self._borrowed.get((structure, path), own).offset
+
+    def borrow(self, other: "Layout", *structures: str) -> None:
+        """Take from another layout what this one does not know of some structures."""
+        for structure in structures:
+            for path in FIELDS[structure]:
+                if self.field(structure, path).offset is None:
+                    self._borrowed[structure, path] = other.field(structure, path)
+
+    def decoder(self, structure: str, *paths: str) -> Decoder:
+        codes = FIELDS[structure]
+        return Decoder([(self.offset(structure, path), codes[path]) for path in paths])
+
+    def rows(self) -> list[tuple[str, str, Field]]:
+        """Every field, for people and for JSON."""
+        return [
+            (
+                structure,
+                path,
+                self._borrowed.get((structure, path), self.field(structure, path)),
+            )
+            for structure, paths in FIELDS.items()
+            for path in paths
+        ]

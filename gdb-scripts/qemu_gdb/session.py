@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""The parts of one command, put together: memory, images, layout, names, contexts, threads.
+
+A command makes a Session and asks it; everything is read when first needed and forgotten at the
+end. Only layouts are kept between commands, by build of the program.
+"""
+import functools
+from typing import Any, Optional
+
+from qemu_gdb import describe, inferior, layout_file
+from qemu_gdb.code import Code
+from qemu_gdb.errors import QemuError
+from qemu_gdb.fds import Fds
+from qemu_gdb.glib import GLib, MainContext
+from qemu_gdb.inferior import Image, Images
+from qemu_gdb.iothread import IOThreads
+from qemu_gdb.layout import Layout
+from qemu_gdb.layout_file import FileLayout
+from qemu_gdb.layout_types import TypesLayout
+from qemu_gdb.loops import Context, Loops
+from qemu_gdb.memory import Memory
+from qemu_gdb.names import Names
+from qemu_gdb.owner import Owners
+from qemu_gdb.threads import Thread, read_threads
+
+# What "qemu layout FILE" loaded, and what loopscope said: (origin, document) by build.
+_loaded: dict[Any, tuple[str, Any]] = {}
+_asked: dict[Any, tuple[str, Any]] = {}
+
+
+class Session:
+    def __init__(self) -> None:
+        self.inferior = inferior.current()
+        self.memory = Memory()
+        self.images = Images(self.memory, self.inferior)
+        self.code = Code(self.memory, self.images)
+        self.names = Names(self.images, self.code)
+        self.fds = Fds(self.inferior)
+        self.notes: list[str] = []  # remarks, to be shown beside the output
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.fds.close()
+
+    # The layout.
+
+    @property
+    def program(self) -> Image:
+        if self.images.program is None:
+            raise QemuError(
+                "gdb does not tell which files are mapped here (info proc mappings), "
+                "so the program cannot be found"
+            )
+        return self.images.program
+
+    def _build(self) -> Any:
+        return self.program.build_id or (self.inferior.pid, self.program.path)
+
+    def load_layout(self, path: str) -> None:
+        """Use the layout in a file from now on, for this build of the program."""
+        document = layout_file.load(path)
+        FileLayout(document, f"from {path}", self.program)
+        _loaded[self._build()] = (path, document)
+        self.__dict__.pop("layout", None)
+
+    def _ask_loopscope(self) -> FileLayout:
+        if self._build() not in _asked:
+            path, document = layout_file.ask_loopscope(self.inferior)
+            _asked[self._build()] = (path, document)
+            self.notes.append(f"layout of {self.program.name} inferred by {path}")
+        path, document = _asked[self._build()]
+        return FileLayout(document, f"inferred by {path}", self.program)
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        if self.images.program is not None and self._build() in _loaded:
+            path, document = _loaded[self._build()]
+            return FileLayout(document, f"from {path}", self.program)
+        types = TypesLayout()
+        return types if types.knows_contexts() else self._ask_loopscope()
+
+    def complete_glib(self) -> None:
+        """GLib mostly has no debug information where the program has: loopscope can prove it."""
+        layout = self.layout
+        if layout.offset("GMainContext", "wake_up_rec.fd") is not None:
+            return
+        try:
+            layout.borrow(self._ask_loopscope(), "GMainContext", "GSourceList")
+        except QemuError as error:
+            self.notes.append(f"GLib's own descriptors stay unknown: {error}")
+
+    # What is read with it.
+
+    @functools.cached_property
+    def threads(self) -> list[Thread]:
+        return read_threads(self.memory, self.inferior)
+
+    @functools.cached_property
+    def pollers(self) -> dict[Optional[int], int]:
+        """Descriptor -> thread: who polls a loop's own descriptor is the one that runs the loop."""
+        found: dict[Optional[int], int] = {}
+        for thread in reversed(self.threads):
+            if thread.polls is not None:
+                found.update((polled.fd, thread.tid) for polled in thread.polls.fds)
+        return found
+
+    @functools.cached_property
+    def loops(self) -> Loops:
+        """The contexts with threads and names, not yet their lists."""
+        loops = Loops(self.memory, self.layout)
+        self._find_threads(loops.contexts)
+        return loops
+
+    def _find_threads(self, contexts: list[Context]) -> None:
+        for context in contexts:
+            context.tid = self.pollers.get(context.notifier_fd)
+        IOThreads(self.memory, self.layout, self.threads).name(contexts)
+
+    def context_at(self, addr: int) -> Optional[Context]:
+        """The context at an address, also one that no clock and no global leads to."""
+        found = self.loops.add(addr)
+        if found is not None:
+            self._find_threads([found])
+        return found
+
+    @functools.cached_property
+    def gcontexts(self) -> list[MainContext]:
+        self.complete_glib()
+        glib = GLib(self.memory, self.layout, self.images, self.code)
+        found = dict.fromkeys(
+            context.gctx for context in self.loops.contexts if context.gctx
+        )
+        return [glib.read(addr) for addr in found]
+
+    @functools.cached_property
+    def gcontext_tids(self) -> dict[int, Optional[int]]:
+        return {g.addr: self.pollers.get(g.wakeup_fd) for g in self.gcontexts}
+
+    @functools.cached_property
+    def owners(self) -> Owners:
+        return Owners(
+            self.memory, self.loops.contexts, self.gcontexts, self.gcontext_tids
+        )
+
+    # The words for it.
+
+    def title(self) -> str:
+        core = "" if self.inferior.core is None else "core of "
+        return f"{core}{self.program.name} (pid {self.inferior.pid})"
+
+    def role(self, tid: int) -> str:
+        return describe.role(self.loops.contexts, self.threads, tid, self._glib_tids())
+
+    def doing(self, tid: Optional[int]) -> str:
+        return describe.thread(
+            self.loops.contexts, self.threads, tid, self._glib_tids()
+        )
+
+    def _glib_tids(self) -> frozenset[Optional[int]]:
+        """Threads that run GLib's loop; not looked for only to find a word for one."""
+        known = self.__dict__.get("gcontext_tids", {})
+        return frozenset(known.values())
+
+    def fdmon(self, context: Context) -> str:
+        return describe.fdmon(self.names.callback(context.fdmon_ops or 0))
+
+    def layout_text(self) -> str:
+        dwarf = self.layout.source == "dwarf"
+        return "from debug information" if dwarf else "inferred (see: qemu layout)"
+
+    def opaque(self, addr: int) -> Optional[str]:
+        size = self.layout.size("AioContext") or 0
+        return self.names.opaque(addr, self.loops.contexts, size)
