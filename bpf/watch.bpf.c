@@ -51,7 +51,7 @@ MAP(fds, 8192, struct watch_fd_key, struct watch_fd);
 MAP(bhs, 2048, struct watch_bh_key, struct watch_bh);
 MAP(timers, 4096, __u64, struct watch_timer);
 MAP(sources, 1024, __u64, struct watch_source);
-MAP(ios, 8192, __s32, struct watch_io);
+MAP(ios, 8192, struct watch_fd_key, struct watch_io);
 MAP(clock_calls, 1024, __u32, __u32);
 
 static const struct watch_thread no_thread;
@@ -383,14 +383,13 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(io_done, struct pt_regs *regs, long result)
 {
 	int what = moves(regs->orig_rax);
+	struct watch_fd_key key;
 	struct watch_io *io;
-	__s32 fd;
-	__u32 tid;
 
-	if (what == MOVES_NOTHING || !is_target(&tid))
+	if (what == MOVES_NOTHING || !is_target(&key.tid))
 		return 0;
-	fd = (__s32)regs->rdi;
-	io = value_of(&ios, &fd, &no_io);
+	key.fd = (__s32)regs->rdi;
+	io = value_of(&ios, &key, &no_io);
 	if (!io)
 		return 0;
 	__sync_fetch_and_add(&io->calls, 1);

@@ -66,7 +66,7 @@ struct watch_source {
 	__u32 pad;
 };
 
-/* System calls on a descriptor, of any thread of the target. */
+/* System calls on a descriptor, by a struct watch_fd_key. */
 struct watch_io {
 	__u64 calls;
 	__u64 in, out; /* of these, that took something from it, or put something in */

@@ -20,6 +20,7 @@ static const char help_text[] =
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
 	"  loopscope report DIR              what a recording says: where time went, who woke whom\n"
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
+	"  loopscope doctor -p PID           is a loop blocked, spinning, or asleep with work to do?\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
 	"\n"
 	"handlers, fds and layout also take a core file instead of -p PID.\n"
@@ -28,7 +29,9 @@ static const char help_text[] =
 	"  -t, --tid TID       fds: only this thread's loop\n"
 	"      --via WAY       how to read: iter (a bpf task iterator), mem (process memory), or probe\n"
 	"                      (a bpf probe on the next poll of each thread); default: the first that can\n"
-	"  -d, --duration S    record: for so many seconds; probe: wait so long for polls, default 2\n"
+	"  -d, --duration S    record, doctor: for so many seconds; probe: wait so long for polls;\n"
+	"                      default 2\n"
+	"      --min TIME      doctor: what blocks for longer is a finding (10ms, 0.5s); default 100ms\n"
 	"  -o, --output DIR    record: the recording, a new or empty directory\n"
 	"      --ring SIZE     record: of the buffer between kernel and recorder (64K, 16M); default 64M\n"
 	"      --events        report: every kind of event with its count\n"
@@ -40,7 +43,7 @@ static const char help_text[] =
 	"  -v, --verbose       say what the kernel and libbpf say\n"
 	"      --help, --version\n"
 	"\n"
-	"Exit: 0 fine, 2 wrong usage, 3 no privilege, 4 failed, 77 the kernel cannot do it.\n";
+	"Exit: 0 fine, 1 doctor found something, 2 wrong usage, 3 no privilege, 4 failed, 77 the kernel cannot do it.\n";
 
 static const struct command {
 	const char *name;
@@ -48,6 +51,7 @@ static const struct command {
 } commands[] = {
 	{ "fds", cmd_fds },	  { "handlers", cmd_handlers }, { "layout", cmd_layout },
 	{ "record", cmd_record }, { "report", cmd_report },	{ "list", cmd_list },
+	{ "doctor", cmd_doctor },
 };
 
 static const struct command *find_command(const char *name)
@@ -92,6 +96,22 @@ static int parse_seconds(const char *text, int *ret_ms, struct failure *why)
 	return 0;
 }
 
+/* "10ms", "0.5s" */
+static int parse_min(const char *text, int *ret_ms, struct failure *why)
+{
+	char *unit;
+	double time = strtod(text, &unit);
+
+	if (!strcmp(unit, "s"))
+		time *= 1000;
+	if (unit == text || (strcmp(unit, "s") && strcmp(unit, "ms")) ||
+	    !(time >= 1 && time <= 3600000))
+		return fail(why, -EINVAL, "--min takes a time such as 10ms or 0.5s, not \"%s\"",
+			    text);
+	*ret_ms = (int)time;
+	return 0;
+}
+
 /* "4096", "64K", "16M" */
 static int parse_size(const char *text, size_t *ret, struct failure *why)
 {
@@ -114,6 +134,7 @@ enum {
 	OPT_RING,
 	OPT_EVENTS,
 	OPT_HISTOGRAMS,
+	OPT_MIN,
 	OPT_JSON,
 	OPT_HELP,
 	OPT_VERSION
@@ -131,6 +152,7 @@ static const struct option long_options[] = {
 	{ "ring", required_argument, NULL, OPT_RING },
 	{ "events", no_argument, NULL, OPT_EVENTS },
 	{ "histograms", no_argument, NULL, OPT_HISTOGRAMS },
+	{ "min", required_argument, NULL, OPT_MIN },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -183,6 +205,9 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 			break;
 		case OPT_HISTOGRAMS:
 			o->histograms = true;
+			break;
+		case OPT_MIN:
+			err = parse_min(optarg, &o->min_ms, why);
 			break;
 		case OPT_JSON:
 			o->json = true;

@@ -25,6 +25,7 @@ struct options {
 	bool way_given;
 	int timeout_ms;	      /* how long READ_PROBE waits */
 	int duration_ms;      /* record: how long; 0 until the target ends */
+	int min_ms;	      /* doctor: what blocks for longer is a finding; 0: the default */
 	size_t ring;	      /* record: bytes of the ring, 0: the default */
 	const char *output;   /* record: the directory; NULL: none given */
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
@@ -68,6 +69,7 @@ int session_read_loops(struct session *s, struct loops **ret, struct failure *wh
 int cmd_fds(const struct options *options, struct failure *why);
 int cmd_handlers(const struct options *options, struct failure *why);
 int cmd_layout(const struct options *options, struct failure *why);
+int cmd_doctor(const struct options *options, struct failure *why);
 int cmd_list(const struct options *options, struct failure *why);
 int cmd_record(const struct options *options, struct failure *why);
 int cmd_report(const struct options *options, struct failure *why);

@@ -292,7 +292,8 @@ uint64_t watch_lost(const struct watch *w)
 
 int watch_io_start(struct watch *w, struct failure *why)
 {
-	int fd = bpf_map__fd(w->skel->maps.ios), key;
+	int fd = bpf_map__fd(w->skel->maps.ios);
+	struct watch_fd_key key;
 
 	while (!bpf_map_get_next_key(fd, NULL, &key) && !bpf_map_delete_elem(fd, &key))
 		;
@@ -306,26 +307,10 @@ void watch_io_stop(struct watch *w)
 	w->io = NULL;
 }
 
-void watch_read_io(const struct watch *w, int fd, struct watch_io *ret)
+GArray *watch_read_ios(const struct watch *w)
 {
-	memset(ret, 0, sizeof(*ret));
-	bpf_map_lookup_elem(bpf_map__fd(w->skel->maps.ios), &fd, ret);
-}
-
-uint64_t watch_read_io_in(const struct watch *w)
-{
-	int map = bpf_map__fd(w->skel->maps.ios), fd = 0;
-	uint64_t sum = 0;
-	bool first = true;
-
-	while (!bpf_map_get_next_key(map, first ? NULL : &fd, &fd)) {
-		struct watch_io io;
-
-		first = false;
-		watch_read_io(w, fd, &io);
-		sum += io.in;
-	}
-	return sum;
+	return read_map(w->skel->maps.ios, offsetof(struct watched_io, value),
+			sizeof(struct watched_io));
 }
 
 static int attach_clock(struct watch *w, struct attachment *ret[2])

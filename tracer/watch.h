@@ -19,6 +19,11 @@ struct watched_fd {
 	struct watch_fd value;
 };
 
+struct watched_io {
+	struct watch_fd_key key;
+	struct watch_io value;
+};
+
 struct watched_bh {
 	struct watch_bh_key key;
 	struct watch_bh value;
@@ -61,9 +66,7 @@ GArray *watch_read_sources(const struct watch *w);
  */
 int watch_io_start(struct watch *w, struct failure *why);
 void watch_io_stop(struct watch *w);
-void watch_read_io(const struct watch *w, int fd, struct watch_io *ret);
-/* What all threads took from all descriptors since watch_io_start(). */
-uint64_t watch_read_io_in(const struct watch *w);
+GArray *watch_read_ios(const struct watch *w);
 
 /*
  * Learn what the clock @type (QEMU_CLOCK_...) says, from the next reading of it by anybody in the

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which callback is a stack in? The loop's own functions call each other directly and call
+ * callbacks through a pointer. So from the innermost function that is known by name to be the
+ * loop's, follow direct calls (to static functions without a name); what is called through a
+ * pointer is the callback. It needs no symbol of the callback and no table, and serves where a
+ * bottom half or timer that runs is on no list any more.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "tracer/doctor.h"
+#include "tracer/text.h"
+
+#define MAX_HELPERS 4 /* static functions between a known one and the callback */
+
+/* QEMU's by their names since 2.x, and GLib's. Static ones help where there are symbols. */
+static const char *const machinery[] = {
+	"aio_bh_call",
+	"aio_bh_poll",
+	"aio_ctx_dispatch",
+	"aio_dispatch",
+	"aio_dispatch_handler",
+	"aio_dispatch_handlers",
+	"aio_dispatch_ready_handlers",
+	"aio_poll",
+	"g_main_context_dispatch",
+	"g_main_context_dispatch_unlocked",
+	"g_main_context_iterate",
+	"g_main_context_iteration",
+	"g_main_dispatch",
+	"g_main_loop_run",
+	"glib_pollfds_poll",
+	"main_loop_wait",
+	"os_host_main_loop_wait",
+	"qemu_clock_run_all_timers",
+	"qemu_clock_run_timers",
+	"run_poll_handlers",
+	"run_poll_handlers_once",
+	"timerlist_run_timers",
+	"timerlistgroup_run_timers",
+	"try_poll_mode",
+};
+
+static const char *const bql_functions[] = {
+	"bql_lock",
+	"bql_lock_impl",
+	"qemu_mutex_lock_iothread",
+	"qemu_mutex_lock_iothread_impl",
+	"replay_mutex_lock",
+};
+
+static bool is_one_of(const char *name, const char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(name, list[i]))
+			return true;
+	return false;
+}
+
+/* The symbol of the frame's function, or NULL. A clone ("aio_poll.part.0") counts as what it is of.
+ */
+static char *symbol_of(const struct doctor *d, const struct frame *f)
+{
+	struct image *img = f->function ? images_at(d->images, f->function) : NULL;
+	const struct symbol *symbol = img ? image_symbol_at(img, f->function - img->bias) : NULL;
+
+	if (!symbol || symbol->link != f->function - img->bias)
+		return NULL;
+	return g_strndup(symbol->name, strcspn(symbol->name, "."));
+}
+
+static bool is_machinery(const struct doctor *d, const struct frame *f)
+{
+	char *name = symbol_of(d, f);
+	bool is = name && is_one_of(name, machinery, G_N_ELEMENTS(machinery));
+
+	g_free(name);
+	return is;
+}
+
+/* Was the call that @f has to come back from one through a pointer? Not through the PLT's. */
+static bool calls_by_pointer(const struct doctor *d, const struct frame *f)
+{
+	struct image *img = images_at(d->images, f->pc);
+	const uint8_t *code;
+	size_t len;
+
+	/* The bytes before the return address; seven is the longest such call. */
+	code = img ? image_bytes(img, f->pc - img->bias - 7, &len) : NULL;
+	if (!code || len < 7)
+		return false;
+	if (code[2] == 0xe8) /* call rel32 */
+		return false;
+	if (code[1] == 0xff && code[2] == 0x15) /* call *GOT(%rip) */
+		return false;
+	for (int n = 2; n <= 7; n++) {
+		const uint8_t *op = code + 7 - n;
+		bool rex = n > 2 && (op[0] & 0xf0) == 0x40;
+
+		if (op[rex] == 0xff && (op[rex + 1] & 0x38) == 0x10)
+			return true;
+	}
+	return false;
+}
+
+/* From the machinery's frame inwards. */
+static void follow(const struct doctor *d, const struct stack *stack, struct where *w)
+{
+	for (int i = w->machine; i > 0 && w->machine - i <= MAX_HELPERS; i--) {
+		const struct frame *below = &stack->frames[i - 1];
+		char *name = symbol_of(d, below);
+
+		if (name && is_one_of(name, bql_functions, G_N_ELEMENTS(bql_functions))) {
+			w->for_bql = true;
+			g_free(name);
+			return;
+		}
+		if (calls_by_pointer(d, &stack->frames[i])) {
+			w->callback = i - 1;
+			g_free(name);
+			return;
+		}
+		/* It calls something else by its name: the loop's own work. */
+		if (name && i < w->machine) {
+			g_free(name);
+			return;
+		}
+		g_free(name);
+	}
+}
+
+static const char *kind_of(const struct doctor *d, uint64_t callback)
+{
+	return g_hash_table_lookup(d->callbacks, &callback);
+}
+
+static void learn(struct doctor *d, uint64_t addr, const char *kind)
+{
+	uint64_t *key;
+
+	if (!addr || g_hash_table_contains(d->callbacks, &addr))
+		return;
+	key = g_new(uint64_t, 1);
+	*key = addr;
+	g_hash_table_insert(d->callbacks, key, (void *)kind);
+}
+
+/* What the machinery's frame is there to call. */
+static const char *kind_called_by(const struct doctor *d, const struct frame *f)
+{
+	char *name = symbol_of(d, f);
+	const char *kind = "callback";
+
+	if (g_str_has_prefix(name, "aio_bh_"))
+		kind = "BH";
+	else if (strstr(name, "timer"))
+		kind = "timer";
+	else if (g_str_has_prefix(name, "aio_"))
+		kind = "handler";
+	else if (g_str_has_prefix(name, "g_main_"))
+		kind = "GSource callback";
+	else if (strstr(name, "poll"))
+		kind = "io_poll";
+	g_free(name);
+	return kind;
+}
+
+void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret)
+{
+	*ret = (struct where){ .machine = -1, .callback = -1 };
+	for (int i = 0; i < stack->n && ret->machine < 0; i++)
+		if (is_machinery(d, &stack->frames[i]))
+			ret->machine = i;
+	if (ret->machine < 0)
+		return;
+	follow(d, stack, ret);
+	if (ret->callback < 0)
+		return;
+	/* A GSource's dispatch() is an adapter: what it calls in turn is the callback, if known. */
+	if (ret->callback > 0 &&
+	    !g_strcmp0(kind_of(d, stack->frames[ret->callback].function), "dispatch function")) {
+		uint64_t inner = stack->frames[ret->callback - 1].function;
+
+		if (kind_of(d, inner))
+			ret->callback--;
+	}
+	learn(d, stack->frames[ret->callback].function,
+	      kind_called_by(d, &stack->frames[ret->machine]));
+	ret->busy_polling =
+		!g_strcmp0(kind_of(d, stack->frames[ret->callback].function), "io_poll");
+}
+
+char *frame_name(const struct doctor *d, const struct frame *f)
+{
+	return images_name(d->images, f->function ? f->function : f->pc);
+}
+
+/* A bottom half carries its callback's name, which helps where the callback is static. */
+static char *bh_name(const struct doctor *d, uint64_t callback)
+{
+	GArray *bhs = watch_read_bhs(d->watch);
+	char name[64] = "";
+
+	for (size_t i = 0; i < bhs->len && !name[0]; i++) {
+		const struct watched_bh *b = &g_array_index(bhs, struct watched_bh, i);
+
+		if (b->key.cb == callback && b->value.name &&
+		    (target_read_string(d->t, b->value.name, name, sizeof(name)) ||
+		     !text_is_identifier(name)))
+			name[0] = 0;
+	}
+	g_array_free(bhs, TRUE);
+	return name[0] ? g_strdup(name) : NULL;
+}
+
+char *doctor_callback_name(const struct doctor *d, uint64_t callback)
+{
+	const char *kind = kind_of(d, callback);
+	char *name = kind && !strcmp(kind, "BH") ? bh_name(d, callback) : NULL, *text;
+
+	if (!name)
+		name = images_name(d->images, callback);
+	text = g_strdup_printf("%s %s", kind ? kind : "callback", name);
+	g_free(name);
+	return text;
+}
+
+bool stack_holds(const struct stack *stack, uint64_t function)
+{
+	for (int i = 0; i < stack->n; i++)
+		if (function && stack->frames[i].function == function)
+			return true;
+	return false;
+}
+
+static void learn_timers(struct doctor *d, const GArray *timers)
+{
+	for (size_t i = 0; i < timers->len; i++)
+		learn(d, g_array_index(timers, struct timer, i).cb, "timer");
+}
+
+static void learn_context(struct doctor *d, const struct context *c)
+{
+	for (size_t i = 0; i < c->handlers->len; i++) {
+		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
+
+		learn(d, h->io_read, "handler");
+		learn(d, h->io_write, "handler");
+		learn(d, h->io_poll, "io_poll");
+	}
+	for (size_t i = 0; i < c->bhs->len; i++)
+		learn(d, g_array_index(c->bhs, struct bottom_half, i).cb, "BH");
+	learn_timers(d, c->timers);
+}
+
+void doctor_learn_callbacks(struct doctor *d)
+{
+	for (size_t i = 0; i < d->loops->contexts->len; i++)
+		learn_context(d, d->loops->contexts->pdata[i]);
+	learn_timers(d, d->loops->main_timers);
+	for (size_t i = 0; i < d->loops->gcontexts->len; i++) {
+		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];
+
+		for (size_t k = 0; k < g->sources->len; k++) {
+			const struct loop_source *s = g->sources->pdata[k];
+			uint64_t dispatch = 0;
+
+			target_read_u64(d->t, s->funcs + offsetof(GSourceFuncs, dispatch),
+					&dispatch);
+			if (!s->is_aio_context)
+				learn(d, dispatch, "dispatch function");
+			learn(d, s->callback, "GSource callback");
+		}
+	}
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the SPIN verdict share: suspicion and proof (doctor-spin.c), the causes. */
+#ifndef TRACER_DOCTOR_SPIN_H
+#define TRACER_DOCTOR_SPIN_H
+
+#include "tracer/doctor.h"
+
+#define PROOF_STACKS 3
+
+/* All counts at one moment. */
+struct counts {
+	int64_t at_ns;
+	GArray *fds, *bhs, *timers, *sources; /* of struct watched_... */
+};
+
+/* What a descriptor holds: bytes, or what an eventfd counts; -1 while unknown. */
+struct level {
+	int fd;
+	int64_t last;
+	bool fell;
+};
+
+/* What was seen while the proof was gathered. */
+struct proof {
+	struct counts *before, *after;
+	GArray *levels; /* of struct level */
+	GArray *ios;	/* of struct watched_io */
+	/* Of the suspect in question. */
+	unsigned long long polls, returned, zero;
+	double seconds;
+	unsigned long long
+		moved; /* system calls of its thread that moved data, notifications left out */
+};
+
+/* Each finds what it is named for and says so; false if it cannot prove it. */
+bool spin_by_timer(struct doctor *d, struct patient *p, const struct proof *proof);
+bool spin_by_fd(struct doctor *d, struct patient *p, const struct proof *proof);
+bool spin_by_bh(struct doctor *d, struct patient *p, const struct proof *proof);
+bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *proof);
+
+/* Helpers of theirs. */
+struct finding *spin_finding(struct doctor *d, struct patient *p, const struct proof *proof);
+bool is_all(uint64_t part, uint64_t whole); /* 99 % and more */
+bool is_eventfd(const struct doctor *d, int fd);
+int64_t spin_fd_level(const struct doctor *d, int fd);
+/* In how many polls the descriptor was ready while the proof was gathered. */
+uint64_t spin_fd_ready(const struct proof *proof, const struct watched_fd *fd);
+/*
+ * Which callback makes the calls of the program's function @name with @value as argument @arg? The
+ * answer is the callback's address, 0 if stacks of several calls do not agree. *ret is one of them.
+ */
+uint64_t spin_caller(struct doctor *d, const struct patient *p, const char *name, int arg,
+		     uint64_t value, uint64_t self, struct stack *ret);
+
+#endif

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What does a thread wait for? The system call it sleeps in says it, and for a futex the function
+ * of libc that called it. The owner of a mutex stands beside its futex word; it is named only if it
+ * is a thread of the target.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tracer/doctor.h"
+
+enum { NR_FUTEX = 202, MUTEX_OWNER = 8 }; /* int __lock; unsigned __count; int __owner; */
+
+/* x86-64's, of those in which a callback may be found asleep; with a descriptor or without. */
+static const struct {
+	int nr;
+	bool fd;
+	const char *name;
+} calls[] = {
+	{ 0, true, "read" },
+	{ 1, true, "write" },
+	{ 2, false, "open" },
+	{ 4, false, "stat" },
+	{ 5, true, "fstat" },
+	{ 7, false, "poll" },
+	{ 16, true, "ioctl" },
+	{ 17, true, "pread64" },
+	{ 18, true, "pwrite64" },
+	{ 19, true, "readv" },
+	{ 20, true, "writev" },
+	{ 23, false, "select" },
+	{ 34, false, "pause" },
+	{ 35, false, "nanosleep" },
+	{ 40, true, "sendfile" },
+	{ 42, true, "connect" },
+	{ 43, true, "accept" },
+	{ 44, true, "sendto" },
+	{ 45, true, "recvfrom" },
+	{ 46, true, "sendmsg" },
+	{ 47, true, "recvmsg" },
+	{ 56, false, "clone" },
+	{ 61, false, "wait4" },
+	{ 72, true, "fcntl" },
+	{ 73, true, "flock" },
+	{ 74, true, "fsync" },
+	{ 75, true, "fdatasync" },
+	{ 77, true, "ftruncate" },
+	{ 82, false, "rename" },
+	{ 87, false, "unlink" },
+	{ 127, false, "rt_sigpending" },
+	{ 128, false, "rt_sigtimedwait" },
+	{ 202, false, "futex" },
+	{ 208, false, "io_getevents" },
+	{ 209, false, "io_submit" },
+	{ 230, false, "clock_nanosleep" },
+	{ 232, true, "epoll_wait" },
+	{ 247, false, "waitid" },
+	{ 257, false, "openat" },
+	{ 262, false, "newfstatat" },
+	{ 270, false, "pselect6" },
+	{ 271, false, "ppoll" },
+	{ 275, true, "splice" },
+	{ 277, true, "sync_file_range" },
+	{ 281, true, "epoll_pwait" },
+	{ 285, true, "fallocate" },
+	{ 288, true, "accept4" },
+	{ 295, true, "preadv" },
+	{ 296, true, "pwritev" },
+	{ 299, true, "recvmmsg" },
+	{ 307, true, "sendmmsg" },
+	{ 326, true, "copy_file_range" },
+	{ 327, true, "preadv2" },
+	{ 328, true, "pwritev2" },
+	{ 426, true, "io_uring_enter" },
+};
+
+int64_t doctor_eventfd_count(const struct doctor *d, int fd)
+{
+	char path[64], line[128];
+	int64_t count = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", d->t->pid, fd);
+	f = fopen(path, "re");
+	while (f && count < 0 && fgets(line, sizeof(line), f))
+		if (sscanf(line, "eventfd-count: %" SCNx64, (uint64_t *)&count) != 1)
+			count = -1;
+	if (f)
+		fclose(f);
+	return count;
+}
+
+/* The innermost function with a name whose name begins like one of libc's waits. */
+static char *waiting_function(const struct doctor *d, const struct stack *stack)
+{
+	static const char *const waits[] = { "pthread_", "__pthread_", "sem_", "mtx_", "cnd_" };
+
+	for (int i = 0; i < stack->n && i < 5; i++) {
+		char *name = frame_name(d, &stack->frames[i]);
+
+		for (size_t k = 0; k < G_N_ELEMENTS(waits); k++)
+			if (g_str_has_prefix(name, waits[k]))
+				return name;
+		g_free(name);
+	}
+	return NULL;
+}
+
+static bool is_thread(const struct doctor *d, pid_t tid)
+{
+	for (size_t i = 0; i < d->patients->len; i++)
+		if (((struct patient *)d->patients->pdata[i])->tid == tid)
+			return true;
+	return false;
+}
+
+/* Who holds the mutex at @addr: 0 if nobody of the target's threads is proven to. */
+static pid_t mutex_owner(const struct doctor *d, uint64_t addr)
+{
+	uint32_t words[3];
+
+	if (target_read(d->t, addr, words, sizeof(words)) || !words[0] ||
+	    !is_thread(d, (pid_t)words[MUTEX_OWNER / 4]))
+		return 0;
+	return (pid_t)words[MUTEX_OWNER / 4];
+}
+
+static const char *comm_of(const struct doctor *d, pid_t tid)
+{
+	for (size_t i = 0; i < d->t->threads->len; i++) {
+		const struct thread *thread = &g_array_index(d->t->threads, struct thread, i);
+
+		if (thread->tid == tid)
+			return thread->comm;
+	}
+	return "?";
+}
+
+/* The names of the innermost frames: "a < b < c". */
+static char *callers(const struct doctor *d, const struct stack *stack, int max)
+{
+	GString *text = g_string_new(NULL);
+
+	for (int i = 0; i < stack->n && i < max; i++) {
+		char *name = frame_name(d, &stack->frames[i]);
+
+		g_string_append_printf(text, "%s%s", i ? " < " : "", name);
+		g_free(name);
+	}
+	return g_string_free(text, FALSE);
+}
+
+static char *describe_call(struct doctor *d, const struct thread_now *now);
+
+static char *describe_mutex(struct doctor *d, const struct thread_now *now, GPtrArray *others)
+{
+	pid_t owner = mutex_owner(d, now->args[0]);
+	struct stack held;
+	char *chain, *does;
+
+	if (!owner || owner == now->tid)
+		return g_strdup_printf("waiting for the mutex at 0x%" PRIx64
+				       "; who holds it is not proven",
+				       now->args[0]);
+	if (others && !stacks_take(d->stacks, owner, 100, &held, NULL)) {
+		chain = callers(d, &held, 8);
+		does = held.thread.state == 'R' ? g_strdup("runs") : describe_call(d, &held.thread);
+		g_ptr_array_add(others, g_strdup_printf("the holder, thread %d \"%s\", %s: %s",
+							owner, comm_of(d, owner), does, chain));
+		g_free(does);
+		g_free(chain);
+	}
+	return g_strdup_printf("waiting for the mutex at 0x%" PRIx64
+			       ", which thread %d \"%s\" holds",
+			       now->args[0], owner, comm_of(d, owner));
+}
+
+static char *describe_fd(struct doctor *d, int fd)
+{
+	const struct fd_info *info = fds_get(d->fds, fd);
+
+	return g_strdup_printf("fd %d (%s%s%s)", fd, info->kind, info->detail[0] ? " " : "",
+			       info->detail);
+}
+
+static char *describe_call(struct doctor *d, const struct thread_now *now)
+{
+	const char *deep = now->state == 'D' ? ", uninterruptible" : "";
+	char *fd, *text;
+
+	if (now->nr < 0)
+		return g_strdup_printf("asleep in a page fault%s", deep);
+	for (size_t i = 0; i < G_N_ELEMENTS(calls); i++) {
+		if (calls[i].nr != now->nr)
+			continue;
+		if (!calls[i].fd)
+			return g_strdup_printf("asleep in %s%s", calls[i].name, deep);
+		fd = describe_fd(d, (int)now->args[0]);
+		text = g_strdup_printf("asleep in %s on %s%s", calls[i].name, fd, deep);
+		g_free(fd);
+		return text;
+	}
+	return g_strdup_printf("asleep in system call %ld%s", now->nr, deep);
+}
+
+char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArray *others)
+{
+	const struct thread_now *now = &stack->thread;
+	char *function, *text;
+
+	if (now->state == 'R')
+		return g_strdup("computing, on a CPU");
+	if (now->nr != NR_FUTEX)
+		return describe_call(d, now);
+	function = waiting_function(d, stack);
+	if (function && strstr(function, "mutex"))
+		text = describe_mutex(d, now, others);
+	else if (function)
+		text = g_strdup_printf("asleep in %s", function);
+	else
+		text = g_strdup_printf("asleep in futex, at 0x%" PRIx64, now->args[0]);
+	g_free(function);
+	return text;
+}
+
+void doctor_find_waiters(struct doctor *d, pid_t tid, GPtrArray *others)
+{
+	GString *list = g_string_new(NULL);
+	int n = 0;
+
+	for (size_t i = 0; i < d->patients->len; i++) {
+		const struct patient *p = d->patients->pdata[i];
+
+		if (p->tid == tid || p->now.nr != NR_FUTEX || p->now.state != 'S' ||
+		    mutex_owner(d, p->now.args[0]) != tid)
+			continue;
+		if (n++ < 8)
+			g_string_append_printf(list, " %d", p->tid);
+	}
+	if (n)
+		g_ptr_array_add(others, g_strdup_printf("%d thread%s wait%s for a mutex that it "
+							"holds:%s%s",
+							n, n == 1 ? "" : "s", n == 1 ? "s" : "",
+							list->str, n > 8 ? " ..." : ""));
+	g_string_free(list, TRUE);
+}

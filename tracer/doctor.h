@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The doctor: watches the loops of a live process for a while and says what is wrong with them, or
+ * nothing.
+ *
+ * Each verdict stands in a file of its own (doctor-blocked.c, doctor-spin.c, doctor-lost.c) and
+ * follows the same rule: what it claims was seen in at least two samples, was held against what a
+ * healthy loop also does, and is shown with the numbers that prove it. A doubt is silence.
+ */
+#ifndef TRACER_DOCTOR_H
+#define TRACER_DOCTOR_H
+
+#include <signal.h>
+
+#include "tracer/loops.h"
+#include "tracer/stack.h"
+#include "tracer/watch.h"
+
+/* One verdict. All strings are owned. */
+struct finding {
+	const char *verdict; /* "BLOCKED CALLBACK", "SPIN", "LOST WAKEUP" */
+	pid_t tid;
+	char *role;	     /* of the thread: "main loop", "IOThread io0" */
+	char *span;	     /* how long: "for 310 ms" */
+	char *culprit;	     /* who is to blame, in a few words */
+	GPtrArray *evidence; /* of char *, a sentence each */
+	struct stack *stack; /* of the thread, or NULL */
+	const char *advice;
+};
+
+/* Two stacks of a thread that does not come back to its wait, and what they had in common. */
+struct blocked {
+	uint64_t since_ns; /* when it left its wait; tells one time from another */
+	int64_t sampled_ns;
+	int64_t longest_ns; /* that it was seen away, without the time it waited for a CPU */
+	uint64_t callback;  /* 0: none could be proven */
+	int samples;	    /* that showed this callback */
+	int stacks;	    /* taken in all */
+	uint64_t cpu_ns;    /* of the longest */
+	struct stack stack; /* the last */
+	char *wait;	    /* what it waited for then, in words */
+	GPtrArray *others;  /* char *: about the holder, the waiters */
+};
+
+/* A thread of the target. */
+struct patient {
+	pid_t tid;
+	bool is_loop,
+		is_none;  /* it is a loop's; it was looked at and is not; both false: unknown */
+	bool seen;	  /* in this look */
+	int64_t first_ns; /* when it was first seen */
+	char *role;
+	struct thread_now now, at_start, at_half;
+	struct watch_thread half; /* counts at half time */
+	struct blocked blocked;
+	bool spins;
+};
+
+struct doctor {
+	struct target *t;
+	struct images *images;
+	struct layout *l;
+	struct fds *fds;
+	struct stacks *stacks;
+	struct watch *watch;
+	struct loops *loops;	   /* the last reading */
+	GPtrArray *patients;	   /* of struct patient * */
+	GPtrArray *findings;	   /* of struct finding * */
+	GHashTable *callbacks;	   /* run address -> what it is, of all that the tables name */
+	int64_t start_ns, half_ns; /* CLOCK_MONOTONIC: attached, half time */
+	int64_t min_ns;		   /* blocked longer than this is a finding */
+	uint64_t lost;
+};
+
+/* --- doctor.c: what all verdicts use -------------------------------------------------------- */
+
+int64_t doctor_now_ns(void);
+struct finding *finding_new(struct doctor *d, const char *verdict, struct patient *p);
+void finding_say(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void finding_free(void *finding);
+
+/* Read the loops again into d->loops, with the poll sets of those that sleep, or of those that do
+ * not. */
+int doctor_read_loops(struct doctor *d, struct failure *why);
+int doctor_read_busy_loops(struct doctor *d, struct failure *why);
+/* Refresh the patients' thread state. */
+int doctor_look(struct doctor *d, struct failure *why);
+struct patient *doctor_patient(struct doctor *d, pid_t tid);
+/* What the patient is to the loops, also while it does not poll. */
+const char *doctor_role(struct doctor *d, struct patient *p);
+
+/* --- doctor-frames.c: what a stack says ----------------------------------------------------- */
+
+struct where {
+	int machine;  /* index of the innermost frame of loop machinery, -1: none */
+	int callback; /* index of the frame that it called through a pointer, -1: none proven */
+	bool busy_polling; /* the callback is an io_poll: it waits, by asking again and again */
+	bool for_bql;	   /* no callback: the loop itself waits for the big lock */
+};
+
+void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret);
+/* The name of a frame's function. To be freed. */
+char *frame_name(const struct doctor *d, const struct frame *f);
+/* "BH foo", "handler bar", "timer baz": what the tables call it, and its name. To be freed. */
+char *doctor_callback_name(const struct doctor *d, uint64_t callback);
+/* Is some frame in this function? */
+bool stack_holds(const struct stack *stack, uint64_t function);
+/* Fill d->callbacks from d->loops. */
+void doctor_learn_callbacks(struct doctor *d);
+
+/* --- doctor-wait.c: what a thread waits for ------------------------------------------------- */
+
+/* "in nanosleep", "in read on fd 7 (fifo /tmp/x)", "for a mutex that thread 12 holds". To be freed.
+ */
+char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArray *others);
+/* Threads that wait for a mutex that @tid holds: adds a sentence to @others if there are any. */
+void doctor_find_waiters(struct doctor *d, pid_t tid, GPtrArray *others);
+/* What an eventfd counts, from fdinfo; -1: unknown. */
+int64_t doctor_eventfd_count(const struct doctor *d, int fd);
+
+/* --- the verdicts --------------------------------------------------------------------------- */
+
+/* Look for blocked callbacks; called every few ms. Stacks are taken only of what is overdue. */
+void blocked_sample(struct doctor *d);
+void blocked_conclude(struct doctor *d);
+
+/* Spinning: note the counts at half time, conclude at the end (which takes a proof's time more). */
+void spin_half(struct doctor *d);
+void spin_conclude(struct doctor *d);
+
+/* Two readings, a moment apart, of all that sleeps; says what it finds. */
+int lost_check(struct doctor *d, struct failure *why);
+
+/* --- doctor.c: the whole visit -------------------------------------------------------------- */
+
+/*
+ * Attach. Errors: those of stacks_open(), watch_open() and loops_read(), -EAGAIN (the process is
+ * stopped). All but @d is borrowed. doctor_close() also after a failure.
+ */
+int doctor_open(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		struct fds *fds, struct failure *why);
+/* Watch for @duration_ms, or until *@stop; then d->findings has the verdicts. */
+int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t *stop,
+		 struct failure *why);
+void doctor_close(struct doctor *d);
+
+#endif
