@@ -34,12 +34,12 @@ csh code_decoder(void)
 static int reg_index(unsigned reg, bool *whole)
 {
 	static const struct {
-		uint16_t r64, r32, r16, r8;
+		uint16_t r64, r32, r16, r8, high;
 	} table[N_REGS] = {
-		[GPR_RAX] = { X86_REG_RAX, X86_REG_EAX, X86_REG_AX, X86_REG_AL },
-		[GPR_RBX] = { X86_REG_RBX, X86_REG_EBX, X86_REG_BX, X86_REG_BL },
-		[GPR_RCX] = { X86_REG_RCX, X86_REG_ECX, X86_REG_CX, X86_REG_CL },
-		[GPR_RDX] = { X86_REG_RDX, X86_REG_EDX, X86_REG_DX, X86_REG_DL },
+		[GPR_RAX] = { X86_REG_RAX, X86_REG_EAX, X86_REG_AX, X86_REG_AL, X86_REG_AH },
+		[GPR_RBX] = { X86_REG_RBX, X86_REG_EBX, X86_REG_BX, X86_REG_BL, X86_REG_BH },
+		[GPR_RCX] = { X86_REG_RCX, X86_REG_ECX, X86_REG_CX, X86_REG_CL, X86_REG_CH },
+		[GPR_RDX] = { X86_REG_RDX, X86_REG_EDX, X86_REG_DX, X86_REG_DL, X86_REG_DH },
 		[GPR_RSI] = { X86_REG_RSI, X86_REG_ESI, X86_REG_SI, X86_REG_SIL },
 		[GPR_RDI] = { X86_REG_RDI, X86_REG_EDI, X86_REG_DI, X86_REG_DIL },
 		[GPR_RBP] = { X86_REG_RBP, X86_REG_EBP, X86_REG_BP, X86_REG_BPL },
@@ -59,7 +59,7 @@ static int reg_index(unsigned reg, bool *whole)
 			*whole = true;
 			return i;
 		}
-		if (reg == table[i].r16 || reg == table[i].r8) {
+		if (reg == table[i].r16 || reg == table[i].r8 || (reg && reg == table[i].high)) {
 			*whole = false;
 			return i;
 		}

@@ -42,8 +42,8 @@ static void load_symbol_table(struct image *img, Elf_Scn *scn, const GElf_Shdr *
 }
 
 /*
- * A PLT entry jumps through a GOT slot that a relocation fills. .plt has one entry of 16 bytes per
- * relocation of .rela.plt, in order, after a head; the pairing is checked against the jump itself.
+ * A PLT entry jumps through a GOT slot that a relocation fills: the jump tells the slot, the slot's
+ * relocation the name. Entries are of 16 bytes, in .plt.got of 8.
  */
 static void load_plt(struct image *img, Elf_Scn *rela, const GElf_Shdr *sh, uint64_t plt,
 		     uint64_t plt_size)
@@ -68,7 +68,7 @@ static void load_plt(struct image *img, Elf_Scn *rela, const GElf_Shdr *sh, uint
 		if (name)
 			g_hash_table_insert(slots, &keys[i], (void *)name);
 	}
-	for (uint64_t at = plt; at + 16 <= plt + plt_size; at += 16) {
+	for (uint64_t at = plt; at + 8 <= plt + plt_size; at += 8) {
 		size_t len;
 		const uint8_t *code = image_bytes(img, at, &len);
 		size_t skip = 0;

@@ -7,6 +7,8 @@
 
 #include "tracer/layout.h"
 
+#define OFFSET_MAX (1 << 16) /* bytes: no structure is larger */
+
 static const struct field_info {
 	const char *type, *path;
 	uint32_t size;
@@ -146,59 +148,102 @@ json_t *layout_to_json(const struct layout *l)
 			 "notes", notes);
 }
 
+/* A number from 0 to @max, or null, which is @unknown; whatever else is damaged. */
+static int number_from_json(const json_t *value, json_int_t max, json_int_t unknown,
+			    json_int_t *ret)
+{
+	*ret = unknown;
+	if (json_is_null(value))
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) > max)
+		return -EINVAL;
+	*ret = json_integer_value(value);
+	return 0;
+}
+
 static int field_from_json(struct layout *l, const json_t *row)
 {
 	const char *type, *path, *proof = NULL;
-	json_t *offset;
+	json_t *offset, *text = NULL;
+	json_int_t at;
 
-	if (json_unpack((json_t *)row, "{s:s, s:s, s:o, s?:s}", "struct", &type, "field", &path,
-			"offset", &offset, "proof", &proof))
+	if (json_unpack((json_t *)row, "{s:s, s:s, s:o, s?:o}", "struct", &type, "field", &path,
+			"offset", &offset, "proof", &text) ||
+	    number_from_json(offset, OFFSET_MAX, LAYOUT_UNKNOWN, &at) ||
+	    (text && !json_is_string(text)))
 		return -EINVAL;
-	for (int f = 0; f < N_LAYOUT_FIELDS; f++) {
-		if (strcmp(type, fields[f].type) || strcmp(path, fields[f].path))
-			continue;
-		if (json_is_integer(offset) &&
-		    (json_integer_value(offset) < 0 || json_integer_value(offset) > 1 << 16))
+	proof = json_string_value(text);
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
+		if (!strcmp(type, fields[f].type) && !strcmp(path, fields[f].path))
+			layout_set(l, f, (int32_t)at, "%s", proof ? proof : "");
+	return 0;
+}
+
+/* The globals and sizes: each is there, a number or null. */
+static int places_from_json(struct layout *l, const json_t *places, const json_t *sizes)
+{
+	json_int_t value;
+
+	for (int g = 0; g < N_LAYOUT_GLOBALS; g++) {
+		if (number_from_json(json_object_get(places, globals[g]), INT64_MAX, 0, &value))
 			return -EINVAL;
-		layout_set(l, f,
-			   json_is_integer(offset) ? (int32_t)json_integer_value(offset)
-						   : LAYOUT_UNKNOWN,
-			   "%s", proof ? proof : "");
+		l->global[g] = value;
+	}
+	for (int t = 0; t < N_LAYOUT_TYPES; t++) {
+		if (number_from_json(json_object_get(sizes, types[t]), OFFSET_MAX, 0, &value))
+			return -EINVAL;
+		l->size[t] = value;
 	}
 	return 0;
+}
+
+static int source_from_json(const char *name, enum layout_source *ret)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(sources); i++) {
+		if (strcmp(name, sources[i]))
+			continue;
+		*ret = i;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 int layout_from_json(const json_t *json, const struct image *program, struct layout **ret,
 		     struct failure *why)
 {
-	const char *type, *source, *build_id;
+	const char *type, *name, *build_id;
 	json_t *list, *places, *sizes, *row;
+	enum layout_source source;
 	struct layout *l;
 	int version;
 	size_t i;
 
 	if (json_unpack((json_t *)json, "{s:s, s:i, s:s, s:s, s:o, s:o, s:o}", "type", &type,
-			"version", &version, "source", &source, "build_id", &build_id, "fields",
+			"version", &version, "source", &name, "build_id", &build_id, "fields",
 			&list, "globals", &places, "sizes", &sizes) ||
-	    strcmp(type, "layout"))
+	    strcmp(type, "layout") || !json_is_array(list) || !json_is_object(places) ||
+	    !json_is_object(sizes))
 		return fail(why, -EINVAL, "this is not a layout");
 	if (version != 1)
 		return fail(why, -EINVAL, "a layout of version %d; this loopscope reads version 1",
 			    version);
+	if (source_from_json(name, &source))
+		return fail(why, -EINVAL, "a layout from \"%s\", which is no source", name);
 	if (strcmp(build_id, program->build_id))
 		return fail(why, -EINVAL, "a layout of build %s, but %s is build %s", build_id,
 			    program->name, program->build_id);
-	l = layout_new(strcmp(source, "dwarf") ? LAYOUT_INFERRED : LAYOUT_DWARF, program);
+	l = layout_new(source, program);
 	json_array_foreach (list, i, row) {
 		if (field_from_json(l, row)) {
 			layout_free(l);
 			return fail(why, -EINVAL, "entry %zu of the layout's fields is damaged", i);
 		}
 	}
-	for (int g = 0; g < N_LAYOUT_GLOBALS; g++)
-		l->global[g] = json_integer_value(json_object_get(places, globals[g]));
-	for (int t = 0; t < N_LAYOUT_TYPES; t++)
-		l->size[t] = json_integer_value(json_object_get(sizes, types[t]));
+	if (places_from_json(l, places, sizes)) {
+		layout_free(l);
+		return fail(why, -EINVAL, "the globals or sizes of the layout are damaged");
+	}
 	*ret = l;
 	return 0;
 }

@@ -236,24 +236,39 @@ const char *out_events(unsigned events)
 	return words[events & (POLLIN | POLLPRI | POLLOUT)];
 }
 
+/* Three digits, "2.5", "97.1", "970", never "1e+03". */
+static char *three_digits(double value, const char *unit)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.*f", value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value);
+	while (strchr(text, '.') && text[strlen(text) - 1] == '0')
+		text[strlen(text) - 1] = 0;
+	if (text[strlen(text) - 1] == '.')
+		text[strlen(text) - 1] = 0;
+	return g_strdup_printf("%s %s", text, unit);
+}
+
 char *out_duration(int64_t ns)
 {
 	if (ns < 0)
 		return g_strdup("for ever");
 	if (ns < 1000)
 		return g_strdup_printf("%d ns", (int)ns);
-	if (ns < 1000000)
-		return g_strdup_printf("%.3g us", ns / 1e3);
-	if (ns < 1000000000)
-		return g_strdup_printf("%.3g ms", ns / 1e6);
+	if (ns < 999500)
+		return three_digits(ns / 1e3, "us");
+	if (ns < 999500000)
+		return three_digits(ns / 1e6, "ms");
 	if (ns < 120 * 1000000000LL)
-		return g_strdup_printf("%.3g s", ns / 1e9);
+		return three_digits(ns / 1e9, "s");
 	return g_strdup_printf("%lld min", (long long)(ns / 60000000000LL));
 }
 
 static int by_value(const void *a, const void *b)
 {
-	return *(const int *)a - *(const int *)b;
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
 }
 
 char *out_ranges(GArray *numbers)

@@ -42,13 +42,16 @@ static bool is_forbidden(const cs_insn *insn)
 	       prefix[1] == X86_PREFIX_ES || prefix[1] == X86_PREFIX_SS;
 }
 
-/* Does @insn leave straight-line code or change a register of the first @n_args arguments? */
+/* Does @insn leave straight-line code or change (a part of) one of the first @n_args arguments? */
 static bool ends_prologue(csh cs, const cs_insn *insn, int n_args)
 {
-	static const x86_reg args[][2] = {
-		{ X86_REG_RDI, X86_REG_EDI }, { X86_REG_RSI, X86_REG_ESI },
-		{ X86_REG_RDX, X86_REG_EDX }, { X86_REG_RCX, X86_REG_ECX },
-		{ X86_REG_R8, X86_REG_R8D },  { X86_REG_R9, X86_REG_R9D },
+	static const x86_reg args[][5] = {
+		{ X86_REG_RDI, X86_REG_EDI, X86_REG_DI, X86_REG_DIL },
+		{ X86_REG_RSI, X86_REG_ESI, X86_REG_SI, X86_REG_SIL },
+		{ X86_REG_RDX, X86_REG_EDX, X86_REG_DX, X86_REG_DL, X86_REG_DH },
+		{ X86_REG_RCX, X86_REG_ECX, X86_REG_CX, X86_REG_CL, X86_REG_CH },
+		{ X86_REG_R8, X86_REG_R8D, X86_REG_R8W, X86_REG_R8B },
+		{ X86_REG_R9, X86_REG_R9D, X86_REG_R9W, X86_REG_R9B },
 	};
 	cs_regs read, written;
 	uint8_t n_read, n_written;
@@ -60,8 +63,9 @@ static bool ends_prologue(csh cs, const cs_insn *insn, int n_args)
 		return true;
 	for (int i = 0; i < n_written; i++)
 		for (int k = 0; k < n_args; k++)
-			if (written[i] == args[k][0] || written[i] == args[k][1])
-				return true;
+			for (size_t part = 0; part < G_N_ELEMENTS(args[k]); part++)
+				if (written[i] == args[k][part])
+					return true;
 	return false;
 }
 
@@ -92,17 +96,10 @@ static bool stack_growth(csh cs, const cs_insn *insn, int *bytes)
 	return !cs_reg_write(cs, insn, X86_REG_RSP);
 }
 
-static bool collect(const struct code_step *step, void *arg)
+static void add_candidate(struct candidates *c, const struct code_step *step)
 {
-	struct candidates *c = arg;
 	int growth = 0;
 
-	/* After the last candidate only jumps back into them matter. */
-	for (int i = 0; i < c->n; i++)
-		if (step->target == c->at[i] && cs_insn_group(c->cs, step->insn, CS_GRP_JUMP))
-			c->usable[i] = false;
-	if (c->closed)
-		return false;
 	c->at[c->n] = step->insn->address;
 	c->emulated[c->n] = is_emulated(step->insn);
 	c->usable[c->n] = !is_forbidden(step->insn);
@@ -111,6 +108,19 @@ static bool collect(const struct code_step *step, void *arg)
 	c->closed = c->n == LOOK_AHEAD || ends_prologue(c->cs, step->insn, c->n_args) ||
 		    !stack_growth(c->cs, step->insn, &growth);
 	c->depth += growth;
+}
+
+static bool collect(const struct code_step *step, void *arg)
+{
+	struct candidates *c = arg;
+
+	if (!c->closed)
+		add_candidate(c, step);
+	/* A jump back puts all that lies between it and its target into a loop. */
+	for (int i = 0; i < c->n; i++)
+		if (step->target >= c->at[0] && step->target <= c->at[i] &&
+		    cs_insn_group(c->cs, step->insn, CS_GRP_JUMP))
+			c->usable[i] = false;
 	return false;
 }
 

@@ -5,13 +5,25 @@
 
 #include "tracer/text.h"
 
+/* Controls (C1 too, which some terminals obey), what turns the direction of text, line separators.
+ */
+static bool is_unsafe(gunichar c)
+{
+	GUnicodeType type;
+
+	if (c >= (gunichar)-2) /* no valid UTF-8 */
+		return true;
+	type = g_unichar_type(c);
+	return !g_unichar_isprint(c) || type == G_UNICODE_LINE_SEPARATOR ||
+	       type == G_UNICODE_PARAGRAPH_SEPARATOR;
+}
+
 void text_make_safe(char *text)
 {
+	/* Byte by byte: the length stays, and the rest of a replaced character is no UTF-8 either.
+	 */
 	while (*text) {
-		gunichar c = g_utf8_get_char_validated(text, -1);
-
-		/* Also the C1 controls (U+0080..U+009F), which some terminals obey. */
-		if (c >= (gunichar)-2 || c < 0x20 || (c >= 0x7f && c < 0xa0))
+		if (is_unsafe(g_utf8_get_char_validated(text, -1)))
 			*text++ = '?';
 		else
 			text = g_utf8_next_char(text);
