@@ -52,6 +52,18 @@ $(BUILD)/demo-qemu-loop: $(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
+# The same without probes, to see that they change nothing but what can be seen.
+DEMO_BARE_OBJ := $(DEMO_SRC:%.c=$(BUILD)/obj-noprobes/%.o)
+
+$(BUILD)/obj-noprobes/demo-qemu-loop/%.o: demo-qemu-loop/%.c | $(TRACE_GEN)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -DNO_PROBES -MMD -MP -c $< -o $@
+
+$(BUILD)/demo-qemu-loop-noprobes: $(DEMO_BARE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+
 # --- the bpf programs -------------------------------------------------------------------------
 BPF_CC    = $(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror -I. -I$(BUILD) \
             -idirafter /usr/include/$$($(CC) -print-multiarch) -MMD -MP
@@ -145,4 +157,4 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
--include $(DEMO_OBJ:.o=.d) $(TRACER_OBJ:.o=.d) $(BPF_SKEL:.skel.h=.bpf.d)
+-include $(DEMO_OBJ:.o=.d) $(DEMO_BARE_OBJ:.o=.d) $(TRACER_OBJ:.o=.d) $(BPF_SKEL:.skel.h=.bpf.d)

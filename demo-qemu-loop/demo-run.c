@@ -4,7 +4,24 @@
 #include "atomic.h"
 #include "demo.h"
 
+const DemoScenario *const demo_families[] = {
+	demo_scenarios_loop,
+	demo_scenarios_handlers,
+	NULL,
+};
+
 static bool stop_requested;
+
+const DemoScenario *demo_scenario_by_name(const char *name)
+{
+	for (const DemoScenario *const *family = demo_families; *family; family++) {
+		for (const DemoScenario *s = *family; s->name; s++) {
+			if (g_str_equal(s->name, name))
+				return s;
+		}
+	}
+	return NULL;
+}
 
 /* As QEMU's: only a flag and a wake-up, both allowed in a signal handler. */
 static void termsig_handler(int signal G_GNUC_UNUSED)

@@ -8,11 +8,6 @@
 #include "demo.h"
 #include "trace/version.h"
 
-static const DemoScenario *const families[] = {
-	demo_scenarios_loop,
-	demo_scenarios_handlers,
-};
-
 static const char usage[] =
 	"Usage: demo-qemu-loop --scenario NAME [--iterations N]\n"
 	"       demo-qemu-loop --list [--json]\n"
@@ -46,13 +41,11 @@ static void __attribute__((noreturn, format(printf, 1, 2))) usage_error(const ch
 
 static const DemoScenario *find_scenario(const char *name)
 {
-	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
-		for (const DemoScenario *s = families[f]; s->name; s++) {
-			if (g_str_equal(s->name, name))
-				return s;
-		}
-	}
-	usage_error("no scenario '%s'; demo-qemu-loop --list shows what there is", name);
+	const DemoScenario *scenario = demo_scenario_by_name(name);
+
+	if (!scenario)
+		usage_error("no scenario '%s'; demo-qemu-loop --list shows what there is", name);
+	return scenario;
 }
 
 /* The strings are ours and need no escaping. */
@@ -69,8 +62,8 @@ static void list(bool json)
 {
 	if (!json)
 		printf("%-16s %-16s %s\n", "NAME", "VERDICT", "SUMMARY");
-	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
-		for (const DemoScenario *s = families[f]; s->name; s++) {
+	for (const DemoScenario *const *family = demo_families; *family; family++) {
+		for (const DemoScenario *s = *family; s->name; s++) {
 			if (json)
 				print_json(s);
 			else

@@ -37,15 +37,24 @@ typedef struct DemoScenario {
 	void (*teardown)(Demo *demo);
 } DemoScenario;
 
-/* The families, each ended by an entry without a name. */
+/* All families, ended by NULL; each is ended by an entry without a name. */
+extern const DemoScenario *const demo_families[];
 extern const DemoScenario demo_scenarios_loop[];
 extern const DemoScenario demo_scenarios_handlers[];
+
+const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 
 /* Runs it to its end.  Returns the exit status. */
 int demo_run(const DemoScenario *scenario, const DemoOptions *options);
 
 /* SIGINT or SIGTERM came: whatever waits in a loop of its own must return. */
 bool demo_stopping(void);
+
+/*
+ * Hand-over: returns when the thread that polls @ctx sleeps in that poll, beyond the point where it
+ * looked for work.  What is done to it next finds it so in every run.
+ */
+void demo_wait_asleep(AioContext *ctx, int thread_id);
 
 /*
  * A thread that stands for a vCPU: it takes the BQL for what it does to devices.  demo_vcpu_run()

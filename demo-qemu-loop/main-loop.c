@@ -217,7 +217,7 @@ static Notifier *call_poll_notifiers(MainLoopPoll *mlpoll, enum loop_poll_phase 
 	Notifier *notifier, *next, *lowered_by = NULL;
 
 	QLIST_FOREACH_SAFE (notifier, &main_loop_poll_notifiers.notifiers, node, next) {
-		void (*cb)(Notifier * notifier, void *data) = notifier->notify;
+		__typeof__(notifier->notify) cb = notifier->notify;
 		uint32_t before = mlpoll->timeout;
 
 		probe_poll_notifier_begin(notifier, cb, phase);

@@ -5,16 +5,23 @@ UNIT_DEMO_BIN := $(UNIT_DEMO_SRC:%.c=$(BUILD)/%)
 $(BUILD)/tests/unit/demo/%: tests/unit/demo/%.c $(BUILD)/libdemoloop.a
 	$(call say,TEST,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP $< $(BUILD)/libdemoloop.a -o $@ \
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP $(filter %.c %.o,$^) $(filter %.a,$^) -o $@ \
 		$(ALL_LDFLAGS) $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+
+# It runs the scenarios themselves, all of the program but its main().
+$(BUILD)/tests/unit/demo/test-events: $(BUILD)/libtrace.a \
+	$(filter-out %/demo.o,$(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)))
 
 # A program that fails shows all it said.
 .PHONY: check-unit-demo
-check-unit-demo: $(UNIT_DEMO_BIN) $(BUILD)/demo-qemu-loop ## unit tests of the demo loop
+check-unit-demo: $(UNIT_DEMO_BIN) $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes ## unit tests of the demo loop
 	$(Q)for t in $(UNIT_DEMO_BIN); do \
-		out=$$(DEMO_QEMU_LOOP=$(BUILD)/demo-qemu-loop $$t --tap 2>&1) || \
+		out=$$(DEMO_QEMU_LOOP=$(BUILD)/demo-qemu-loop \
+			DEMO_QEMU_LOOP_NOPROBES=$(BUILD)/demo-qemu-loop-noprobes $$t --tap 2>&1) || \
 			{ echo "$$out"; echo "FAILED: $$t"; exit 1; }; \
 		printf '  %-8s %s: %d ok\n' CHECK $$t $$(echo "$$out" | grep -c '^ok'); \
 	done
+	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 \
+		$(PYTHON) -m pytest -q -p no:cacheprovider tests/unit/demo
 
 -include $(UNIT_DEMO_BIN:=.d)
