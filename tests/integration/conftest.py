@@ -7,7 +7,7 @@ environment variable CI) as root, a skip is a failure.
 
 import os
 from pathlib import Path
-from typing import Any, Generator, Iterator, List
+from typing import Any, Dict, Generator, Iterator, Tuple
 
 import pytest
 import tracer_run
@@ -30,6 +30,14 @@ def root() -> None:
     """For tests that load bpf programs or look at other users' processes."""
     if not IS_ROOT:
         pytest.skip("only root may load bpf programs and become another user")
+
+
+@pytest.fixture(params=["mem", "iter"])
+def way(request: pytest.FixtureRequest) -> str:
+    """The ways to read that look at a target as it stands."""
+    if request.param == "iter":
+        request.getfixturevalue("root")
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -74,15 +82,19 @@ def pytest_runtest_makereport() -> Generator[None, Any, None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    skipped: List[Any] = terminalreporter.stats.get("skipped", [])
-    if skipped:
-        terminalreporter.section("skipped, and why")
-    for report in skipped:
-        reason = (
+    """Each test that was skipped, once, with the reason and in how many variants."""
+    skipped: Dict[Tuple[str, str], int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        why = (
             report.longrepr[2]
             if isinstance(report.longrepr, tuple)
             else report.longrepr
         )
-        terminalreporter.write_line(
-            f"{report.nodeid}: {str(reason).replace('Skipped: ', '')}"
-        )
+        test = report.nodeid.split("[")[0]
+        key = (str(why).replace("Skipped: ", ""), test)
+        skipped[key] = skipped.get(key, 0) + 1
+    if skipped:
+        terminalreporter.section("skipped, and why")
+    for (why, test), times in skipped.items():
+        variants = f" ({times} variants)" if times > 1 else ""
+        terminalreporter.write_line(f"{test}{variants}: {why}")

@@ -132,6 +132,7 @@ def test_a_qemu_that_is_starting_and_one_that_ends() -> None:
     thread.start()
     try:
         with Watched() as target:
+            wait_until(lambda: 0 in {r.rc for r in results}, "it is seen running")
             with target.qmp() as monitor:
                 monitor.command("quit")
             assert target.process and target.process.wait(60) == 0
