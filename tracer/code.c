@@ -140,6 +140,7 @@ static void execute(struct walk *w, const cs_insn *insn)
 					 GPR_R8,  GPR_R9,  GPR_R10, GPR_R11 };
 	const cs_x86 *x = &insn->detail->x86;
 	struct value v = result(w, insn);
+	bool half = x->op_count && x->operands[0].size == 4;
 	cs_regs read, written;
 	uint8_t n_read, n_written;
 	bool whole;
@@ -152,6 +153,10 @@ static void execute(struct walk *w, const cs_insn *insn)
 		if (reg < 0)
 			continue;
 		w->regs[reg] = (struct value){ 0 };
+		/* Half an address is none; half a constant is its lower half. */
+		if (half)
+			v = v.kind == VALUE_CONST ? (struct value){ VALUE_CONST, (uint32_t)v.n, 0 }
+						  : (struct value){ 0 };
 		if (whole && x->op_count && x->operands[0].type == X86_OP_REG &&
 		    x->operands[0].reg == written[i])
 			w->regs[reg] = v;

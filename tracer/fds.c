@@ -185,6 +185,40 @@ const struct fd_info *fds_get(struct fds *fds, int fd)
 	return info;
 }
 
+/* The hexadecimal number after @key in a file of the target's /proc; false without one. */
+static bool read_mask(pid_t pid, const char *file, const char *key, uint64_t *ret)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		if (g_str_has_prefix(line, key))
+			found = sscanf(line + strlen(key), "%" SCNx64, ret) == 1;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/*
+ * A signalfd looks at the signals of whoever asks, so a duplicate of ours would see ours: held
+ * against the target's pending signals instead, those of the process and of its main thread.
+ */
+static int signalfd_ready(pid_t pid, int fd)
+{
+	uint64_t mask, shared, own;
+	char file[32];
+
+	snprintf(file, sizeof(file), "fdinfo/%d", fd);
+	if (!read_mask(pid, file, "sigmask:", &mask) ||
+	    !read_mask(pid, "status", "ShdPnd:", &shared) ||
+	    !read_mask(pid, "status", "SigPnd:", &own))
+		return -ENOENT;
+	return mask & (shared | own) ? POLLIN : 0;
+}
+
 int fds_ready(struct fds *fds, int fd, short events)
 {
 	struct pollfd p = { .events = events };
@@ -192,6 +226,8 @@ int fds_ready(struct fds *fds, int fd, short events)
 
 	if (fds->pidfd < 0)
 		return -ENOSYS;
+	if (!strcmp(fds_get(fds, fd)->kind, "signalfd"))
+		return signalfd_ready(fds->pid, fd);
 	p.fd = (int)syscall(SYS_pidfd_getfd, fds->pidfd, fd, 0);
 	if (p.fd < 0)
 		return -errno;
