@@ -212,55 +212,57 @@ int wait_return(struct pt_regs *ctx)
 
 /* --- what runs ---------------------------------------------------------------------------- */
 
-SEC("uprobe")
-int bh_call(struct pt_regs *ctx)
+static struct watch_bh *find_bh(__u64 bh, __u32 tid)
 {
-	struct watch_bh_key key;
+	struct watch_bh_key key = { .tid = tid };
 	struct watch_bh *b;
-	__u64 bh;
-	__u32 tid;
 
-	if (!is_target(&tid))
-		return 0;
-	bh = PT_REGS_PARM1(ctx);
 	key.ctx = pointer_at(bh, layout.bh_ctx);
 	key.cb = pointer_at(bh, layout.bh_cb);
 	b = value_of(&bhs, &key, &no_bh);
-	if (!b)
-		return 0;
-	b->calls++;
-	b->tid = tid;
-	b->bh = bh;
-	b->name = pointer_at(bh, layout.bh_name);
-	return 0;
+	if (b) {
+		b->bh = bh;
+		b->name = pointer_at(bh, layout.bh_name);
+	}
+	return b;
 }
 
-/* The cookie tells a one-shot one, given by context and callback, from a QEMUBH. */
 SEC("uprobe")
-int bh_schedule(struct pt_regs *ctx)
+int bh_call(struct pt_regs *ctx)
 {
-	__u64 oneshot = bpf_get_attach_cookie(ctx);
-	struct watch_bh_key key;
 	struct watch_bh *b;
 	__u32 tid;
 
 	if (!is_target(&tid))
 		return 0;
-	if (oneshot) {
+	b = find_bh(PT_REGS_PARM1(ctx), tid);
+	if (b)
+		b->calls++;
+	return 0;
+}
+
+/* The cookie tells a one-shot one, given by context, callback and name, from a QEMUBH. */
+SEC("uprobe")
+int bh_schedule(struct pt_regs *ctx)
+{
+	struct watch_bh_key key = {};
+	struct watch_bh *b;
+
+	if (!is_target(&key.tid))
+		return 0;
+	if (bpf_get_attach_cookie(ctx)) {
 		key.ctx = PT_REGS_PARM1(ctx);
 		key.cb = PT_REGS_PARM2(ctx);
+		b = value_of(&bhs, &key, &no_bh);
+		if (b) {
+			b->oneshot = 1;
+			b->name = PT_REGS_PARM4(ctx);
+		}
 	} else {
-		key.ctx = pointer_at(PT_REGS_PARM1(ctx), layout.bh_ctx);
-		key.cb = pointer_at(PT_REGS_PARM1(ctx), layout.bh_cb);
+		b = find_bh(PT_REGS_PARM1(ctx), key.tid);
 	}
-	b = value_of(&bhs, &key, &no_bh);
-	if (!b)
-		return 0;
-	b->oneshot = oneshot;
-	if (b->tid == tid)
-		__sync_fetch_and_add(&b->by_home, 1);
-	else if (b->tid)
-		__sync_fetch_and_add(&b->by_others, 1);
+	if (b)
+		b->scheduled++;
 	return 0;
 }
 

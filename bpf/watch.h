@@ -37,17 +37,22 @@ struct watch_fd {
 	__u32 pad;
 };
 
-/* Bottom halves of one callback in one context: a one-shot one is a new object each time. */
+/*
+ * Bottom halves of one callback in one context, and what one thread does with them: a one-shot one
+ * is a new object each time, and schedulers are not always the home thread.
+ */
 struct watch_bh_key {
 	__u64 ctx, cb;
+	__u32 tid;
+	__u32 pad;
 };
 
 struct watch_bh {
-	__u64 calls;
-	__u64 by_home, by_others; /* scheduled by the thread that calls it, and by others */
-	__u64 bh, name;		  /* the last one's address, and where its name lies */
-	__u32 tid;		  /* calls it; 0 before the first */
+	__u64 calls; /* 0 also where the compiler made aio_bh_call() part of its caller */
+	__u64 scheduled;
+	__u64 bh, name; /* the last one's address, and where its name lies */
 	__u32 oneshot;
+	__u32 pad;
 };
 
 struct watch_timer {

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tracer/code.h"
 #include "tracer/doctor.h"
 #include "tracer/text.h"
 
@@ -79,29 +80,47 @@ static bool is_machinery(const struct doctor *d, const struct frame *f)
 	return is;
 }
 
-/* Was the call that @f has to come back from one through a pointer? Not through the PLT's. */
-static bool calls_by_pointer(const struct doctor *d, const struct frame *f)
+/*
+ * The call that @f has to come back from: through a pointer, or to *ret_target (a run address).
+ * Decoded from the function's start, as bytes before an address do not tell where an instruction
+ * begins. The PLT's pointers are no pointers.
+ */
+static bool calls_by_pointer(const struct doctor *d, const struct frame *f, uint64_t *ret_target)
 {
 	struct image *img = images_at(d->images, f->pc);
+	csh cs = img && f->function ? code_decoder() : 0;
+	uint64_t at = img ? f->function - img->bias : 0;
+	bool by_pointer = false;
 	const uint8_t *code;
+	cs_insn *insn;
 	size_t len;
 
-	/* The bytes before the return address; seven is the longest such call. */
-	code = img ? image_bytes(img, f->pc - img->bias - 7, &len) : NULL;
-	if (!code || len < 7)
+	*ret_target = 0;
+	if (!cs)
 		return false;
-	if (code[2] == 0xe8) /* call rel32 */
-		return false;
-	if (code[1] == 0xff && code[2] == 0x15) /* call *GOT(%rip) */
-		return false;
-	for (int n = 2; n <= 7; n++) {
-		const uint8_t *op = code + 7 - n;
-		bool rex = n > 2 && (op[0] & 0xf0) == 0x40;
+	insn = cs_malloc(cs);
+	code = image_bytes(img, at, &len);
+	while (code && at < f->pc - img->bias && cs_disasm_iter(cs, &code, &len, &at, insn)) {
+		const cs_x86_op *op = &insn->detail->x86.operands[0];
+		bool call = insn->id == X86_INS_CALL;
 
-		if (op[rex] == 0xff && (op[rex + 1] & 0x38) == 0x10)
-			return true;
+		*ret_target = call && op->type == X86_OP_IMM ? (uint64_t)op->imm + img->bias : 0;
+		by_pointer = call && op->type != X86_OP_IMM &&
+			     !(op->type == X86_OP_MEM && op->mem.base == X86_REG_RIP);
 	}
-	return false;
+	by_pointer &= at == f->pc - img->bias;
+	cs_free(insn, 1);
+	cs_close(&cs);
+	return by_pointer;
+}
+
+/* aio_bh_call() may end in a jump to the callback: then it leaves no frame. */
+static bool is_bh_call(const struct doctor *d, uint64_t function)
+{
+	const struct image *img = images_program(d->images);
+	const struct symbol *symbol = image_symbol(img, "aio_bh_call");
+
+	return symbol && function == symbol->link + img->bias;
 }
 
 /* From the machinery's frame inwards. */
@@ -110,23 +129,21 @@ static void follow(const struct doctor *d, const struct stack *stack, struct whe
 	for (int i = w->machine; i > 0 && w->machine - i <= MAX_HELPERS; i--) {
 		const struct frame *below = &stack->frames[i - 1];
 		char *name = symbol_of(d, below);
+		bool named = name != NULL;
+		uint64_t target;
 
-		if (name && is_one_of(name, bql_functions, G_N_ELEMENTS(bql_functions))) {
-			w->for_bql = true;
-			g_free(name);
+		w->for_bql = named && is_one_of(name, bql_functions, G_N_ELEMENTS(bql_functions));
+		g_free(name);
+		if (w->for_bql)
 			return;
-		}
-		if (calls_by_pointer(d, &stack->frames[i])) {
+		if (calls_by_pointer(d, &stack->frames[i], &target) ||
+		    (is_bh_call(d, target) && below->function != target)) {
 			w->callback = i - 1;
-			g_free(name);
 			return;
 		}
 		/* It calls something else by its name: the loop's own work. */
-		if (name && i < w->machine) {
-			g_free(name);
+		if (named && i < w->machine)
 			return;
-		}
-		g_free(name);
 	}
 }
 

@@ -59,18 +59,30 @@ static void keep_stack(struct finding *f, const struct stack *stack)
 
 /* --- a bottom half that schedules itself ---------------------------------------------------- */
 
-/* Subtract what was counted before; false if it was not there at all. */
+/* What other threads scheduled of the same. */
+static unsigned long long others_scheduled(const struct counts *c, const struct watch_bh_key *key)
+{
+	unsigned long long sum = 0;
+
+	for (size_t i = 0; i < c->bhs->len; i++) {
+		const struct watched_bh *b = &g_array_index(c->bhs, struct watched_bh, i);
+
+		if (b->key.ctx == key->ctx && b->key.cb == key->cb && b->key.tid != key->tid)
+			sum += b->value.scheduled;
+	}
+	return sum;
+}
+
 static void since_bh(const struct proof *proof, const struct watch_bh_key *key, struct watch_bh *b)
 {
 	for (size_t i = 0; i < proof->before->bhs->len; i++) {
 		const struct watched_bh *was =
 			&g_array_index(proof->before->bhs, struct watched_bh, i);
 
-		if (was->key.ctx != key->ctx || was->key.cb != key->cb)
+		if (memcmp(&was->key, key, sizeof(*key)) != 0)
 			continue;
 		b->calls -= was->value.calls;
-		b->by_home -= was->value.by_home;
-		b->by_others -= was->value.by_others;
+		b->scheduled -= was->value.scheduled;
 	}
 }
 
@@ -79,6 +91,8 @@ static bool explain_bh(struct doctor *d, struct patient *p, const struct proof *
 {
 	const char *function =
 		w->value.oneshot ? "aio_bh_schedule_oneshot_full" : "qemu_bh_schedule";
+	unsigned long long others =
+		others_scheduled(proof->after, &w->key) - others_scheduled(proof->before, &w->key);
 	struct watch_bh b = w->value;
 	struct finding *f;
 	struct stack stack;
@@ -86,8 +100,8 @@ static bool explain_bh(struct doctor *d, struct patient *p, const struct proof *
 	uint64_t caller;
 
 	since_bh(proof, &w->key, &b);
-	if (!is_all(b.calls, proof->polls) || !is_all(b.by_home, b.calls) ||
-	    b.by_others * 100 > b.calls || proof->moved * 10 > b.calls)
+	if (!is_all(b.scheduled, proof->polls) || (b.calls && !is_all(b.calls, proof->polls)) ||
+	    others * 100 > b.scheduled || proof->moved * 10 > b.scheduled)
 		return false;
 	caller = spin_caller(d, p, function, b.oneshot, b.oneshot ? w->key.cb : b.bh, w->key.cb,
 			     &stack);
@@ -104,10 +118,10 @@ static bool explain_bh(struct doctor *d, struct patient *p, const struct proof *
 	f = spin_finding(d, p, proof);
 	f->culprit = caller == w->key.cb ? g_strdup_printf("%s schedules itself", name)
 					 : g_strdup_printf("%s schedules %s each time", who, name);
-	finding_say(f, "called %llu times in %llu polls of %.1f s; %llu of them had timeout 0",
-		    b.calls, proof->polls, proof->seconds, proof->zero);
-	finding_say(f, "scheduled %llu times by this thread, %llu times by others", b.by_home,
-		    b.by_others);
+	finding_say(f,
+		    "scheduled %llu times by this thread and %llu times by others, in %llu polls "
+		    "of %.1f s; %llu of them had timeout 0",
+		    b.scheduled, others, proof->polls, proof->seconds, proof->zero);
 	finding_say(f, "stacks taken at %s(): always in %s", function, who);
 	finding_say(f, "the thread moved data in %llu system calls meanwhile", proof->moved);
 	keep_stack(f, &stack);
@@ -125,7 +139,7 @@ bool spin_by_bh(struct doctor *d, struct patient *p, const struct proof *proof)
 		const struct watched_bh *b =
 			&g_array_index(proof->after->bhs, struct watched_bh, i);
 
-		if (b->value.tid == (uint32_t)p->tid && explain_bh(d, p, proof, b))
+		if (b->key.tid == (uint32_t)p->tid && explain_bh(d, p, proof, b))
 			return true;
 	}
 	return false;
@@ -223,13 +237,15 @@ static uint64_t dispatched(const struct proof *proof, const struct watched_sourc
 }
 
 /* Was a descriptor of this thread ready more than now and then? Then it may be the reason. */
-static bool some_fd_is_ready(const struct patient *p, const struct proof *proof)
+static bool some_fd_is_ready(const struct doctor *d, const struct patient *p,
+			     const struct proof *proof)
 {
 	for (size_t i = 0; i < proof->after->fds->len; i++) {
 		const struct watched_fd *fd =
 			&g_array_index(proof->after->fds, struct watched_fd, i);
 
-		if (fd->key.tid == (uint32_t)p->tid && spin_fd_ready(proof, fd) * 10 > proof->polls)
+		if (fd->key.tid == (uint32_t)p->tid && !is_own_fd(d, fd->key.fd) &&
+		    spin_fd_ready(proof, fd) * 10 > proof->polls)
 			return true;
 	}
 	return false;
@@ -252,7 +268,8 @@ static bool explain_source(struct doctor *d, struct patient *p, const struct pro
 	char *name, *prepare;
 	struct finding *f;
 
-	if (!s || !is_all(n, proof->polls) || proof->moved * 10 > n || some_fd_is_ready(p, proof))
+	if (!s || !is_all(n, proof->polls) || proof->moved * 10 > n ||
+	    some_fd_is_ready(d, p, proof))
 		return false;
 	callback =
 		s->callback ? s->callback : source_function(d, s, offsetof(GSourceFuncs, dispatch));

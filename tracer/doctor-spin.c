@@ -183,24 +183,38 @@ static int gather(struct doctor *d, struct proof *proof)
 	}
 	look_at_levels(d, proof);
 	proof->after = counts_read(d);
+	for (size_t i = 0; i < d->patients->len; i++) {
+		struct patient *p = d->patients->pdata[i];
+
+		p->done = thread_counts(d, p->tid);
+	}
 	watch_io_stop(d->watch);
 	proof->ios = watch_read_ios(d->watch);
 	return 0;
 }
 
+bool is_own_fd(const struct doctor *d, int fd)
+{
+	for (size_t i = 0; i < d->loops->contexts->len; i++)
+		if (((struct context *)d->loops->contexts->pdata[i])->notifier_fd == fd)
+			return true;
+	for (size_t i = 0; i < d->loops->gcontexts->len; i++)
+		if (((struct loop_gcontext *)d->loops->gcontexts->pdata[i])->wakeup_fd == fd)
+			return true;
+	return false;
+}
+
 static void count_turns(const struct doctor *d, const struct patient *p, struct proof *proof)
 {
-	struct watch_thread now = thread_counts(d, p->tid);
-
-	proof->polls = now.polls - p->half.polls;
-	proof->returned = now.returned - p->half.returned;
-	proof->zero = now.zero - p->half.zero;
+	proof->polls = p->done.polls - p->half.polls;
+	proof->returned = p->done.returned - p->half.returned;
+	proof->zero = p->done.zero - p->half.zero;
 	proof->seconds = (double)(proof->after->at_ns - proof->before->at_ns) / 1e9;
 	proof->moved = 0;
 	for (size_t i = 0; i < proof->ios->len; i++) {
 		const struct watched_io *io = &g_array_index(proof->ios, struct watched_io, i);
 
-		if (io->key.tid != (uint32_t)p->tid)
+		if (io->key.tid != (uint32_t)p->tid || is_own_fd(d, io->key.fd))
 			continue;
 		proof->moved += io->value.in;
 		if (!is_eventfd(d, io->key.fd))

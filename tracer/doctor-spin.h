@@ -29,7 +29,7 @@ struct proof {
 	unsigned long long polls, returned, zero;
 	double seconds;
 	unsigned long long
-		moved; /* system calls of its thread that moved data, notifications left out */
+		moved; /* system calls of its thread that moved data; waking itself is none */
 };
 
 /* Each finds what it is named for and says so; false if it cannot prove it. */
@@ -42,6 +42,9 @@ bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *pro
 struct finding *spin_finding(struct doctor *d, struct patient *p, const struct proof *proof);
 bool is_all(uint64_t part, uint64_t whole); /* 99 % and more */
 bool is_eventfd(const struct doctor *d, int fd);
+/* The loop's own: a context's notifier, or GLib's wake-up. What it says is no event of anybody's.
+ */
+bool is_own_fd(const struct doctor *d, int fd);
 int64_t spin_fd_level(const struct doctor *d, int fd);
 /* In how many polls the descriptor was ready while the proof was gathered. */
 uint64_t spin_fd_ready(const struct proof *proof, const struct watched_fd *fd);

@@ -51,7 +51,7 @@ struct patient {
 	int64_t first_ns; /* when it was first seen */
 	char *role;
 	struct thread_now now, at_start, at_half;
-	struct watch_thread half; /* counts at half time */
+	struct watch_thread half, done; /* counts at half time, or when a proof began; at its end */
 	struct blocked blocked;
 	bool spins;
 };

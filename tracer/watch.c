@@ -121,7 +121,7 @@ static int attach_all(struct watch *w, struct failure *why)
 		err = attach_function(w, w->skel->progs.bh_schedule, "qemu_bh_schedule", 1, 0, why);
 	if (!err)
 		err = attach_function(w, w->skel->progs.bh_schedule, "aio_bh_schedule_oneshot_full",
-				      2, 1, why);
+				      4, 1, why);
 	if (!err)
 		err = attach_function(w, w->skel->progs.timer_arm, "timer_mod_ns", 2, 0, why);
 	return err;
@@ -225,7 +225,7 @@ static GArray *read_map(const struct bpf_map *map, size_t value_at, size_t eleme
 	GArray *all = g_array_new(FALSE, TRUE, element);
 	int fd = bpf_map__fd(map);
 	uint8_t *row = g_malloc0(element);
-	uint64_t key[2];
+	uint64_t key[3];
 	bool first = true;
 
 	while (!bpf_map_get_next_key(fd, first ? NULL : key, key)) {
