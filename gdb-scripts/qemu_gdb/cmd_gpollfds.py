@@ -29,8 +29,9 @@ class GPollFds(Command):
     """What each sleeping loop polls at this moment: qemu gpollfds [--all] [--json]
 
     The set is the one its thread gave to ppoll, poll or epoll_wait, read from that thread's
-    registers. Each descriptor is an AioContext's (its own notifier, or a handler's), a GSource's, or
-    GLib's own for waking the loop up; NOW says which are ready and not served yet."""
+    registers. Each descriptor is an AioContext's (its own notifier, or a handler's), a GSource's,
+    or GLib's own for waking the loop up; NOW says which are ready and not served yet.
+    """
 
     name = "gpollfds"
     options = ("all", "json")

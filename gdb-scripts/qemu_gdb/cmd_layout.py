@@ -13,8 +13,8 @@ class LayoutCommand(Command):
     """Where QEMU's structures keep their fields: qemu layout [FILE] [--json]
 
     From the program's debug information, or, where it has none, from loopscope, which proves it on
-    the process or core itself. FILE is what "loopscope layout -p PID --json" printed, perhaps on another
-    machine; it is good for one build of the program only."""
+    the process or core itself. FILE is what "loopscope layout -p PID --json" printed, perhaps on
+    another machine; it is good for one build of the program only."""
 
     name = "layout"
 

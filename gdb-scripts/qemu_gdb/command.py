@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What all commands share: options, one-line errors, and the "qemu" prefix whose help teaches.
 
-A command is a class with a name, its options and run(session, text, options), which returns what is to
-be shown; text is what was typed without the options. Whatever goes wrong ends in one line, never in a traceback.
+A command is a class with a name, its options and run(session, text, options), which returns what
+is to be shown; text is what was typed without the options. Whatever goes wrong ends in one line,
+never in a traceback.
 """
 import re
 
@@ -18,10 +19,10 @@ OPTION = re.compile(r"(?:^|(?<=\s))--([a-z]+)(?=\s|$)")
 class Prefix(gdb.Command):
     """Look into QEMU's event loops: which descriptors they poll, and who is called when.
 
-    A loop goes round in five steps. It *prepares* (asks its timers and bottom halves how long it may
-    sleep), *queries* (collects the descriptors to wait for), *polls* (sleeps in ppoll until one is
-    ready), *checks* (which ones are) and *dispatches* (calls their handlers, then bottom halves and
-    timers). A callback that does not return holds up all others of its loop.
+    A loop goes round in five steps. It *prepares* (asks its timers and bottom halves how long it
+    may sleep), *queries* (collects the descriptors to wait for), *polls* (sleeps in ppoll until one
+    is ready), *checks* (which ones are) and *dispatches* (calls bottom halves, handlers, timers).
+    A callback that does not return holds up all others of its loop.
 
       qemu contexts      which loops there are, and what their threads do now
       qemu handlers      who waits for what in each of them; "qemu handlers io0" only that one

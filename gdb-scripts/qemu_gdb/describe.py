@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The words for contexts, threads and states. Text and JSON use the same ones, and so does loopscope."""
+"""The words for contexts, threads and states. Text, JSON and loopscope use the same."""
 from typing import Optional
 
 from qemu_gdb.errors import Damaged

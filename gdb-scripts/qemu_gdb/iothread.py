@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT
 """Which IOThread a context belongs to, and what it is called.
 
-A thread that runs an IOThread keeps a pointer to it on its stack: a word there that leads to a
-structure which holds the context where IOThread.ctx lies. Its name is its id where it has one;
-QEMU's is an object, and its parent in the object tree keeps it under its name, as a property of type
-"child<iothread>". Where neither is found, the thread's own name has to do.
+A thread that runs an IOThread keeps a pointer to it, on its stack or in a register: a word that
+leads to a structure which holds the context where IOThread.ctx lies. Its name is its id where it
+has one; QEMU's is an object, and its parent in the object tree keeps it under its name, as a
+property of type "child<iothread>". Where neither is found, the thread's own name has to do.
 """
 import struct
+from collections.abc import Iterator
 from typing import Optional
 
 import gdb
 
 from qemu_gdb.errors import Unreadable
+from qemu_gdb.layout import Layout
 from qemu_gdb.loops import IOTHREAD, OTHER, Context
 from qemu_gdb.memory import TOP, Memory
-from qemu_gdb.layout import Layout
 from qemu_gdb.out import printable
 from qemu_gdb.threads import Thread
 
@@ -72,21 +73,21 @@ class IOThreads:
         if self._ctx_at is None or not thread.sp:
             return 0
         tried = {0, context.addr - self._ctx_at}
-        stack = range(thread.sp, thread.sp + 8 * STACK_WORDS)  # where no IOThread lies
+        stack = range(thread.sp, thread.sp + 8 * STACK_WORDS)
+        for word in self._held_by(thread, stack):
+            # No IOThread lies on the stack itself.
+            if word % 8 or word in tried or word in stack or word >= TOP - self._ctx_at:
+                continue
+            tried.add(word)
+            if self._memory.pointer(word + self._ctx_at) == context.addr:
+                return word
+        return 0
+
+    def _held_by(self, thread: Thread, stack: range) -> Iterator[int]:
+        yield from thread.kept
         # In steps: one read that crosses the stack's end would get nothing.
         for at in stack[:: 8 * STEP_WORDS]:
-            for word in self._words(at, STEP_WORDS):
-                if (
-                    word % 8
-                    or word in tried
-                    or word in stack
-                    or word >= TOP - self._ctx_at
-                ):
-                    continue
-                tried.add(word)
-                if self._memory.pointer(word + self._ctx_at) == context.addr:
-                    return word
-        return 0
+            yield from self._words(at, STEP_WORDS)
 
     def _id(self, iothread: int) -> str:
         if self._id_at is None:

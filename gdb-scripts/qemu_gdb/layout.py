@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Where the fields of the event loop's structures lie in the program that is debugged.
 
-A Layout answers offset("AioHandler", "pfd.fd"), variable("qemu_aio_context") and size("AioContext").
-There are two, of one interface: TypesLayout asks gdb's types, FileLayout has the JSON of
-"loopscope layout --json". Everything above works on these offsets and on bytes, and never asks which
-of the two it was; what a layout does not know is None and is shown as unknown. Fields are looked
-for, versions never compared.
+A Layout answers offset("AioHandler", "pfd.fd"), variable("qemu_aio_context"), size("AioContext").
+There are two, of one interface: TypesLayout asks gdb's types, FileLayout has the JSON of "loopscope
+layout --json". Everything above works on these offsets and on bytes, and never asks which of the
+two it was; what a layout does not know is None and is shown as unknown. Fields are looked for,
+versions never compared.
 
 A Decoder takes copies of one structure apart, many in a row:
 
@@ -87,7 +87,7 @@ UNKNOWN = Field(None, "")
 
 
 class Decoder:
-    """Takes a copy of a structure apart: a tuple in the order of the paths, None for unknown ones."""
+    """Takes a copy of a structure apart: a tuple in the order of the paths, None for unknown."""
 
     def __init__(self, places: list[tuple[Optional[int], str]]) -> None:
         self._pieces = [

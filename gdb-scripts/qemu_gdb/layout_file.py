@@ -104,7 +104,8 @@ def ask_loopscope(inferior: Inferior) -> tuple[str, Any]:
     if loopscope is None:
         raise QemuError(
             "this program has no debug information, and loopscope, which finds the layout of one "
-            f"without, is neither in build/ nor on PATH nor in $LOOPSCOPE; type: {_by_hand(inferior)}"
+            "without, is neither in build/ nor on PATH nor in $LOOPSCOPE; "
+            f"type: {_by_hand(inferior)}"
         )
     if not inferior.live and inferior.core is None:
         raise QemuError(

@@ -35,7 +35,8 @@ def walk(
     except Unreadable:
         raise Damaged(head, "cannot be read") from None
     passed: set[int] = set()
-    back = head
+    # In the midst of an insertion or removal a link still, or already, points back one further.
+    back = further = head
     while at:
         if at in passed:
             raise Damaged(at, "the list has passed already")
@@ -45,9 +46,11 @@ def walk(
             data = memory.read(at, size)
         except Unreadable:
             raise Damaged(at, "cannot be read") from None
-        if prev_at is not None and WORD.unpack_from(data, prev_at)[0] != back:
-            raise Damaged(at, "does not point back")
+        if prev_at is not None:
+            (prev,) = WORD.unpack_from(data, prev_at)
+            if prev not in (back, further):
+                raise Damaged(at, "does not point back")
         yield at, data
         passed.add(at)
-        back = at + next_at
+        further, back = back, at + next_at
         (at,) = WORD.unpack_from(data, next_at)

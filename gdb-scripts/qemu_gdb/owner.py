@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Whose is a polled descriptor? A context's notifier, a handler of a context, GLib's own wake-up, or
-a GSource: of those that the polling thread drives, and only where one of them really holds it.
+"""Whose is a polled descriptor? A context's notifier, a handler of a context, GLib's own wake-up,
+or a GSource: of those that the polling thread drives, and only where one really holds it.
 """
 from typing import NamedTuple, Optional
 

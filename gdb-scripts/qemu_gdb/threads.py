@@ -28,7 +28,9 @@ POLL, PPOLL, EPOLL_WAIT, EPOLL_PWAIT, RESTART_SYSCALL = 7, 271, 232, 281, 219
 # A call that a stop interrupted: rax says whether and how it goes on. -EINTR: it does not.
 INTERRUPTED = {-4, -512, -513, -514, -516}
 FDS_MAX = 1 << 18  # of one poll set
-REGISTERS = ("orig_rax", "rax", "rdi", "rsi", "rdx", "r10", "rsp", "rip")
+# What a function keeps for its caller: a pointer that is on no stack yet may be there.
+KEPT = ("rbx", "rbp", "r12", "r13", "r14", "r15")
+REGISTERS = ("orig_rax", "rax", "rdi", "rsi", "rdx", "r10", "rsp", "rip", *KEPT)
 
 
 class PollFd(NamedTuple):
@@ -49,6 +51,7 @@ class Thread(NamedTuple):
     tid: int
     name: str
     sp: int
+    kept: tuple[int, ...]  # the registers of that kind
     polls: Optional[PollSet]
 
 
@@ -168,10 +171,12 @@ def read_threads(memory: Memory, inferior: Inferior) -> list[Thread]:
         for thread in gdb.selected_inferior().threads():
             tid = thread.ptid[1] or thread.ptid[2]
             sp, polls = 0, None
+            kept: tuple[int, ...] = ()
             if not thread.is_running():
                 thread.switch()
                 regs = _registers()
                 if regs is not None:
                     sp, polls = regs["rsp"], _poll_set(memory, inferior, regs)
-            threads.append(Thread(tid, _comm(inferior, tid), sp, polls))
+                    kept = tuple(regs[name] for name in KEPT)
+            threads.append(Thread(tid, _comm(inferior, tid), sp, kept, polls))
     return sorted(threads, key=lambda thread: thread.tid)

@@ -32,7 +32,9 @@ def program_of(target: Target) -> str:
     return os.readlink(f"/proc/{target.pid}/exe")
 
 
-def gdb_words(what: What) -> List[str]:
+def gdb_words(what: Optional[What]) -> List[str]:
+    if what is None:
+        return []
     if isinstance(what, Core):
         return [what.program, str(what.path)]
     return ["-p", str(what.pid)]
@@ -89,7 +91,7 @@ class Gdb:
 
     def answers(
         self,
-        what: What,
+        what: Optional[What],
         *commands: str,
         env: Optional[Mapping[str, str]] = None,
         scripts: Path = SCRIPTS,

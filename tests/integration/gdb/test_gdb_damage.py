@@ -176,6 +176,17 @@ def test_what_lies_before_the_break_is_shown(gdb: Gdb) -> None:
     assert gdb_rows(text, "total")[0]["damaged"] == 1
 
 
+def test_a_list_that_is_just_being_changed_is_not_damaged(gdb: Gdb) -> None:
+    """Stopped between the two stores of an insertion: the second handler points to the head."""
+    with Demo("five-sources") as demo:
+        demo.wait_asleep()
+        head = "&iohandler_ctx->aio_handlers.lh_first"
+        changing = [*SETUP, f"set var $second->node.le_prev = {head}"]
+        text = gdb.out(demo, *changing, "qemu handlers iohandler_ctx --json")
+    assert len(gdb_rows(text, "handler")) == 2
+    assert gdb_rows(text, "damage") == []
+
+
 def test_no_loop_at_all_is_one_line(gdb: Gdb) -> None:
     with Demo("five-sources") as demo:
         demo.wait_asleep()

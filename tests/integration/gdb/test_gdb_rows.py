@@ -3,7 +3,7 @@
 import resource
 import signal
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 from conftest import (
@@ -16,7 +16,7 @@ from conftest import (
     refuse_huge_core,
 )
 from tracer_run import COLUMNS
-from tracer_targets import Demo, Qemu
+from tracer_targets import Demo, Qemu, Target, nbd_server, storage_daemon
 
 
 @pytest.fixture(params=["demo", "demo_core", "qemu", "qemu_core"])
@@ -71,6 +71,18 @@ def test_every_polled_fd_of_a_qemu_is_explained(qemu: Qemu, gdb: Gdb) -> None:
     (signals,) = [row for row in fds if row["fd_kind"] == "signalfd"]
     assert signals["callback"].startswith("qemu-system-x86_64+0x")
     assert "sigaction" in signals["calls"]
+
+
+@pytest.mark.parametrize("start", [storage_daemon, nbd_server])
+def test_other_programs_of_qemu_are_read_as_well(
+    start: Callable[[], Target], gdb: Gdb
+) -> None:
+    with start() as target:
+        handlers = loopscope_rows("handlers", target, "context", "handler")
+        fds = loopscope_rows("fds", target, "fd")
+        text = gdb.out(target, "qemu handlers --json --all")
+        assert gdb_rows(text, "context", "handler") == handlers
+        assert gdb_rows(gdb.out(target, "qemu gpollfds --json"), "fd") == fds
 
 
 def test_a_core_knows_no_kinds_of_fds(demo_core: Core, gdb: Gdb) -> None:

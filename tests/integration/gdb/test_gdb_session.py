@@ -156,3 +156,13 @@ def test_a_program_without_a_loop_is_refused_in_one_line(
     (line,) = [x for x in done.stderr.decode().splitlines() if "layout" in x]
     assert line.startswith("no debug information, and no layout: loopscope: ")
     assert line.endswith("and here: qemu layout layout.json")
+
+
+def test_a_gdb_without_python_says_so(gdb: Gdb) -> None:
+    """Such a gdb runs the loader as commands of its own: its first line has to be the end."""
+    lines = (SCRIPTS / "qemu-gdb.py").read_text().splitlines()
+    assert len(lines) <= 50
+    first = next(line for line in lines if line and not line.startswith("#"))
+    # "python ..." is what fails there, with "Python scripting is not supported".
+    assert first.split()[0] == "python"
+    compile("\n".join(lines), "qemu-gdb.py", "exec")

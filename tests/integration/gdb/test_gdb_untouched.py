@@ -3,7 +3,8 @@
 import hashlib
 
 from conftest import SCRIPTS, Core, Gdb, What
-from tracer_targets import Demo, Qemu
+from tracer_run import DEMO
+from tracer_targets import Demo, Qemu, summary
 
 # Runs in gdb: everything that could change, before and after all commands.
 WATCH = """
@@ -42,8 +43,12 @@ changed = sorted(key for key in before if before[key] != after.get(key))
 print("selected", now == before["selected"], "changed", changed, "of", len(before) > 8)
 """
 COMMANDS = [
-    *("qemu contexts", "qemu handlers --all", "qemu handlers io0", "qemu gpollfds"),
-    *("qemu layout", "qemu handlers nonsense", "qemu handlers qemu_get_aio_context()"),
+    *("qemu contexts", "qemu handlers --all", "qemu gpollfds", "qemu layout"),
+    *(
+        "qemu handlers io0",
+        "qemu handlers nonsense",
+        "qemu handlers qemu_get_aio_context()",
+    ),
     *(
         "qemu handlers *qemu_aio_context",
         "qemu handlers --json",
@@ -96,3 +101,22 @@ def test_no_type_is_looked_up_before_a_command_runs(demo: Demo, gdb: Gdb) -> Non
         *("-ex", "python print(before == gdb.execute('info signals', to_string=True))"),
     )
     assert done.stdout.decode().splitlines() == ["calls []", "True"], done.stderr
+
+
+def test_a_program_stopped_twenty_times_computes_the_same(gdb: Gdb) -> None:
+    """Anywhere in the loop, with lists half changed: all commands at every stop."""
+    words = ["five-sources", "--iterations", "23", "--seed", "7"]
+    with Demo(*words) as demo:
+        truth = summary(demo.result())
+    result = gdb.directory / "result"
+    start = [f"file {DEMO}", f"set args --scenario {' '.join(words)} > {result}"]
+    start += ["starti", *COMMANDS[:4]]
+    start += [f"break {at}" for at in ("aio_bh_poll", "aio_set_fd_handler")]
+    stop = ["continue", "qemu contexts", "qemu handlers --all", "qemu gpollfds"]
+    stop += ["stepi 7", "qemu handlers --json", "qemu gpollfds --json"]
+    answers = gdb.answers(None, *start, *stop * 20, "delete", "continue")
+    for answer in answers:
+        failed = answer["error"]
+        assert failed is None or failed.startswith(("no main loop", "no loop waits"))
+        assert "DAMAGED" not in answer["out"] and '"damage"' not in answer["out"]
+    assert summary(result.read_text()) == truth
