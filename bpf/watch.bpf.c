@@ -116,29 +116,22 @@ static bool asks_for_zero(__u32 nr, __u64 third, __u64 fourth)
 	}
 }
 
-/* The cookie of the site is the number of the system call the function makes. */
-SEC("uprobe")
-int wait_enter(struct pt_regs *ctx)
+static void wait_enter(struct pt_regs *ctx, __u32 tid, __u32 nr)
 {
 	struct task_struct___watch *task = (void *)bpf_get_current_task_btf();
 	/* Read first: the verifier takes no pointer into ctx that depends on anything. */
 	volatile __u64 third = PT_REGS_PARM3(ctx), fourth = PT_REGS_PARM4(ctx);
-	struct watch_thread *t;
-	__u32 tid;
+	struct watch_thread *t = value_of(&threads, &tid, &no_thread);
 
-	if (!is_target(&tid))
-		return 0;
-	t = value_of(&threads, &tid, &no_thread);
 	if (!t)
-		return 0;
-	t->nr = bpf_get_attach_cookie(ctx);
+		return;
+	t->nr = nr;
 	t->array = PT_REGS_PARM1(ctx);
 	t->n = PT_REGS_PARM2(ctx);
 	t->switches = BPF_CORE_READ(task, nvcsw);
 	t->polls++;
-	t->zero += asks_for_zero(t->nr, third, fourth);
+	t->zero += asks_for_zero(nr, third, fourth);
 	t->entered_ns = bpf_ktime_get_ns();
-	return 0;
 }
 
 struct scan {
@@ -180,7 +173,7 @@ static long scan_chunk(__u32 chunk, struct scan *s)
 }
 
 SEC("uprobe")
-int wait_return(struct pt_regs *ctx)
+int on_wait_return(struct pt_regs *ctx)
 {
 	struct task_struct___watch *task = (void *)bpf_get_current_task_btf();
 	__s64 ready = (__s32)PT_REGS_RC(ctx);
@@ -227,59 +220,42 @@ static struct watch_bh *find_bh(__u64 bh, __u32 tid)
 	return b;
 }
 
-SEC("uprobe")
-int bh_call(struct pt_regs *ctx)
+static void bh_schedule(struct pt_regs *ctx, __u32 tid)
 {
-	struct watch_bh *b;
-	__u32 tid;
+	struct watch_bh *b = find_bh(PT_REGS_PARM1(ctx), tid);
 
-	if (!is_target(&tid))
-		return 0;
-	b = find_bh(PT_REGS_PARM1(ctx), tid);
-	if (b)
-		b->calls++;
-	return 0;
-}
-
-/* The cookie tells a one-shot one, given by context, callback and name, from a QEMUBH. */
-SEC("uprobe")
-int bh_schedule(struct pt_regs *ctx)
-{
-	struct watch_bh_key key = {};
-	struct watch_bh *b;
-
-	if (!is_target(&key.tid))
-		return 0;
-	if (bpf_get_attach_cookie(ctx)) {
-		key.ctx = PT_REGS_PARM1(ctx);
-		key.cb = PT_REGS_PARM2(ctx);
-		b = value_of(&bhs, &key, &no_bh);
-		if (b) {
-			b->oneshot = 1;
-			b->name = PT_REGS_PARM4(ctx);
-		}
-	} else {
-		b = find_bh(PT_REGS_PARM1(ctx), key.tid);
-	}
 	if (b)
 		b->scheduled++;
-	return 0;
 }
 
-SEC("uprobe")
-int timer_arm(struct pt_regs *ctx)
+static void bh_oneshot(struct pt_regs *ctx, __u32 tid)
 {
-	__u64 timer, now = bpf_ktime_get_ns();
-	struct watch_timer *t;
-	__u32 tid, clock = -1;
-	__u64 at;
+	struct watch_bh_key key = { PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), tid, 0 };
+	struct watch_bh *b = value_of(&bhs, &key, &no_bh);
 
-	if (!is_target(&tid))
-		return 0;
-	timer = PT_REGS_PARM1(ctx);
-	t = value_of(&timers, &timer, &no_timer);
+	if (!b)
+		return;
+	b->oneshot = 1;
+	b->name = PT_REGS_PARM4(ctx);
+	b->scheduled++;
+}
+
+static void bh_call(struct pt_regs *ctx, __u32 tid)
+{
+	struct watch_bh *b = find_bh(PT_REGS_PARM1(ctx), tid);
+
+	if (b)
+		b->calls++;
+}
+
+static void timer_arm(struct pt_regs *ctx, __u32 tid)
+{
+	__u64 timer = PT_REGS_PARM1(ctx), now = bpf_ktime_get_ns(), at;
+	struct watch_timer *t = value_of(&timers, &timer, &no_timer);
+	__u32 clock = -1;
+
 	if (!t)
-		return 0;
+		return;
 	at = pointer_at(pointer_at(timer, layout.timer_list), layout.list_clock);
 	if (!at || layout.clock_type < 0 ||
 	    bpf_probe_read_user(&clock, sizeof(clock), (void *)(at + layout.clock_type)))
@@ -293,22 +269,47 @@ int timer_arm(struct pt_regs *ctx)
 	if (clock < WATCH_CLOCKS && clock_known[clock] &&
 	    t->expire_ns <= (__s64)now + clock_offset[clock])
 		t->past++;
-	return 0;
 }
 
-SEC("uprobe")
-int source_dispatch(struct pt_regs *ctx)
+static void source_dispatch(struct pt_regs *ctx, __u32 tid)
 {
 	__u64 source = PT_REGS_PARM1(ctx);
-	struct watch_source *s;
+	struct watch_source *s = value_of(&sources, &source, &no_source);
+
+	if (!s)
+		return;
+	s->dispatched++;
+	s->tid = tid;
+}
+
+/* One program for all functions that are counted when they are entered: one link for each file. */
+SEC("uprobe")
+int on_entry(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u32 tid;
 
 	if (!is_target(&tid))
 		return 0;
-	s = value_of(&sources, &source, &no_source);
-	if (s) {
-		s->dispatched++;
-		s->tid = tid;
+	switch (cookie & ((1 << WATCH_NR_SHIFT) - 1)) {
+	case WATCH_WAIT:
+		wait_enter(ctx, tid, cookie >> WATCH_NR_SHIFT);
+		break;
+	case WATCH_BH_CALL:
+		bh_call(ctx, tid);
+		break;
+	case WATCH_BH_SCHEDULE:
+		bh_schedule(ctx, tid);
+		break;
+	case WATCH_BH_ONESHOT:
+		bh_oneshot(ctx, tid);
+		break;
+	case WATCH_TIMER:
+		timer_arm(ctx, tid);
+		break;
+	case WATCH_SOURCE:
+		source_dispatch(ctx, tid);
+		break;
 	}
 	return 0;
 }

@@ -10,6 +10,17 @@
 #define WATCH_CHUNKS 64 /* the first 4096 of a set */
 #define WATCH_CLOCKS 4
 
+/* The cookie of a site: what its function does, and for a wait the system call's number above. */
+enum {
+	WATCH_WAIT = 1,
+	WATCH_BH_CALL,
+	WATCH_BH_SCHEDULE,
+	WATCH_BH_ONESHOT, /* by context, callback, opaque and name */
+	WATCH_TIMER,
+	WATCH_SOURCE,
+};
+#define WATCH_NR_SHIFT 8
+
 /* A thread that polls. It waits now if entered_ns > returned_ns. Times are CLOCK_MONOTONIC. */
 struct watch_thread {
 	__u64 polls;

@@ -214,7 +214,7 @@ static void add_dispatch(const struct doctor *d, const struct loop_source *s, GA
 		g_array_append_val(functions, dispatch);
 }
 
-static int attach_sources(struct doctor *d, struct failure *why)
+static int attach_watch(struct doctor *d, struct failure *why)
 {
 	GArray *functions = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	int err;
@@ -229,7 +229,7 @@ static int attach_sources(struct doctor *d, struct failure *why)
 				add_dispatch(d, s, functions);
 		}
 	}
-	err = watch_sources(d->watch, functions, why);
+	err = watch_open(d->t, d->images, d->l, functions, &d->watch, why);
 	g_array_free(functions, TRUE);
 	return err;
 }
@@ -256,9 +256,7 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 	if (!err)
 		err = doctor_read_loops(d, why);
 	if (!err)
-		err = watch_open(t, images, l, &d->watch, why);
-	if (!err)
-		err = attach_sources(d, why);
+		err = attach_watch(d, why);
 	d->start_ns = doctor_now_ns();
 	for (size_t i = 0; i < d->patients->len; i++)
 		((struct patient *)d->patients->pdata[i])->first_ns = d->start_ns;

@@ -52,7 +52,7 @@ static int attach(struct watch *w, struct bpf_program *prog, const GArray *sites
 
 /* A return probe is safe here: libc's waits call nothing of the target, least of all a coroutine.
  */
-static int attach_waits(struct watch *w, struct failure *why)
+static void find_waits(struct watch *w, GArray *enter, GArray *leave)
 {
 	static const struct {
 		const char *name;
@@ -63,67 +63,77 @@ static int attach_waits(struct watch *w, struct failure *why)
 		      { "epoll_pwait", NR_EPOLL_PWAIT },
 		      { "epoll_pwait2", NR_EPOLL_PWAIT2 } };
 	struct image *libc = images_library(w->images, "libc.so");
-	GArray *enter, *leave;
-	int err;
 
-	if (!libc)
-		return fail(why, -ENOENT, "process %d has no libc whose poll() could be probed",
-			    w->t->pid);
-	enter = g_array_new(FALSE, FALSE, sizeof(struct site));
-	leave = g_array_new(FALSE, FALSE, sizeof(struct site));
-	for (size_t i = 0; i < G_N_ELEMENTS(waits); i++) {
+	for (size_t i = 0; libc && i < G_N_ELEMENTS(waits); i++) {
 		const struct symbol *symbol = image_symbol(libc, waits[i].name);
 		struct site in, out;
 
 		if (!symbol || site_at_args(libc, symbol->link, 4, &in, NULL) ||
 		    site_at_return(libc, symbol->link, &out, NULL))
 			continue;
-		in.cookie = out.cookie = waits[i].nr;
+		in.cookie = WATCH_WAIT | waits[i].nr << WATCH_NR_SHIFT;
 		g_array_append_val(enter, in);
 		g_array_append_val(leave, out);
 	}
-	/* The entries first: a return without its entry means nothing and is passed over. */
-	err = enter->len ? attach(w, w->skel->progs.wait_enter, enter, why)
-			 : fail(why, -ENOEXEC, "the polls of %s cannot be probed", libc->name);
-	if (!err)
-		err = attach(w, w->skel->progs.wait_return, leave, why);
-	g_array_free(enter, TRUE);
-	g_array_free(leave, TRUE);
-	return err;
 }
 
-/* Exported by QEMU; in another program, or where it is not safe, it is not watched. */
-static int attach_function(struct watch *w, struct bpf_program *prog, const char *name, int n_args,
-			   uint64_t cookie, struct failure *why)
+/* Exported by QEMU; in another program, or where it is not safe, they are not watched. */
+static void find_functions(struct watch *w, GArray *sites)
 {
+	static const struct {
+		const char *name;
+		int args, cookie;
+	} functions[] = { { "aio_bh_call", 1, WATCH_BH_CALL },
+			  { "qemu_bh_schedule", 1, WATCH_BH_SCHEDULE },
+			  { "aio_bh_schedule_oneshot_full", 4, WATCH_BH_ONESHOT },
+			  { "timer_mod_ns", 2, WATCH_TIMER } };
 	struct image *program = images_program(w->images);
-	const struct symbol *symbol = image_symbol(program, name);
-	GArray *sites = g_array_new(FALSE, FALSE, sizeof(struct site));
-	struct site site;
-	int err;
 
-	if (symbol && !site_at_args(program, symbol->link, n_args, &site, NULL)) {
-		site.cookie = cookie;
+	for (size_t i = 0; i < G_N_ELEMENTS(functions); i++) {
+		const struct symbol *symbol = image_symbol(program, functions[i].name);
+		struct site site;
+
+		if (!symbol || site_at_args(program, symbol->link, functions[i].args, &site, NULL))
+			continue;
+		site.cookie = functions[i].cookie;
 		g_array_append_val(sites, site);
 	}
-	err = attach(w, prog, sites, why);
-	g_array_free(sites, TRUE);
-	return err;
 }
 
-static int attach_all(struct watch *w, struct failure *why)
+/* Where GLib sources of the target are dispatched. */
+static void find_sources(struct watch *w, const GArray *functions, GArray *sites)
 {
-	int err = attach_waits(w, why);
+	for (size_t i = 0; i < functions->len; i++) {
+		uint64_t addr = g_array_index(functions, uint64_t, i);
+		struct image *img = images_at(w->images, addr);
+		struct site site;
 
+		if (!img || site_at_args(img, addr - img->bias, 1, &site, NULL))
+			continue;
+		site.cookie = WATCH_SOURCE;
+		g_array_append_val(sites, site);
+	}
+}
+
+static int attach_all(struct watch *w, const GArray *sources, struct failure *why)
+{
+	GArray *enter = g_array_new(FALSE, FALSE, sizeof(struct site));
+	GArray *leave = g_array_new(FALSE, FALSE, sizeof(struct site));
+	int err;
+
+	find_waits(w, enter, leave);
+	err = enter->len ? 0
+			 : fail(why, -ENOENT, "process %d has no libc whose polls could be probed",
+				w->t->pid);
+	find_functions(w, enter);
+	find_sources(w, sources, enter);
+	/* The entries first: a return without its entry means nothing and is passed over. */
 	if (!err)
-		err = attach_function(w, w->skel->progs.bh_call, "aio_bh_call", 1, 0, why);
+		err = attach(w, w->skel->progs.on_entry, enter, why);
 	if (!err)
-		err = attach_function(w, w->skel->progs.bh_schedule, "qemu_bh_schedule", 1, 0, why);
-	if (!err)
-		err = attach_function(w, w->skel->progs.bh_schedule, "aio_bh_schedule_oneshot_full",
-				      4, 1, why);
-	if (!err)
-		err = attach_function(w, w->skel->progs.timer_arm, "timer_mod_ns", 2, 0, why);
+		err = attach(w, w->skel->progs.on_wait_return, leave, why);
+	g_array_free(enter, TRUE);
+	g_array_free(leave, TRUE);
 	return err;
 }
 
@@ -140,8 +150,8 @@ static void set_clocks(struct watch *w)
 	w->skel->bss->clock_known[CLOCK_HOST_OF_QEMU] = 1;
 }
 
-int watch_open(struct target *t, struct images *images, const struct layout *l, struct watch **ret,
-	       struct failure *why)
+int watch_open(struct target *t, struct images *images, const struct layout *l,
+	       const GArray *sources, struct watch **ret, struct failure *why)
 {
 	struct watch *w = g_new0(struct watch, 1);
 	int err;
@@ -162,12 +172,8 @@ int watch_open(struct target *t, struct images *images, const struct layout *l, 
 	w->skel->rodata->layout.timer_list = l->off[TIMER_LIST];
 	w->skel->rodata->layout.list_clock = l->off[TL_CLOCK];
 	w->skel->rodata->layout.clock_type = l->off[CLOCK_TYPE];
-	attach_prepare(w->skel->progs.wait_enter, ATTACH_BEST);
-	attach_prepare(w->skel->progs.wait_return, ATTACH_BEST);
-	attach_prepare(w->skel->progs.bh_call, ATTACH_BEST);
-	attach_prepare(w->skel->progs.bh_schedule, ATTACH_BEST);
-	attach_prepare(w->skel->progs.timer_arm, ATTACH_BEST);
-	attach_prepare(w->skel->progs.source_dispatch, ATTACH_BEST);
+	attach_prepare(w->skel->progs.on_entry, ATTACH_BEST);
+	attach_prepare(w->skel->progs.on_wait_return, ATTACH_BEST);
 	attach_prepare(w->skel->progs.clock_enter, ATTACH_BEST);
 	attach_prepare(w->skel->progs.clock_return, ATTACH_BEST);
 	err = watch_bpf__load(w->skel);
@@ -176,7 +182,7 @@ int watch_open(struct target *t, struct images *images, const struct layout *l, 
 		goto cleanup;
 	}
 	set_clocks(w);
-	err = attach_all(w, why);
+	err = attach_all(w, sources, why);
 	if (err)
 		goto cleanup;
 	*ret = w;
@@ -197,24 +203,6 @@ void watch_close(struct watch *w)
 	g_ptr_array_free(w->attachments, TRUE);
 	watch_bpf__destroy(w->skel);
 	g_free(w);
-}
-
-int watch_sources(struct watch *w, const GArray *functions, struct failure *why)
-{
-	GArray *sites = g_array_new(FALSE, FALSE, sizeof(struct site));
-	int err;
-
-	for (size_t i = 0; i < functions->len; i++) {
-		uint64_t addr = g_array_index(functions, uint64_t, i);
-		struct image *img = images_at(w->images, addr);
-		struct site site;
-
-		if (img && !site_at_args(img, addr - img->bias, 1, &site, NULL))
-			g_array_append_val(sites, site);
-	}
-	err = attach(w, w->skel->progs.source_dispatch, sites, why);
-	g_array_free(sites, TRUE);
-	return err;
 }
 
 /* --- reading ------------------------------------------------------------------------------ */

@@ -40,16 +40,15 @@ struct watched_source {
 };
 
 /*
- * Load the programs and attach them to the waits of libc and to what the program exports of QEMU's
- * loop; what it does not export is not watched. Errors: those of attach.h, -ENOENT (no libc whose
- * poll could be probed). @t and @images are borrowed. The caller closes; NULL is fine there.
+ * Load the programs and attach them to the waits of libc, to what the program exports of QEMU's
+ * loop (what it does not export is not watched), and to the dispatch functions of GLib sources,
+ * whose run addresses are in @sources. Errors: those of attach.h, -ENOENT (no libc whose polls
+ * could be probed).
+ * @t and @images are borrowed. The caller closes; NULL is fine there.
  */
-int watch_open(struct target *t, struct images *images, const struct layout *l, struct watch **ret,
-	       struct failure *why);
+int watch_open(struct target *t, struct images *images, const struct layout *l,
+	       const GArray *sources, struct watch **ret, struct failure *why);
 void watch_close(struct watch *w);
-
-/* Also count the dispatches of GLib sources: @functions are run addresses of their dispatch(). */
-int watch_sources(struct watch *w, const GArray *functions, struct failure *why);
 
 /* The counts of a thread; false if it never polled. */
 bool watch_read_thread(const struct watch *w, pid_t tid, struct watch_thread *ret);
