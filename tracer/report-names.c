@@ -96,6 +96,17 @@ static void keep_notify_state(struct report *report, const struct loop_notify_st
 		report_fd(report, event->fd)->notifies = event->ctx;
 }
 
+/* The thread that says it polls is the IOThread itself. */
+static void keep_iothread(struct report *report, const struct loop_iothread_state *event)
+{
+	struct report_context *context = report_context(report, event->ctx);
+
+	if (event->phase != LOOP_IOTHREAD_PHASE_POLLING || context->kind)
+		return;
+	context->kind = LOOP_CONTEXT_KIND_IOTHREAD;
+	context->home_tid = event->h.tid;
+}
+
 static void state_event(struct report *report, const struct loop_event *event)
 {
 	struct report_source *source;
@@ -127,6 +138,9 @@ static void state_event(struct report *report, const struct loop_event *event)
 		if (report_fd(report, AS(source_remove_fd)->fd)->source ==
 		    AS(source_remove_fd)->source)
 			report_fd_given_up(report_fd(report, AS(source_remove_fd)->fd));
+		break;
+	case LOOP_EV_IOTHREAD_STATE:
+		keep_iothread(report, AS(iothread_state));
 		break;
 	case LOOP_EV_NOTIFY_STATE:
 		keep_notify_state(report, AS(notify_state));

@@ -8,7 +8,7 @@
 
 /* Of the columns that report_cell_ns() and report_cell_count() fill. */
 #define REPORT_NS_WIDTH	   7
-#define REPORT_COUNT_WIDTH 9
+#define REPORT_COUNT_WIDTH 7
 
 struct report_options {
 	bool events;	 /* every kind of event with its count */

@@ -15,6 +15,7 @@
 #define ROWS_MAX       20
 #define HISTOGRAMS_MAX 5
 #define BAR_WIDTH      50
+#define OWN_SHARE      20 /* own time is worth a line if a 20th is not its own */
 
 struct row {
 	const struct report_thread *thread;
@@ -145,8 +146,10 @@ static char *row_what(const struct report *report, const struct row *row)
 	return what;
 }
 
-static char *late_words(const struct row *row)
+/* Under a row: what is not in every row. */
+static void rest_of_row(struct table *table, const struct row *row)
 {
+	char *own = report_duration(row->own_ns);
 	char *p50 = report_duration(report_hist_quantile(&row->late, 500));
 	char *p99 = report_duration(report_hist_quantile(&row->late, 990));
 	char *max = report_duration(row->late.max);
@@ -154,29 +157,30 @@ static char *late_words(const struct row *row)
 
 	if (row->late.count)
 		words = g_strdup_printf("came late: p50 %s, p99 %s, at most %s", p50, p99, max);
-	g_free(p50);
-	g_free(p99);
+	else if (row->own_ns < row->ns.total - row->ns.total / OWN_SHARE)
+		words = g_strdup_printf("own %s, the rest in what it called", own);
+	table_under(table, 1, words);
+	g_free(words);
 	g_free(max);
-	return words;
+	g_free(p99);
+	g_free(p50);
+	g_free(own);
 }
 
 static void callback_row(struct table *table, const struct report *report, const struct row *row)
 {
 	struct report_cells cells = { 0 };
-	char *late = late_words(row);
 
 	report_cell(&cells, g_strdup_printf("%u", row->thread->tid));
 	report_cell(&cells, row_name(report, row));
 	report_cell(&cells, row_what(report, row));
 	report_cell_count(&cells, row->ns.count, row->unfinished);
 	report_cell_ns(&cells, row->ns.total);
-	report_cell_ns(&cells, row->own_ns);
 	report_cell_ns(&cells, report_hist_quantile(&row->ns, 500));
 	report_cell_ns(&cells, report_hist_quantile(&row->ns, 990));
 	report_cell_ns(&cells, row->ns.max);
 	report_cells_row(table, &cells);
-	table_under(table, 1, late);
-	g_free(late);
+	rest_of_row(table, row);
 }
 
 static void print_histogram(const struct report *report, const struct row *row)
@@ -193,7 +197,7 @@ static void print_histogram(const struct report *report, const struct row *row)
 		last--;
 	for (unsigned int o = first; o <= last; o++)
 		most = MAX(most, report_hist_octave(&row->ns, o));
-	line = g_strdup_printf("%s (%s), thread %u, how long it took; the longest began at +%s:",
+	line = g_strdup_printf("%s (%s), thread %u: how long it took; the longest began at +%s",
 			       name, what, row->thread->tid, at);
 	putchar('\n');
 	report_print_wrapped("", 2, line);
@@ -216,9 +220,8 @@ static void print_histogram(const struct report *report, const struct row *row)
 
 void report_print_callbacks(const struct report *report, const struct report_options *options)
 {
-	static const char *const heads[] = { "THREAD",	"CALLBACK", "WHAT",    "    COUNT",
-					     "  TOTAL", "    OWN",  "    P50", "    P99",
-					     "LONGEST", NULL };
+	static const char *const heads[] = { "THREAD",	"CALLBACK", "WHAT",    "  COUNT", "  TOTAL",
+					     "    P50", "    P99",  "LONGEST", NULL };
 	GPtrArray *rows = fold_callbacks(report, options->all);
 	uint32_t n = options->all ? rows->len : MIN(rows->len, ROWS_MAX);
 	uint32_t drawn = options->histograms ? HISTOGRAMS_MAX : 1;

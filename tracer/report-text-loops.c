@@ -221,12 +221,12 @@ static void timeout_row(struct table *table, const struct report *report,
 	struct report_cells cells = { 0 };
 
 	report_cell(&cells, report_chooser_words(report, chooser));
-	report_cell_count(&cells, chooser->count, 0);
+	report_cell_right(&cells, report_number(chooser->count), 7);
 	for (int range = 0; range < REPORT_RANGES; range++) {
 		uint64_t count = chooser->ranges[range];
 
 		report_cell_right(&cells, count ? report_number(count) : g_strdup("."),
-				  range == REPORT_FOR_EVER ? 8 : 7);
+				  range == REPORT_FOR_EVER ? 8 : 6);
 	}
 	report_cells_row(table, &cells);
 }
@@ -235,10 +235,10 @@ static void print_timeouts(const struct report *report, const struct report_thre
 			   bool all)
 {
 	const char *heads[] = { "WHO CHOSE THE TIMEOUT",
-				"    WAITS",
-				"      0",
-				"  <1 ms",
-				" <10 ms",
+				"  WAITS",
+				"     0",
+				" <1 ms",
+				"<10 ms",
 				"<100 ms",
 				"  <1 s",
 				" >=1 s",
@@ -258,7 +258,7 @@ static void print_timeouts(const struct report *report, const struct report_thre
 
 static void print_wakeups(const struct report *report, const struct report_thread *thread, bool all)
 {
-	static const char *const heads[] = { "    TIMES", "WHAT ENDED THE WAIT", NULL };
+	static const char *const heads[] = { "  TIMES", "WHAT ENDED THE WAIT", NULL };
 	GPtrArray *rows = report_sorted(&thread->wakeups, report_by_wakeups);
 	uint32_t n = all ? rows->len : MIN(rows->len, ROWS_MAX);
 	struct table *table = table_new(heads);

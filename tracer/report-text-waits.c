@@ -29,7 +29,7 @@ static void nested_row(struct table *table, const struct report *report,
 
 void report_print_nested(const struct report *report, const struct report_options *options)
 {
-	static const char *const heads[] = { "THREAD",	"NESTED WAIT", "    COUNT",
+	static const char *const heads[] = { "THREAD",	"NESTED WAIT", "  COUNT",
 					     "  TOTAL", " ASLEEP",     "    P99",
 					     "LONGEST", "DEPTH",       NULL };
 	GPtrArray *threads = report_threads(report);
@@ -75,9 +75,9 @@ static void bql_row(struct table *table, const struct report *report, const stru
 
 void report_print_bql(const struct report *report, const struct report_options *options)
 {
-	static const char *const heads[] = { "BQL TAKEN AT", "    WAITS", "  TOTAL",
-					     "LONGEST",	     "     HELD", "  TOTAL",
-					     "    P99",	     "LONGEST",	  NULL };
+	static const char *const heads[] = { "BQL TAKEN AT", "  WAITS", "  TOTAL",
+					     "LONGEST",	     "   HELD", "  TOTAL",
+					     "    P99",	     "LONGEST", NULL };
 	GPtrArray *rows = report_sorted(&report->bql, report_by_wait);
 	uint32_t n = options->all ? rows->len : MIN(rows->len, ROWS_MAX);
 	struct table *table;

@@ -72,6 +72,7 @@ struct report_wake *report_take_wake(struct report *report, uint64_t polled_ctx,
 	if (!context || !context->wake.pending)
 		return NULL;
 	context->wake.pending = false;
+	fd->notifies = context->key.a;
 	return &context->wake;
 }
 

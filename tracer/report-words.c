@@ -99,10 +99,12 @@ char *report_callback_what(const struct report *report, const struct report_call
 	const char *op, *kind = fd_kind(report, callback->fd);
 
 	switch (callback->kind) {
-	case REPORT_HANDLER:
-		op = report_enum_name(LOOP_EV_HANDLER_BEGIN, "op", callback->op);
-		return g_strdup_printf("fd %d%s%s%s%s%s", callback->fd, op ? " " : "", op ? op : "",
-				       kind ? " (" : "", kind ? kind : "", kind ? ")" : "");
+	case REPORT_HANDLER: /* mostly it reads */
+		op = callback->op > LOOP_HANDLER_OP_READ
+			     ? report_enum_name(LOOP_EV_HANDLER_BEGIN, "op", callback->op)
+			     : NULL;
+		return g_strdup_printf("fd %d%s%s%s%s", callback->fd, kind ? " " : "",
+				       kind ? kind : "", op ? " " : "", op ? op : "");
 	case REPORT_NOTIFIER:
 		op = report_enum_name(LOOP_EV_POLL_NOTIFIER_BEGIN, "phase", callback->op);
 		return g_strdup_printf("poll notifier%s%s", op ? " " : "", op ? op : "");
@@ -146,8 +148,10 @@ char *report_loop_name(const struct report *report, const struct report_thread *
 	if (thread->loop_kind == LOOP_LOOP_KIND_MAIN_LOOP_WAIT || kind == LOOP_CONTEXT_KIND_MAIN ||
 	    kind == LOOP_CONTEXT_KIND_IOHANDLER)
 		return g_strdup("main loop");
+	if (kind == LOOP_CONTEXT_KIND_IOTHREAD && context->name && context->name[0])
+		return g_strdup_printf("IOThread %s", context->name);
 	if (kind == LOOP_CONTEXT_KIND_IOTHREAD)
-		return g_strdup_printf("IOThread %s", context->name ? context->name : "");
+		return g_strdup("IOThread");
 	if (thread->loop_kind == LOOP_LOOP_KIND_GLIB || kind == LOOP_CONTEXT_KIND_GLIB)
 		return g_strdup("GLib loop");
 	return g_strdup(thread->loop_kind == LOOP_LOOP_KIND_AIO_POLL ? "aio_poll loop" : "loop");
@@ -211,14 +215,26 @@ uint64_t report_wakeup_callback(const struct report *report, const struct report
 	return fd->io_read ? fd->io_read : fd->io_write; /* learnt after it woke */
 }
 
+/* A GSource's name, else its callback's, else that of its dispatch function. */
+static char *source_words(const struct report *report, uint64_t addr)
+{
+	const struct report_source *source =
+		report_map_find(&report->sources, (struct report_key){ .a = addr });
+	const char *name = source_name(report, addr);
+
+	if (name || !source)
+		return g_strdup(name);
+	return report_symbol(report, source->cb ? source->cb : source->dispatch);
+}
+
 static char *fd_words(const struct report *report, const struct report_wakeup *wakeup)
 {
 	const struct report_fd *fd =
 		report_map_find(&report->fds, (struct report_key){ .a = (uint32_t)wakeup->fd });
 	const char *kind = fd_kind(report, wakeup->fd);
-	const char *source = fd ? source_name(report, fd->source) : NULL;
 	uint64_t cb = report_wakeup_callback(report, wakeup);
 	char *name = cb ? report_place(report, cb) : NULL;
+	char *source = fd && fd->owner == wakeup->owner ? source_words(report, fd->source) : NULL;
 	GString *words = g_string_new(NULL);
 
 	g_string_append_printf(words, "fd %d", wakeup->fd);
@@ -228,27 +244,39 @@ static char *fd_words(const struct report *report, const struct report_wakeup *w
 		g_string_append_printf(words, ": %s", name);
 	else if (source)
 		g_string_append_printf(words, ": GSource %s", source);
+	else if (fd && fd->notifies)
+		g_string_append(words, ": a context's own wake-up; by whom is not recorded");
 	else if (fd && fd->target && fd->target[0])
 		g_string_append_printf(words, ": %s", fd->target);
+	g_free(source);
 	g_free(name);
 	return g_string_free(words, FALSE);
 }
 
-/* aio_notify's fd is the context's own; another eventfd has a callback of interest. */
+/* aio_notify is for a context; another eventfd has a callback of interest. */
 static char *notify_words(const struct report *report, const struct report_wakeup *wakeup)
 {
-	char *place = report_place(report, wakeup->site);
-	char *fd = wakeup->ctx ? NULL : fd_words(report, wakeup);
 	const struct report_thread *by =
 		report_map_find(&report->threads, (struct report_key){ .a = wakeup->by_tid });
+	const char *ctx = wakeup->ctx ? report_context_name(report, wakeup->ctx) : NULL;
 	const char *name = by && by->name ? by->name : "";
-	char *words = g_strdup_printf("%s%sthread %u%s%s%s at %s", fd ? fd : "notify",
-				      fd ? ", written by " : " by ", wakeup->by_tid,
-				      name[0] ? " (" : "", name, name[0] ? ")" : "", place);
+	char *place = report_place(report, wakeup->site);
+	GString *words = g_string_new(NULL);
 
+	if (!wakeup->ctx) { /* it had no aio_notify, only the write */
+		char *fd = fd_words(report, wakeup);
+
+		g_string_append_printf(words, "%s, written", fd);
+		g_free(fd);
+	} else if (ctx) {
+		g_string_append_printf(words, "notify of %s (fd %d)", ctx, wakeup->fd);
+	} else {
+		g_string_append_printf(words, "notify (fd %d)", wakeup->fd);
+	}
+	g_string_append_printf(words, " by thread %u%s%s%s at %s", wakeup->by_tid,
+			       name[0] ? " (" : "", name, name[0] ? ")" : "", place);
 	g_free(place);
-	g_free(fd);
-	return words;
+	return g_string_free(words, FALSE);
 }
 
 char *report_wakeup_words(const struct report *report, const struct report_wakeup *wakeup)

@@ -14,7 +14,7 @@ char *report_symbol(const struct report *report, uint64_t addr);
 char *report_place(const struct report *report, uint64_t addr);
 /* A callback's name, or NULL. */
 char *report_callback_name(const struct report *report, const struct report_callback *callback);
-/* "fd 14 read (eventfd)", "BH", "timer", "GSource", "poll notifier fill". */
+/* "fd 14 eventfd", "fd 14 eventfd write", "BH", "timer", "GSource", "poll notifier fill". */
 char *report_callback_what(const struct report *report, const struct report_callback *callback);
 
 /* A context's address, that of a list of timers resolved; its name, or NULL. */
