@@ -73,7 +73,8 @@ static const char *source_name(const struct report *report, uint64_t addr)
 
 char *report_callback_name(const struct report *report, const struct report_callback *callback)
 {
-	const char *name = source_name(report, callback->source);
+	const char *ctx, *name = source_name(report, callback->source);
+	char *symbol_words, *with_ctx;
 	const struct report_name *symbol = find_name(report, callback->cb);
 	const struct report_fd *fd =
 		report_map_find(&report->fds, (struct report_key){ .a = (uint32_t)callback->fd });
@@ -82,7 +83,16 @@ char *report_callback_name(const struct report *report, const struct report_call
 	if (callback->kind == REPORT_HANDLER && fd && fd->notifies == callback->ctx &&
 	    (!symbol || !symbol->symbol || strchr(symbol->symbol, '+')))
 		return g_strdup("its own notifier");
-	return name ? g_strdup(name) : report_symbol(report, callback->cb);
+	if (name)
+		return g_strdup(name);
+	symbol_words = report_symbol(report, callback->cb);
+	ctx = callback->source ? report_context_name(report, callback->source) : NULL;
+	if (!ctx || !symbol_words)
+		return symbol_words;
+	/* An AioContext begins with its GSource. */
+	with_ctx = g_strdup_printf("%s (%s)", symbol_words, ctx);
+	g_free(symbol_words);
+	return with_ctx;
 }
 
 /* "eventfd", "socket"; NULL: not known. */
