@@ -303,8 +303,8 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 		r->error = err;
 	fprintf(stderr,
 		"loopscope: %s: %" PRIu64 " events of %u threads in %.1f s, %" PRIu64 " lost\n",
-		path, r->events, g_hash_table_size(r->threads), (record_now() - started_ns) / 1e9,
-		stats.discarded);
+		path, stats.events, g_hash_table_size(r->threads),
+		(record_now() - started_ns) / 1e9, stats.discarded);
 	if (r->error)
 		return fail(why, r->error, "%s: %s; what is there can be read", path,
 			    strerror(-r->error));

@@ -104,7 +104,6 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 	event->size = desc->size;
 	note_error(r, ctf_writer_event(r->writer, event));
 	r->counts[id]++;
-	r->events++;
 }
 
 static uint32_t table_kind(const struct context *c)

@@ -70,7 +70,6 @@ struct recorder {
 	GHashTable *known;	/* what a call of a callback with an argument means */
 	GHashTable *contexts;	/* contexts whose handlers may have changed */
 	uint64_t counts[LOOP_EV_END];
-	uint64_t events;
 	int refused; /* probes that could not be placed */
 	int stepped; /* probes the kernel has to single-step */
 	int error;   /* the writer's first failure, or 0 */
