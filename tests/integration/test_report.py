@@ -149,7 +149,7 @@ def test_babeltrace2_counts_the_demos_events(five: Dict[str, object]) -> None:
 def test_the_demos_text(five: Dict[str, object]) -> None:
     text = check_text(Path(str(five["path"])))
     assert re.search(rf"^main loop +\d+ +{ITERATIONS} ", text, re.M)
-    assert re.search(r"^IOThread +\d+ ", text, re.M)
+    assert re.search(r"^IOThread( io0)? +\d+ ", text, re.M)
     assert ", none lost" in text
 
 
