@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Iterator, List, Set
+from typing import Iterator, List, Set, Tuple
 
 import pytest
 from process_memory import Memory, load_base, maps, text_symbols, wait_until
@@ -232,22 +232,32 @@ def test_probes_touch_no_other_process(demo: Demo, many: Demo) -> None:
 # --- results --------------------------------------------------------------------------------------
 
 
+def traced_result(target: Demo) -> Tuple[str, int]:
+    """What it prints at its end, and how often its polls were caught until then."""
+    looks = 0
+    while target.alive():
+        for way in ("probe", "iter", "mem"):
+            result = clean(run("fds", "-p", target.pid, "--via", way, "-d", "0.05"))
+            looks += way == "probe" and result.rc == 0
+    return target.result(), looks
+
+
 @pytest.mark.parametrize(
     "scenario, iterations",
-    [("five-sources", 9000), ("many-fds", 10000), ("signal", 400000)],
+    [("five-sources", 300000), ("many-fds", 10000), ("signal", 400000)],
 )
 def test_a_traced_run_computes_what_an_untraced_one_does(
     scenario: str, iterations: int
 ) -> None:
     """The demo prints exact counts and a hash of the order; loopscope looks as often as it can."""
-    args = (scenario, "--iterations", iterations)
-    with Demo(*args) as target:
-        untraced = target.result()
-    with Demo(*args) as target:
-        looks = 0
-        while target.alive():
-            for way in ("probe", "iter", "mem"):
-                result = clean(run("fds", "-p", target.pid, "--via", way, "-d", "0.05"))
-                looks += way == "probe" and result.rc == 0
-        assert looks > 0, "it ended before it was ever traced"
-        assert target.result() == untraced
+    for _ in range(5):
+        args = (scenario, "--iterations", iterations)
+        with Demo(*args) as target:
+            untraced = target.result()
+        with Demo(*args) as target:
+            traced, looks = traced_result(target)
+        assert traced == untraced
+        if looks:
+            return
+        iterations *= 4  # a fast machine: it ended before anybody could look
+    pytest.fail("it always ended before it was ever traced")
