@@ -14,8 +14,13 @@ static void print_table(const struct layout *l)
 	struct table *table = table_new(heads);
 	int unknown = 0;
 
-	printf("%s, build %s: layout %s\n\n", l->exe, l->build_id[0] ? l->build_id : "unknown",
-	       l->source == LAYOUT_DWARF ? "from debug information" : "inferred");
+	char *title = g_strdup_printf(
+		"%s, build %s: layout %s", l->exe, l->build_id[0] ? l->build_id : "unknown",
+		l->source == LAYOUT_DWARF ? "from debug information" : "inferred");
+
+	out_wrapped(title);
+	putchar('\n');
+	g_free(title);
 	for (int f = 0; f < N_LAYOUT_FIELDS; f++) {
 		char offset[16] = "unknown";
 
@@ -30,7 +35,7 @@ static void print_table(const struct layout *l)
 	if (l->notes->len)
 		putchar('\n');
 	for (size_t i = 0; i < l->notes->len; i++)
-		printf("%s\n", (const char *)l->notes->pdata[i]);
+		out_wrapped(l->notes->pdata[i]);
 	printf("\n%d fields known, %d unknown.\n", N_LAYOUT_FIELDS - unknown, unknown);
 }
 

@@ -228,12 +228,11 @@ static int attach_running(struct recorder *r, struct failure *why)
 
 /* --- running --- */
 
-/* Handlers have changed: look at the tables again, tell what is new, follow new callbacks. */
+/* Handlers have changed: look at the tables again, tell what is new, learn new callbacks. */
 static void follow_changes(struct recorder *r)
 {
 	struct session *s = r->s;
 	struct loops *before = r->loops;
-	size_t first = r->probes->len;
 
 	if (!g_hash_table_size(r->contexts) || !before)
 		return;
@@ -244,10 +243,10 @@ static void follow_changes(struct recorder *r)
 	}
 	record_add_callbacks(r, before);
 	loops_free(before);
-	record_attach(r, first, NULL);
 }
 
-static void follow_timers(struct recorder *r, size_t *attached)
+/* Attach what has been learned since the last time, once: to handlers' callbacks and timers'. */
+static void attach_new(struct recorder *r, size_t *attached)
 {
 	if (r->probes->len > *attached)
 		record_attach(r, *attached, NULL);
@@ -277,7 +276,7 @@ static void run(struct recorder *r)
 		if (r->program)
 			look_into_command(r);
 		follow_changes(r);
-		follow_timers(r, &attached);
+		attach_new(r, &attached);
 	}
 	if (pidfd >= 0)
 		close(pidfd);

@@ -12,6 +12,7 @@
 
 #include "tracer/fds.h"
 #include "tracer/text.h"
+#include "tracer/unix-sockets.h"
 
 struct fds {
 	pid_t pid;
@@ -42,34 +43,6 @@ void fds_free(struct fds *fds)
 	if (fds->unix_sockets)
 		g_hash_table_destroy(fds->unix_sockets);
 	g_free(fds);
-}
-
-/* /proc/PID/net/unix: Num RefCount Protocol Flags Type St Inode [Path]; flag 0x10000 listens. */
-static void load_unix_sockets(struct fds *fds)
-{
-	char path[64], *line = NULL;
-	size_t size = 0;
-	FILE *f;
-
-	fds->unix_sockets = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-	snprintf(path, sizeof(path), "/proc/%d/net/unix", fds->pid);
-	f = fopen(path, "re");
-	if (!f)
-		return;
-	while (getline(&line, &size, f) > 0) {
-		unsigned long inode, flags;
-		int at = 0;
-
-		if (sscanf(line, "%*[^:]: %*x %*x %lx %*x %*x %lu %n", &flags, &inode, &at) < 2 ||
-		    !at)
-			continue;
-		g_strchomp(line + at);
-		g_hash_table_insert(fds->unix_sockets, (void *)inode,
-				    g_strdup_printf("%s%s", flags & 0x10000 ? "listens on " : "",
-						    line[at] ? line + at : "unnamed"));
-	}
-	free(line);
-	fclose(f);
 }
 
 /* Is the socket @inode listed in /proc/PID/net/@table? Its local and remote address go to @info. */
@@ -112,7 +85,7 @@ static void describe_socket(struct fds *fds, unsigned long inode, struct fd_info
 	const char *path;
 
 	if (!fds->unix_sockets)
-		load_unix_sockets(fds);
+		fds->unix_sockets = unix_sockets(fds->pid);
 	path = g_hash_table_lookup(fds->unix_sockets, (void *)inode);
 	if (path) {
 		snprintf(info->kind, sizeof(info->kind), "unix");
@@ -176,12 +149,15 @@ const struct fd_info *fds_get(struct fds *fds, int fd)
 {
 	struct fd_info *info = g_hash_table_lookup(fds->known, GINT_TO_POINTER(fd + 1));
 
-	/* One that was closed may be open by now. */
-	if (!info || (fds->live && !info->open)) {
+	if (!info) {
 		info = g_new0(struct fd_info, 1);
-		describe(fds, fd, info);
 		g_hash_table_insert(fds->known, GINT_TO_POINTER(fd + 1), info);
+	} else if (!fds->live || info->open) {
+		return info;
 	}
+	/* One that was closed may be open by now; callers keep the pointer, so it stays. */
+	memset(info, 0, sizeof(*info));
+	describe(fds, fd, info);
 	return info;
 }
 

@@ -234,6 +234,26 @@ static int load(struct image *img, const struct map *map, struct failure *why)
 	return 0;
 }
 
+/*
+ * A core holds the first page of each file that was mapped: does its build-id stand there? A file
+ * that was rebuilt since would give wrong names and wrong functions.
+ */
+static int check_build_id(struct target *t, const struct image *img, struct failure *why)
+{
+	uint8_t page[4096], id[20];
+	size_t len = strlen(img->build_id) / 2;
+
+	if (t->live || !len || target_read_own(t, img->start, page, sizeof(page)))
+		return 0;
+	for (size_t i = 0; i < len; i++)
+		id[i] = g_ascii_xdigit_value(img->build_id[2 * i]) * 16 +
+			g_ascii_xdigit_value(img->build_id[2 * i + 1]);
+	if (memmem(page, sizeof(page), id, len))
+		return 0;
+	return fail(why, -ESTALE, "%s is not the file the core was made of: its build-id is %s",
+		    img->path, img->build_id);
+}
+
 int image_open(struct target *t, const struct map *map, struct image **ret, struct failure *why)
 {
 	struct image *img = image_new(map->path);
@@ -243,6 +263,8 @@ int image_open(struct target *t, const struct map *map, struct image **ret, stru
 		fail(why, err, "cannot open %s, which the target has mapped", map->path);
 	else
 		err = load(img, map, why);
+	if (!err)
+		err = check_build_id(t, img, why);
 	if (err)
 		image_close(img);
 	else

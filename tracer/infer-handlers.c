@@ -57,11 +57,13 @@ static int list_length(struct infer *in, const struct context_copy *c, struct he
 	return n;
 }
 
-/* aio_set_fd_handler() goes through the list of all handlers; it also tests node_deleted. */
+/*
+ * aio_set_fd_handler() goes through all handlers: it compares the fd, the first int of an element,
+ * and then whether the element is a deleted one.
+ */
 struct walked {
-	int32_t head; /* candidate; set when the function loads it */
-	bool loads_head;
-	int64_t tested; /* offset in the element it compares with 0 */
+	int64_t head;	/* offset in the context of the list it goes through, or -1 */
+	int64_t tested; /* offset in an element of a pointer that has to be NULL, or -1 */
 };
 
 static bool see_walk(const struct code_step *step, void *arg)
@@ -69,19 +71,20 @@ static bool see_walk(const struct code_step *step, void *arg)
 	struct walked *seen = arg;
 	const cs_x86 *x = &step->insn->detail->x86;
 
-	if (step->mem.kind == VALUE_ARG0 && step->mem.n == seen->head && step->mem_size == 8)
-		seen->loads_head = true;
-	if (step->insn->id == X86_INS_CMP && step->mem.kind == VALUE_FIELD &&
-	    step->mem.field == seen->head && step->mem_size == 8 && x->op_count == 2 &&
-	    x->operands[1].type == X86_OP_IMM && !x->operands[1].imm && seen->tested < 0)
+	if (step->insn->id != X86_INS_CMP || step->mem.kind != VALUE_FIELD)
+		return false;
+	if (step->mem_size == 4 && !step->mem.n && seen->head < 0)
+		seen->head = step->mem.field;
+	if (step->mem_size == 8 && step->mem.field == seen->head && seen->tested < 0 &&
+	    x->op_count == 2 && x->operands[1].type == X86_OP_IMM && !x->operands[1].imm)
 		seen->tested = step->mem.n;
 	return false;
 }
 
-static struct walked look_at_set_fd_handler(struct infer *in, int32_t head)
+static struct walked look_at_set_fd_handler(struct infer *in)
 {
 	const struct symbol *symbol = image_symbol(in->program, "aio_set_fd_handler");
-	struct walked seen = { .head = head, .tested = -1 };
+	struct walked seen = { -1, -1 };
 
 	if (symbol)
 		code_walk(in->program, symbol->link, see_walk, &seen);
@@ -108,52 +111,60 @@ static int total_length(struct infer *in, struct head h)
 	return total;
 }
 
-/*
- * The head of all handlers is the one that aio_set_fd_handler() walks; where that function does not
- * show it (it may call another), the one of more elements than any other. The next that holds in
- * every context and links elements further in is of the handlers that can be busy-polled.
- */
-static int choose_heads(struct infer *in, struct head *all, struct head *polled)
+/* The one of @n heads that has more elements than any other, or -1. */
+static int longest(struct infer *in, const struct head *heads, size_t n)
 {
-	struct head heads[MAX_HEADS];
-	size_t n = find_heads(in, context_at(in, 0), heads), best = MAX_HEADS;
-	int most = 0;
+	int best = -1, most = 0;
 
-	for (size_t h = 0; h < n && best == MAX_HEADS; h++)
-		if (look_at_set_fd_handler(in, heads[h].head).loads_head)
-			best = h;
-	if (best < MAX_HEADS) {
-		most = total_length(in, heads[best]);
-		if (most < 0)
-			return most;
-	}
-	for (size_t h = 0; h < n && !most; h++) {
+	for (size_t h = 0; h < n; h++) {
 		int total = total_length(in, heads[h]);
 
-		for (size_t k = 0; k < h; k++)
-			if (total_length(in, heads[k]) >= total)
-				total = 0;
-		for (size_t k = h + 1; k < n; k++)
-			if (total_length(in, heads[k]) >= total)
-				total = 0;
-		if (total > 0) {
-			best = h;
+		if (total == most)
+			best = -1;
+		if (total > most) {
+			best = (int)h;
 			most = total;
 		}
 	}
-	if (most <= 0)
+	return best;
+}
+
+/*
+ * The head of all handlers is the one that aio_set_fd_handler() goes through; where that function
+ * does not show it (it may call another), the one of more elements than any other. The next that
+ * holds in every context and links elements further in is of the handlers that can be busy-polled.
+ */
+static int choose_heads(struct infer *in, struct walked seen, struct head *all, struct head *polled)
+{
+	struct head heads[MAX_HEADS];
+	size_t n = find_heads(in, context_at(in, 0), heads);
+	int best = -1, total;
+
+	for (size_t h = 0; h < n; h++)
+		if (heads[h].head == seen.head)
+			best = (int)h;
+	if (best < 0 && seen.head >= 0)
+		return fail(in->why, -EBADMSG,
+			    "%s: qemu_aio_context: the first element of the list at +%d, which "
+			    "aio_set_fd_handler() goes through, does not point back at its head",
+			    in->program->name, (int)seen.head);
+	if (best < 0)
+		best = longest(in, heads, n);
+	if (best < 0)
 		return fail(
 			in->why, -EBADMSG,
-			"%s: no list of qemu_aio_context is one of all its handlers: none has an "
-			"element that points back at its head and is the longest or walked by "
-			"aio_set_fd_handler()",
+			"%s: no list of qemu_aio_context whose elements point back at its head is "
+			"the longest",
 			in->program->name);
+	total = total_length(in, heads[best]);
+	if (total < 0)
+		return total;
 	*all = heads[best];
 	polled->head = -1;
 	for (size_t h = 0; h < n && polled->head < 0; h++)
 		if (heads[h].prev > all->prev && total_length(in, heads[h]) >= 0)
 			*polled = heads[h];
-	layout_set(in->l, CTX_HANDLERS, all->head, "%d elements in %u contexts point back", most,
+	layout_set(in->l, CTX_HANDLERS, all->head, "%d elements in %u contexts point back", total,
 		   in->contexts->len);
 	return 0;
 }
@@ -236,10 +247,8 @@ static int check_nodes(struct infer *in)
 }
 
 /* node_deleted lies among the links; aio_set_fd_handler() skips elements where it is set. */
-static void find_deleted(struct infer *in, struct head all, struct head polled)
+static void find_deleted(struct infer *in, int64_t tested, struct head all, struct head polled)
 {
-	int64_t tested = look_at_set_fd_handler(in, all.head).tested;
-
 	if (polled.head >= 0) {
 		layout_set(in->l, CTX_POLL_HANDLERS, polled.head,
 			   "a list of some of the handlers that points back");
@@ -267,7 +276,8 @@ int infer_handlers(struct infer *in)
 	const enum layout_field *callbacks;
 	struct head all = { 0 }, polled = { 0 };
 	int32_t first = sizeof(GPollFD), n;
-	int err = choose_heads(in, &all, &polled);
+	struct walked seen = look_at_set_fd_handler(in);
+	int err = choose_heads(in, seen, &all, &polled);
 
 	if (err)
 		return err;
@@ -292,6 +302,6 @@ int infer_handlers(struct infer *in)
 		   "last before the link; each context's notifier in the notifier's handler");
 	layout_set(in->l, NODE_NEXT, all.prev - 8, "leads through the list to its end");
 	layout_set(in->l, NODE_PREV, all.prev, "points back at the one before");
-	find_deleted(in, all, polled);
+	find_deleted(in, seen.tested, all, polled);
 	return check_nodes(in);
 }

@@ -71,6 +71,29 @@ int infer_reread_contexts(struct infer *in)
 	return 0;
 }
 
+/* Every gap has its reason. */
+static void explain_gaps(struct layout *l)
+{
+	static const struct {
+		const char *type, *reason;
+	} reasons[] = {
+		{ "AioContext", "no invariant holds for it in every context" },
+		{ "AioHandler", "no list of the handlers shows it in every context" },
+		{ "QEMUTimer", "no timer was armed to prove it on" },
+		{ "QEMUTimerList", "no timer was armed to prove it on" },
+		{ "BHListSlice", "it lies on a stack, and only while bottom halves run" },
+		{ "IOThread", "nothing exported shows it; names come from the object tree" },
+		{ "GMainContext", "no context of GLib's was found to prove it on" },
+		{ "GSourceList", "no context of GLib's was found to prove it on" },
+	};
+
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
+		for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++)
+			if (l->off[f] < 0 && !l->proof[f] &&
+			    !strcmp(layout_field_type(f), reasons[i].type))
+				layout_set(l, f, LAYOUT_UNKNOWN, "%s", reasons[i].reason);
+}
+
 static int attempt(struct infer *in)
 {
 	int err = infer_from_code(in);
@@ -90,6 +113,7 @@ static int attempt(struct infer *in)
 	infer_bh_lists(in);
 	infer_fdmon(in);
 	infer_glib(in->t, in->l, word_at(context_at(in, 0)->bytes, offsetof(GSource, context)));
+	explain_gaps(in->l);
 	return 0;
 }
 

@@ -23,8 +23,9 @@ int infer_layout(struct target *t, struct images *images, struct fds *fds, struc
 		 struct failure *why);
 
 /*
- * Hold a layout (from debug information, a file or a cache) against the target: the lists of both
- * main contexts have to point back at their heads. -EBADMSG names what does not.
+ * Hold a layout that somebody gave us against the target: the handlers of both main
+ * contexts have to point back at their heads, and the notifier's to be among them. -EBADMSG names
+ * what does not hold; -ENOENT: the target has no context yet.
  */
 int infer_check(struct target *t, struct images *images, const struct layout *l,
 		struct failure *why);

@@ -154,16 +154,18 @@ static void take_bhs(struct loops *loops, struct context *c, const GArray *eleme
 	}
 }
 
+/* Take the timers, as long as each points back at its list. */
 static void take_timers(struct loops *loops, const struct wanted *w, const GArray *elements)
 {
 	const struct layout *l = loops->l;
+	uint64_t list = w->head - l->off[TL_ACTIVE];
 	GArray *timers = w->context ? w->context->timers : loops->main_timers;
 
 	for (size_t i = 0; i < elements->len; i++) {
 		const struct element *e = &g_array_index(elements, struct element, i);
 		struct timer timer = { .addr = e->addr, .clock = w->clock };
 
-		if (e->failed)
+		if (e->failed || GET(TIMER_LIST) != list)
 			return;
 		timer.cb = GET(TIMER_CB);
 		timer.opaque = GET(TIMER_OPAQUE);

@@ -33,7 +33,7 @@ static const char help_text[] =
 	"                      default 2\n"
 	"      --min TIME      doctor: what blocks for longer is a finding (10ms, 0.5s); default 100ms\n"
 	"  -o, --output DIR    record: the recording, a new or empty directory\n"
-	"      --ring SIZE     record: of the buffer between kernel and recorder (64K, 16M); default 64M\n"
+	"      --ring SIZE     record: of the buffer between kernel and recorder; default 64M\n"
 	"      --events        report: every kind of event with its count\n"
 	"      --histograms    report: of the five slowest callbacks, not of the slowest only\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
@@ -43,7 +43,8 @@ static const char help_text[] =
 	"  -v, --verbose       say what the kernel and libbpf say\n"
 	"      --help, --version\n"
 	"\n"
-	"Exit: 0 fine, 1 doctor found something, 2 wrong usage, 3 no privilege, 4 failed, 77 the kernel cannot do it.\n";
+	"Exit: 0 fine, 1 doctor found something, 2 wrong usage, 3 no privilege, 4 failed,\n"
+	"77 the kernel cannot do it.\n";
 
 static const struct command {
 	const char *name;

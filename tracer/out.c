@@ -206,6 +206,26 @@ GArray *fold_take(struct fold *fold, const char *key, bool *ret_few)
 	return numbers;
 }
 
+void out_wrapped(const char *text)
+{
+	char **words = g_strsplit(text, " ", -1);
+	int at = 0;
+
+	for (int i = 0; words[i]; i++) {
+		int width = (int)g_utf8_strlen(words[i], -1);
+
+		if (at && at + 1 + width > OUT_COLUMNS) {
+			printf("\n ");
+			at = 1;
+		}
+		at += printf("%s", at ? " " : "");
+		print_cell(words[i], OUT_COLUMNS - at, false);
+		at += width;
+	}
+	putchar('\n');
+	g_strfreev(words);
+}
+
 void out_json(json_t *object)
 {
 	json_dumpf(object, stdout, JSON_COMPACT);

@@ -36,6 +36,9 @@ void fold_free(struct fold *fold);
 void fold_add(struct fold *fold, const char *key, int number);
 GArray *fold_take(struct fold *fold, const char *key, bool *ret_few);
 
+/* Print text in lines of at most OUT_COLUMNS, broken between words; the later ones are indented. */
+void out_wrapped(const char *text);
+
 /* Print one line of NDJSON and take the reference. */
 void out_json(json_t *object);
 

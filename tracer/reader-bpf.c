@@ -2,7 +2,9 @@
 /* The readers that run in the kernel: a task iterator, and a probe on the poll. See reader.h. */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -173,6 +175,7 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 	struct image *libc = images_library(images, "libc.so");
 	struct site sites[G_N_ELEMENTS(calls)];
 	int64_t end = now_ms() + timeout_ms;
+	struct pollfd exit = { .fd = (int)syscall(SYS_pidfd_open, t->pid, 0), .events = POLLIN };
 	struct attachment *attachment = NULL;
 	struct pollset_bpf *skel = NULL;
 	struct ring_buffer *ring = NULL;
@@ -205,7 +208,8 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 	err = attach_sites(skel->progs.send_pollset, ATTACH_BEST, t->pid, sites,
 			   G_N_ELEMENTS(sites), &attachment, why);
 	while (!err && !all_seen(t, tables) && now_ms() < end) {
-		usleep(POLL_INTERVAL_MS * 1000);
+		if (poll(&exit, 1, POLL_INTERVAL_MS) > 0)
+			err = fail(why, -ESRCH, "process %d has exited", t->pid);
 		ring_buffer__consume(ring);
 	}
 	attach_remove(attachment);
@@ -213,6 +217,8 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 	tables->lost += skel->bss->lost;
 
 cleanup:
+	if (exit.fd >= 0)
+		close(exit.fd);
 	ring_buffer__free(ring);
 	pollset_bpf__destroy(skel);
 	return err;

@@ -127,7 +127,7 @@ static int load_layout(struct session *s, struct failure *why)
 			    error.text);
 	err = layout_from_json(json, images_program(s->images), &s->l, why);
 	json_decref(json);
-	return err;
+	return err ? -EBADMSG : infer_check(s->t, s->images, s->l, why);
 }
 
 int session_layout(struct session *s, struct failure *why)

@@ -90,6 +90,11 @@ static int core_read(struct target *t, uint64_t addr, void *buf, size_t len)
 	return 0;
 }
 
+static int core_read_own(struct target *t, uint64_t addr, void *buf, size_t len)
+{
+	return read_segment(t->private_data, addr, buf, len) == len ? 0 : -EFAULT;
+}
+
 /* NT_FILE: count, page size, count x {start, end, page offset}, count x name. */
 static void parse_file_note(struct target *t, const uint8_t *desc, size_t size)
 {
@@ -238,6 +243,7 @@ static void core_close(struct target *t)
 
 static const struct target_ops core_ops = {
 	.read = core_read,
+	.read_own = core_read_own,
 	.refresh = core_refresh,
 	.open_file = core_open_file,
 	.close = core_close,

@@ -168,6 +168,7 @@ static void live_close(struct target *t)
 
 static const struct target_ops live_ops = {
 	.read = live_read,
+	.read_own = live_read,
 	.refresh = live_refresh,
 	.open_file = live_open_file,
 	.close = live_close,

@@ -64,6 +64,11 @@ int target_read(struct target *t, uint64_t addr, void *buf, size_t len)
 	return t->ops->read(t, addr, buf, len);
 }
 
+int target_read_own(struct target *t, uint64_t addr, void *buf, size_t len)
+{
+	return t->ops->read_own(t, addr, buf, len);
+}
+
 int target_read_u64(struct target *t, uint64_t addr, uint64_t *ret)
 {
 	uint64_t value;
@@ -77,21 +82,24 @@ int target_read_u64(struct target *t, uint64_t addr, uint64_t *ret)
 int target_read_string(struct target *t, uint64_t addr, char *buf, size_t size)
 {
 	size_t have = 0;
+	int err = -EFAULT;
 
 	/* In steps that do not cross a page: the next one may not be mapped. */
 	while (have < size) {
 		size_t step = MIN(size - have, 4096 - (addr + have) % 4096);
-		int err = target_read(t, addr + have, buf + have, step);
 
+		err = target_read(t, addr + have, buf + have, step);
 		if (err)
-			return err;
+			break;
 		if (memchr(buf + have, 0, step)) {
 			text_make_safe(buf);
 			return 0;
 		}
 		have += step;
+		err = -EFAULT;
 	}
-	return -EFAULT;
+	buf[0] = 0; /* what was read of it was not made safe */
+	return err;
 }
 
 long target_restarted_call(struct target *t, long nr, uint64_t pc)

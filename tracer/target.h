@@ -37,6 +37,7 @@ struct target;
 
 struct target_ops {
 	int (*read)(struct target *t, uint64_t addr, void *buf, size_t len);
+	int (*read_own)(struct target *t, uint64_t addr, void *buf, size_t len);
 	int (*refresh)(struct target *t, struct failure *why);
 	int (*open_file)(struct target *t, const struct map *map, char **ret_path);
 	void (*close)(struct target *t);
@@ -64,8 +65,11 @@ void target_close(struct target *t);
 /* Read @len bytes at @addr: all of them (0), or -EFAULT, or -ESRCH when the process has gone. */
 int target_read(struct target *t, uint64_t addr, void *buf, size_t len);
 int target_read_u64(struct target *t, uint64_t addr, uint64_t *ret);
-/* Read a string of fewer than @size bytes; -EFAULT when it has no end there. Made safe. */
+/* Read a string of fewer than @size bytes, made safe; -EFAULT and "" when it has no end there. */
 int target_read_string(struct target *t, uint64_t addr, char *buf, size_t size);
+
+/* The same, but from a core only what the core itself holds, not the files behind it. */
+int target_read_own(struct target *t, uint64_t addr, void *buf, size_t len);
 
 /* Look at threads and maps again (a core: nothing to do). */
 int target_refresh(struct target *t, struct failure *why);
