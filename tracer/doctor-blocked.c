@@ -73,9 +73,12 @@ static void note_stack(struct doctor *d, struct patient *p, const struct stack *
 	if (ns < b->longest_ns)
 		return;
 	b->longest_ns = ns;
+	b->before_us = b->since_ns == (uint64_t)p->first_ns;
 	b->cpu_ns = cpu;
 	b->stack = *stack;
 	g_free(b->wait);
+	g_free(b->name);
+	b->name = callback ? doctor_callback_name(d, callback, stack) : NULL;
 	g_ptr_array_set_size(b->others, 0);
 	b->wait = doctor_describe_wait(d, stack, b->others);
 	doctor_find_waiters(d, p->tid, b->others);
@@ -83,13 +86,16 @@ static void note_stack(struct doctor *d, struct patient *p, const struct stack *
 
 static void sample(struct doctor *d, struct patient *p)
 {
-	uint64_t since, again, cpu;
+	uint64_t since = 0, again, cpu = 0;
 	int64_t ns = away_ns(d, p, &since, &cpu);
 	struct blocked *b = &p->blocked;
 	struct stack stack;
 	struct where w;
 
-	if (ns < d->min_ns || p->is_none)
+	/* Who stopped it (a debugger, a signal) is to blame for this time, not the callback. */
+	if (p->now.state == 'T' && since)
+		b->void_ns = since;
+	if (ns < d->min_ns || p->is_none || since == b->void_ns)
 		return;
 	if (since == b->since_ns && b->samples > 1)
 		b->longest_ns = MAX(b->longest_ns, ns);
@@ -147,10 +153,10 @@ static void conclude(struct doctor *d, struct patient *p)
 		return;
 	f = finding_new(d, "BLOCKED CALLBACK", p);
 	span = out_duration(b->longest_ns);
-	f->span = g_strdup_printf("for %s", span);
+	f->span = g_strdup_printf("for %s%s", b->before_us ? "at least " : "", span);
 	doctor_where(d, &b->stack, &w);
 	if (w.callback >= 0)
-		f->culprit = doctor_callback_name(d, b->callback);
+		f->culprit = g_strdup(b->name);
 	else if (w.for_bql)
 		f->culprit = g_strdup("the loop itself, waiting for the big lock");
 	else if (w.machine >= 0)

@@ -13,6 +13,8 @@
 #include "tracer/doctor.h"
 #include "tracer/text.h"
 
+#define STACK_WORDS 2048
+#define STACK_CHUNK 64
 #define MAX_HELPERS 4 /* static functions between a known one and the callback */
 
 /* QEMU's by their names since 2.x, and GLib's. Static ones help where there are symbols. */
@@ -213,29 +215,59 @@ char *frame_name(const struct doctor *d, const struct frame *f)
 	return images_name(d->images, f->function ? f->function : f->pc);
 }
 
-/* A bottom half carries its callback's name, which helps where the callback is static. */
-static char *bh_name(const struct doctor *d, uint64_t callback)
+static bool read_name(const struct doctor *d, uint64_t addr, char *name, size_t size)
 {
-	GArray *bhs = watch_read_bhs(d->watch);
-	char name[64] = "";
-
-	for (size_t i = 0; i < bhs->len && !name[0]; i++) {
-		const struct watched_bh *b = &g_array_index(bhs, struct watched_bh, i);
-
-		if (b->key.cb == callback && b->value.name &&
-		    (target_read_string(d->t, b->value.name, name, sizeof(name)) ||
-		     !text_is_identifier(name)))
-			name[0] = 0;
-	}
-	g_array_free(bhs, TRUE);
-	return name[0] ? g_strdup(name) : NULL;
+	return addr && !target_read_string(d->t, addr, name, size) && text_is_identifier(name);
 }
 
-char *doctor_callback_name(const struct doctor *d, uint64_t callback)
+/* A bottom half that runs is on no list, but somewhere on the stack lies its address. */
+static bool name_on_stack(const struct doctor *d, uint64_t callback, uint64_t sp, char *name,
+			  size_t size)
+{
+	const struct layout *l = d->l;
+	uint64_t words[STACK_CHUNK], cb, addr;
+
+	if (l->off[BH_CB] < 0 || l->off[BH_NAME] < 0)
+		return false;
+	for (int at = 0; at < STACK_WORDS; at += STACK_CHUNK) {
+		if (target_read(d->t, sp + sizeof(words[0]) * at, words, sizeof(words)))
+			return false;
+		for (int i = 0; i < STACK_CHUNK; i++)
+			if (words[i] && !(words[i] % 8) &&
+			    !target_read_u64(d->t, words[i] + l->off[BH_CB], &cb) &&
+			    cb == callback &&
+			    !target_read_u64(d->t, words[i] + l->off[BH_NAME], &addr) &&
+			    read_name(d, addr, name, size))
+				return true;
+	}
+	return false;
+}
+
+/* A bottom half carries its callback's name, which helps where the callback is static. */
+static char *bh_name(const struct doctor *d, uint64_t callback, uint64_t sp)
+{
+	GArray *bhs = watch_read_bhs(d->watch);
+	char name[64];
+	bool found = false;
+
+	for (size_t i = 0; i < bhs->len && !found; i++) {
+		const struct watched_bh *b = &g_array_index(bhs, struct watched_bh, i);
+
+		found = b->key.cb == callback && read_name(d, b->value.name, name, sizeof(name));
+	}
+	g_array_free(bhs, TRUE);
+	if (!found && sp)
+		found = name_on_stack(d, callback, sp, name, sizeof(name));
+	return found ? g_strdup(name) : NULL;
+}
+
+char *doctor_callback_name(const struct doctor *d, uint64_t callback, const struct stack *stack)
 {
 	const char *kind = kind_of(d, callback);
-	char *name = kind && !strcmp(kind, "BH") ? bh_name(d, callback) : NULL, *text;
+	char *name = NULL, *text;
 
+	if (kind && !strcmp(kind, "BH"))
+		name = bh_name(d, callback, stack ? stack->thread.sp : 0);
 	if (!name)
 		name = images_name(d->images, callback);
 	text = g_strdup_printf("%s %s", kind ? kind : "callback", name);

@@ -107,8 +107,8 @@ static bool explain_bh(struct doctor *d, struct patient *p, const struct proof *
 			     &stack);
 	if (!caller)
 		return false;
-	name = doctor_callback_name(d, w->key.cb);
-	who = doctor_callback_name(d, caller);
+	name = doctor_callback_name(d, w->key.cb, NULL);
+	who = doctor_callback_name(d, caller, NULL);
 	/* Scheduled by a handler it may be a loop at work; by another bottom half they chase. */
 	if (caller != w->key.cb && !g_str_has_prefix(who, "BH ")) {
 		g_free(name);
@@ -303,4 +303,51 @@ bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *pro
 			return true;
 	}
 	return false;
+}
+
+/* --- a timeout of 0 that nothing explains --------------------------------------------------- */
+
+/* Did anything that is counted happen in more than a tenth of the polls? */
+static bool something_happens(const struct doctor *d, const struct patient *p,
+			      const struct proof *proof)
+{
+	unsigned long long n = proof->moved;
+
+	for (size_t i = 0; i < proof->after->bhs->len; i++) {
+		const struct watched_bh *w =
+			&g_array_index(proof->after->bhs, struct watched_bh, i);
+		struct watch_bh b = w->value;
+
+		since_bh(proof, &w->key, &b);
+		n += b.scheduled + b.calls;
+	}
+	for (size_t i = 0; i < proof->after->timers->len; i++) {
+		const struct watched_timer *w =
+			&g_array_index(proof->after->timers, struct watched_timer, i);
+		struct watch_timer t = w->value;
+
+		since_timer(proof, w->timer, &t);
+		n += t.armed;
+	}
+	for (size_t i = 0; i < proof->after->sources->len; i++)
+		n += dispatched(proof,
+				&g_array_index(proof->after->sources, struct watched_source, i));
+	return n * 10 > proof->polls || some_fd_is_ready(d, p, proof);
+}
+
+bool spin_by_nothing(struct doctor *d, struct patient *p, const struct proof *proof)
+{
+	struct finding *f;
+
+	if (!is_all(proof->zero, proof->polls) || something_happens(d, p, proof))
+		return false;
+	f = spin_finding(d, p, proof);
+	f->culprit = g_strdup("unproven: something asks for a timeout of 0 in every poll");
+	finding_say(f, "%llu of %llu polls of %.1f s had timeout 0", proof->zero, proof->polls,
+		    proof->seconds);
+	finding_say(f, "no descriptor was ready, no bottom half scheduled, no timer armed and no "
+		       "source dispatched in more than a tenth of them");
+	f->advice = "Look at what may choose the timeout without doing anything: prepare() of the "
+		    "GSources, poll notifiers, a nonblocking main_loop_wait().";
+	return true;
 }

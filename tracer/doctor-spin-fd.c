@@ -111,7 +111,7 @@ static char *blame(struct doctor *d, const struct patient *p, const struct watch
 
 	loops_owner(d->loops, p->tid, fd->key.fd, &owner);
 	callback = callback_of(d, &owner, fd->value.revents);
-	name = callback ? doctor_callback_name(d, callback) : g_strdup("an unknown owner");
+	name = callback ? doctor_callback_name(d, callback, NULL) : g_strdup("an unknown owner");
 	text = g_strdup_printf("%s never drains fd %d (%s%s%s)", name, fd->key.fd, info->kind,
 			       info->detail[0] ? " " : "", info->detail);
 	g_free(name);

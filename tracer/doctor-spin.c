@@ -235,7 +235,7 @@ static bool explain(struct doctor *d, struct patient *p, struct proof *proof)
 {
 	count_turns(d, p, proof);
 	return spin_by_timer(d, p, proof) || spin_by_fd(d, p, proof) || spin_by_bh(d, p, proof) ||
-	       spin_by_source(d, p, proof);
+	       spin_by_source(d, p, proof) || spin_by_nothing(d, p, proof);
 }
 
 void spin_conclude(struct doctor *d)

@@ -37,6 +37,8 @@ bool spin_by_timer(struct doctor *d, struct patient *p, const struct proof *proo
 bool spin_by_fd(struct doctor *d, struct patient *p, const struct proof *proof);
 bool spin_by_bh(struct doctor *d, struct patient *p, const struct proof *proof);
 bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *proof);
+/* None of these: not even the culprit is known, but that it spins. */
+bool spin_by_nothing(struct doctor *d, struct patient *p, const struct proof *proof);
 
 /* Helpers of theirs. */
 struct finding *spin_finding(struct doctor *d, struct patient *p, const struct proof *proof);

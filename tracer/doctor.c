@@ -64,6 +64,7 @@ static void patient_free(void *patient)
 
 	g_free(p->role);
 	g_free(p->blocked.wait);
+	g_free(p->blocked.name);
 	g_ptr_array_free(p->blocked.others, TRUE);
 	g_free(p);
 }

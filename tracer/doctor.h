@@ -31,6 +31,9 @@ struct finding {
 /* Two stacks of a thread that does not come back to its wait, and what they had in common. */
 struct blocked {
 	uint64_t since_ns; /* when it left its wait; tells one time from another */
+	uint64_t void_ns;  /* the time that does not count: it was stopped meanwhile */
+	bool before_us;	   /* the longest began before we came */
+	char *name;	   /* of the callback */
 	int64_t sampled_ns;
 	int64_t longest_ns; /* that it was seen away, without the time it waited for a CPU */
 	uint64_t callback;  /* 0: none could be proven */
@@ -101,8 +104,11 @@ struct where {
 void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret);
 /* The name of a frame's function. To be freed. */
 char *frame_name(const struct doctor *d, const struct frame *f);
-/* "BH foo", "handler bar", "timer baz": what the tables call it, and its name. To be freed. */
-char *doctor_callback_name(const struct doctor *d, uint64_t callback);
+/*
+ * "BH foo", "handler bar", "timer baz": what it is, and its name. @stack is of the thread that is
+ * in it now, or NULL. To be freed.
+ */
+char *doctor_callback_name(const struct doctor *d, uint64_t callback, const struct stack *stack);
 /* Is some frame in this function? */
 bool stack_holds(const struct stack *stack, uint64_t function);
 /* Fill d->callbacks from d->loops. */
