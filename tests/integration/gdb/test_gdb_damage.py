@@ -7,7 +7,7 @@ break is still shown; damage to one list leaves the others readable.
 from typing import List, NamedTuple
 
 import pytest
-from conftest import Gdb, MakeCore, What, gdb_rows
+from gdb_run import Gdb, MakeCore, What, gdb_rows
 from tracer_targets import Demo
 
 COMMANDS = [
@@ -136,8 +136,9 @@ def look(what: What, gdb: Gdb) -> List[str]:
         asks_loopscope = answer["command"] in ("qemu gpollfds", "qemu layout")
         assert asks_loopscope or answer["seconds"] < SECONDS, answer["command"]
         assert answer["error"] is None or "\n" not in answer["error"]
-    (text,) = [answer["out"] for answer in answers if answer["command"] == LOOK]
-    return str(text).splitlines()
+    (looked,) = [answer for answer in answers if answer["command"] == LOOK]
+    assert looked["error"] is None, looked
+    return str(looked["out"]).splitlines()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

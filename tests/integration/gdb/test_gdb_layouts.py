@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import SCRIPTS, Core, Gdb, gdb_rows, names
+from gdb_run import SCRIPTS, Core, Gdb, gdb_rows, names
 from tracer_run import LOOPSCOPE, run
 from tracer_targets import Demo, Qemu
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from conftest import (
+from gdb_run import (
     Core,
     Gdb,
     What,

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import SCRIPTS, Gdb, gdb_rows, names
+from gdb_run import SCRIPTS, Gdb, gdb_rows, names
 from tracer_targets import Demo, Qemu
 
 

@@ -5,7 +5,7 @@ import pty
 import select
 import subprocess
 
-from conftest import SCRIPTS
+from gdb_run import SCRIPTS
 from tracer_run import HANG_S
 from tracer_targets import Demo
 

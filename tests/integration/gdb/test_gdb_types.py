@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Iterator, Tuple
 
 import pytest
-from conftest import HERE, Gdb, gdb_rows
+from gdb_run import HERE, Gdb, gdb_rows
 from tracer_targets import Target, installed
 
 Truth = dict

@@ -2,7 +2,7 @@
 """The gdb commands are guests: registers, memory, settings and selection stay as they were."""
 import hashlib
 
-from conftest import SCRIPTS, Core, Gdb, What
+from gdb_run import SCRIPTS, Core, Gdb, What
 from tracer_run import DEMO
 from tracer_targets import Demo, Qemu, summary
 
