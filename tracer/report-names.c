@@ -54,6 +54,9 @@ static void keep_context(struct report *report, const struct loop_context *event
 {
 	struct report_context *context = report_context(report, event->ctx);
 
+	/* A recorder that came early does not know yet what the context has told itself. */
+	if (event->kind == LOOP_CONTEXT_KIND_OTHER && context->kind == LOOP_CONTEXT_KIND_IOTHREAD)
+		return;
 	keep_text(&context->name, event->name);
 	context->kind = event->kind;
 	context->home_tid = event->home_tid;
@@ -101,8 +104,11 @@ static void keep_iothread(struct report *report, const struct loop_iothread_stat
 {
 	struct report_context *context = report_context(report, event->ctx);
 
-	if (event->phase != LOOP_IOTHREAD_PHASE_POLLING || context->kind)
+	if (event->phase != LOOP_IOTHREAD_PHASE_POLLING ||
+	    (context->kind && context->kind != LOOP_CONTEXT_KIND_OTHER))
 		return;
+	if (context->kind) /* a name that says nothing */
+		g_clear_pointer(&context->name, g_free);
 	context->kind = LOOP_CONTEXT_KIND_IOTHREAD;
 	context->home_tid = event->h.tid;
 }

@@ -565,6 +565,27 @@ static void test_ranges(struct fixture *f, gconstpointer data)
 	g_assert_cmpuint(count_causes(main, REPORT_BY_NOTHING), ==, 1);
 }
 
+/* Whichever comes first: that a thread polls as an IOThread, or a record that knows no better. */
+static void test_iothread_by_its_state(struct fixture *f, gconstpointer data)
+{
+	const struct report *report;
+
+	(void)data;
+	NAME(f->w, CONTEXT, context, "context 0xc200", .ctx = IO_CTX,
+	     .kind = LOOP_CONTEXT_KIND_OTHER);
+	EMIT(f->w, IOTHREAD_STATE, iothread_state, AT(0), IO_TID, .ctx = IO_CTX,
+	     .phase = LOOP_IOTHREAD_PHASE_POLLING);
+	EMIT(f->w, POLL_ENTER, poll_enter, AT(10), IO_TID, .ctx = IO_CTX, .depth = 1);
+	EMIT(f->w, IOTHREAD_STATE, iothread_state, AT(0), VCPU_TID, .ctx = AIO_CTX,
+	     .phase = LOOP_IOTHREAD_PHASE_POLLING);
+	EMIT(f->w, POLL_ENTER, poll_enter, AT(10), VCPU_TID, .ctx = AIO_CTX, .depth = 1);
+	NAME_AT(f->w, AT(20), CONTEXT, context, "context 0xc100", .ctx = AIO_CTX,
+		.kind = LOOP_CONTEXT_KIND_OTHER);
+	report = read_back(f);
+	assert_words(report_loop_name(report, thread_of(report, IO_TID)), "IOThread");
+	assert_words(report_loop_name(report, thread_of(report, VCPU_TID)), "IOThread");
+}
+
 /* --- what cannot be read ---------------------------------------------------------------------- */
 
 static void assert_refused(const char *path, int err, const char *text)
@@ -639,6 +660,7 @@ int main(int argc, char **argv)
 	ADD("woken/by-unrecorded-fd", test_woken_by_unrecorded_fd);
 	ADD("woken/fd-number-used-again", test_fd_number_used_again);
 	ADD("timeout-ranges", test_ranges);
+	ADD("iothread-by-its-state", test_iothread_by_its_state);
 	ADD("nothing-to-read", test_nothing_to_read);
 	ADD("damaged-stream", test_damaged_stream);
 	return g_test_run();

@@ -33,14 +33,15 @@
 							 .tid = (thread) },                        \
 						  __VA_ARGS__ }                                    \
 				   .h)
-#define NAME(w, UPPER, lower, string, ...)                                                         \
+#define NAME_AT(w, ns, UPPER, lower, string, ...)                                                  \
 	workload_text(w,                                                                           \
-		      &(struct loop_##lower){ .h = { .time_ns = FIRST_NS,                          \
+		      &(struct loop_##lower){ .h = { .time_ns = (ns),                              \
 						     .id = LOOP_EV_##UPPER,                        \
 						     .size = sizeof(struct loop_##lower) },        \
 					      __VA_ARGS__ }                                        \
 			       .h,                                                                 \
 		      string)
+#define NAME(w, UPPER, lower, string, ...) NAME_AT(w, FIRST_NS, UPPER, lower, string, __VA_ARGS__)
 
 /* An error aborts. */
 struct ctf_writer *workload_begin(const char *path);
