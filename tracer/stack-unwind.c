@@ -26,6 +26,7 @@ struct unwinder {
 	uint8_t *vdso; /* its ELF image, read from memory: it is in no file */
 	const struct stack_copy *copy;
 	struct stack *stack;
+	bool unread; /* some memory that it needed could not be read: the chain ends early */
 };
 
 static Elf *vdso_elf(struct unwinder *u, const struct map *map)
@@ -146,9 +147,9 @@ static bool memory_read(Dwfl *dwfl, Dwarf_Addr addr, Dwarf_Word *ret, void *arg)
 	if (c->size >= sizeof(word) && at <= c->size - sizeof(word))
 		memcpy(&word, c->bytes + at, sizeof(word));
 	else if (target_read_u64(u->t, addr, &word)) /* of a deeper stack, or another */
-		return false;
-	*ret = word;
-	return true;
+		u->unread = true;
+	*ret = u->unread ? 0 : word;
+	return !u->unread;
 }
 
 /* In DWARF's order of registers. */
@@ -224,9 +225,10 @@ int unwinder_run(struct unwinder *u, const struct stack_copy *copy, struct stack
 
 	u->copy = copy;
 	u->stack = ret;
+	u->unread = false;
 	ret->n = 0;
 	err = dwfl_getthread_frames(u->dwfl, (pid_t)copy->thread.tid, add_frame, u);
-	ret->whole = !err;
+	ret->whole = !err && !u->unread;
 	u->copy = NULL;
 	return ret->n ? 0 : -EBADMSG;
 }
