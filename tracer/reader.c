@@ -99,18 +99,26 @@ struct poll_set *tables_add_set(struct tables *tables, pid_t tid, long nr, const
 	return &g_array_index(tables->sets, struct poll_set, tables->sets->len - 1);
 }
 
+/*
+ * A list that leads back into itself has no end: it is left when the element at the last power of
+ * two is met again. That one is taken twice, so the caller sees that it does not point back there.
+ */
 static void read_list(struct target *t, const struct list_spec *spec, GArray *list)
 {
-	uint64_t at = spec->first;
+	uint64_t at = spec->first, mark = 0;
+	bool closed = false;
 
-	while (at && list->len < LIST_MAX) {
+	while (at && !closed && list->len < LIST_MAX) {
 		struct element e = { .addr = at };
 
+		closed = at == mark;
 		e.failed = target_read(t, at, e.bytes, spec->size) ||
 			   target_read_u64(t, at + spec->next, &at);
 		if (e.failed)
 			at = 0;
 		g_array_append_val(list, e);
+		if (!(list->len & (list->len - 1)))
+			mark = e.addr;
 	}
 }
 
