@@ -30,13 +30,13 @@ struct stacks {
 	int err;
 };
 
-static struct thread_now thread_now(const struct stack_thread *t)
+static struct thread_now thread_now(struct target *target, const struct stack_thread *t)
 {
 	struct thread_now now = { .tid = (pid_t)t->tid,
 				  .switches = t->switches,
 				  .run_ns = t->run_ns,
 				  .delay_ns = t->delay_ns,
-				  .nr = (long)t->nr,
+				  .nr = target_restarted_call(target, (long)t->nr, t->pc),
 				  .sp = t->sp,
 				  .pc = t->pc };
 
@@ -53,7 +53,7 @@ static int take_copy(void *arg, void *data, size_t size)
 
 	if (size < sizeof(*copy))
 		return 0;
-	stack.thread = thread_now(&copy->thread);
+	stack.thread = thread_now(s->t, &copy->thread);
 	s->err = unwinder_run(s->unwinder, copy, &stack);
 	if (!s->err && s->one)
 		*s->one = stack;
@@ -145,7 +145,7 @@ int stacks_threads(struct stacks *s, GArray **ret, struct failure *why)
 
 	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0) {
 		for (size_t i = 0; i < n / sizeof(buf[0]); i++) {
-			struct thread_now now = thread_now(&buf[i]);
+			struct thread_now now = thread_now(s->t, &buf[i]);
 
 			g_array_append_val(threads, now);
 		}
