@@ -255,7 +255,7 @@ static void print_wakeup(const struct report *report, const struct report_thread
 		put_words(row, "chooser", report_chooser_words(report, wakeup->chooser));
 	if (wakeup->err)
 		put(row, "errno", wakeup->err);
-	put_words(row, "words", report_wakeup_words(report, wakeup));
+	put_words(row, "words", report_wakeup_words(report, wakeup, 1));
 	put(row, "count", wakeup->count);
 	out_json(row);
 }

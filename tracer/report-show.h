@@ -19,10 +19,15 @@ struct report_options {
 void report_print_text(const struct report *report, const struct report_options *options);
 void report_print_json(const struct report *report);
 
-/* --- parts of the text: report-text-loops.c, -callbacks.c, -waits.c -----------------------------
+/* --- parts of the text: report-text-loops.c, -causes.c, -callbacks.c, -waits.c
+ * -----------------------------
  */
 
 void report_print_loops(const struct report *report, const struct report_options *options);
+void report_print_timeouts(const struct report *report, const struct report_thread *thread,
+			   bool all);
+void report_print_wakeups(const struct report *report, const struct report_thread *thread,
+			  bool all);
 void report_print_callbacks(const struct report *report, const struct report_options *options);
 void report_print_nested(const struct report *report, const struct report_options *options);
 void report_print_bql(const struct report *report, const struct report_options *options);

@@ -15,6 +15,7 @@
 #define ROWS_MAX       20
 #define HISTOGRAMS_MAX 5
 #define BAR_WIDTH      50
+#define FDS_MAX	       3  /* more are not listed, but with --all */
 #define OWN_SHARE      20 /* own time is worth a line if a 20th is not its own */
 
 struct row {
@@ -140,6 +141,8 @@ static char *row_what(const struct report *report, const struct row *row)
 
 	if (row->fds->len < 2)
 		return report_callback_what(report, row->first);
+	if (row->fds->len > FDS_MAX)
+		return g_strdup_printf("%u fds", row->fds->len);
 	ranges = out_ranges(row->fds);
 	what = g_strdup_printf("%u fds: %s", row->fds->len, ranges);
 	g_free(ranges);

@@ -10,8 +10,6 @@
 #include "tracer/report-show.h"
 #include "tracer/report-words.h"
 
-#define ROWS_MAX 10 /* of a table of one loop, unless all are asked for */
-
 /* --- the table of all ------------------------------------------------------------------------- */
 
 enum { ASLEEP, DISPATCH, BQL, NESTED, BUSY, OTHER, SHARES };
@@ -209,73 +207,6 @@ static void print_open(const struct report *report, const struct report_thread *
 	g_free(words);
 }
 
-static void print_more(uint32_t rows, uint32_t shown)
-{
-	if (rows > shown)
-		printf("  %u more rows with --all.\n", rows - shown);
-}
-
-static void timeout_row(struct table *table, const struct report *report,
-			const struct report_chooser *chooser)
-{
-	struct report_cells cells = { 0 };
-
-	report_cell(&cells, report_chooser_words(report, chooser));
-	report_cell_right(&cells, report_number(chooser->count), 7);
-	for (int range = 0; range < REPORT_RANGES; range++) {
-		uint64_t count = chooser->ranges[range];
-
-		report_cell_right(&cells, count ? report_number(count) : g_strdup("."),
-				  range == REPORT_FOR_EVER ? 8 : 6);
-	}
-	report_cells_row(table, &cells);
-}
-
-static void print_timeouts(const struct report *report, const struct report_thread *thread,
-			   bool all)
-{
-	const char *heads[] = { "WHO CHOSE THE TIMEOUT",
-				"  WAITS",
-				"     0",
-				" <1 ms",
-				"<10 ms",
-				"<100 ms",
-				"  <1 s",
-				" >=1 s",
-				"FOR EVER",
-				thread->ranges[REPORT_RANGE_UNKNOWN] ? "UNKNOWN" : NULL,
-				NULL };
-	GPtrArray *rows = report_sorted(&thread->choosers, report_by_waits);
-	uint32_t n = all ? rows->len : MIN(rows->len, ROWS_MAX);
-	struct table *table = table_new(heads);
-
-	for (uint32_t i = 0; i < n; i++)
-		timeout_row(table, report, rows->pdata[i]);
-	table_print(table, "  ");
-	print_more(rows->len, n);
-	g_ptr_array_free(rows, TRUE);
-}
-
-static void print_wakeups(const struct report *report, const struct report_thread *thread, bool all)
-{
-	static const char *const heads[] = { "  TIMES", "WHAT ENDED THE WAIT", NULL };
-	GPtrArray *rows = report_sorted(&thread->wakeups, report_by_wakeups);
-	uint32_t n = all ? rows->len : MIN(rows->len, ROWS_MAX);
-	struct table *table = table_new(heads);
-
-	for (uint32_t i = 0; i < n; i++) {
-		const struct report_wakeup *wakeup = rows->pdata[i];
-		struct report_cells cells = { 0 };
-
-		report_cell_count(&cells, wakeup->count, 0);
-		report_cell(&cells, report_wakeup_words(report, wakeup));
-		report_cells_row(table, &cells);
-	}
-	table_print(table, "  ");
-	print_more(rows->len, n);
-	g_ptr_array_free(rows, TRUE);
-}
-
 static void print_loop(const struct report *report, const struct report_thread *thread, bool all)
 {
 	char *name = report_loop_name(report, thread);
@@ -287,10 +218,8 @@ static void print_loop(const struct report *report, const struct report_thread *
 	print_times(thread);
 	print_between(report, thread);
 	print_open(report, thread);
-	if (thread->choosers.n)
-		print_timeouts(report, thread, all);
-	if (thread->wakeups.n)
-		print_wakeups(report, thread, all);
+	report_print_timeouts(report, thread, all);
+	report_print_wakeups(report, thread, all);
 	g_free(name);
 }
 

@@ -237,7 +237,8 @@ static char *source_words(const struct report *report, uint64_t addr)
 	return report_symbol(report, source->cb ? source->cb : source->dispatch);
 }
 
-static char *fd_words(const struct report *report, const struct report_wakeup *wakeup)
+static char *fd_words(const struct report *report, const struct report_wakeup *wakeup,
+		      unsigned int fds)
 {
 	const struct report_fd *fd =
 		report_map_find(&report->fds, (struct report_key){ .a = (uint32_t)wakeup->fd });
@@ -247,7 +248,10 @@ static char *fd_words(const struct report *report, const struct report_wakeup *w
 	char *source = fd && fd->owner == wakeup->owner ? source_words(report, fd->source) : NULL;
 	GString *words = g_string_new(NULL);
 
-	g_string_append_printf(words, "fd %d", wakeup->fd);
+	if (fds > 1)
+		g_string_append_printf(words, "%u fds", fds);
+	else
+		g_string_append_printf(words, "fd %d", wakeup->fd);
 	if (kind)
 		g_string_append_printf(words, " (%s)", kind);
 	if (name)
@@ -264,7 +268,8 @@ static char *fd_words(const struct report *report, const struct report_wakeup *w
 }
 
 /* aio_notify is for a context; another eventfd has a callback of interest. */
-static char *notify_words(const struct report *report, const struct report_wakeup *wakeup)
+static char *notify_words(const struct report *report, const struct report_wakeup *wakeup,
+			  unsigned int fds)
 {
 	const struct report_thread *by =
 		report_map_find(&report->threads, (struct report_key){ .a = wakeup->by_tid });
@@ -274,7 +279,7 @@ static char *notify_words(const struct report *report, const struct report_wakeu
 	GString *words = g_string_new(NULL);
 
 	if (!wakeup->ctx) { /* it had no aio_notify, only the write */
-		char *fd = fd_words(report, wakeup);
+		char *fd = fd_words(report, wakeup, fds);
 
 		g_string_append_printf(words, "%s, written", fd);
 		g_free(fd);
@@ -289,7 +294,8 @@ static char *notify_words(const struct report *report, const struct report_wakeu
 	return g_string_free(words, FALSE);
 }
 
-char *report_wakeup_words(const struct report *report, const struct report_wakeup *wakeup)
+char *report_wakeup_words(const struct report *report, const struct report_wakeup *wakeup,
+			  unsigned int fds)
 {
 	char *chooser = NULL, *words;
 
@@ -297,10 +303,10 @@ char *report_wakeup_words(const struct report *report, const struct report_wakeu
 		chooser = report_chooser_words(report, wakeup->chooser);
 	switch (wakeup->cause) {
 	case REPORT_BY_FD:
-		words = fd_words(report, wakeup);
+		words = fd_words(report, wakeup, fds);
 		break;
 	case REPORT_BY_NOTIFY:
-		words = notify_words(report, wakeup);
+		words = notify_words(report, wakeup, fds);
 		break;
 	case REPORT_BY_TIMEOUT:
 		words = g_strdup_printf("timeout%s%s", chooser ? " of " : "",

@@ -27,8 +27,10 @@ bool report_is_loop(const struct report_thread *thread);
 
 /* "timer gui_update", "a BH", "nobody". */
 char *report_chooser_words(const struct report *report, const struct report_chooser *chooser);
-/* "fd 14 (eventfd): virtio_queue_host_notifier_read", "timeout: timer gui_update". */
-char *report_wakeup_words(const struct report *report, const struct report_wakeup *wakeup);
+/* "fd 14 (eventfd): virtio_queue_host_notifier_read", "timeout of timer gui_update"; with @fds more
+ * than 1 it stands for so many of the kind: "71 fds (eventfd): ...". */
+char *report_wakeup_words(const struct report *report, const struct report_wakeup *wakeup,
+			  unsigned int fds);
 /* The callback of the fd that woke, or 0. */
 uint64_t report_wakeup_callback(const struct report *report, const struct report_wakeup *wakeup);
 char *report_bql_place(const struct report *report, const struct report_bql *bql);

@@ -203,7 +203,7 @@ static void test_known_timeouts_and_causes(struct fixture *f, gconstpointer data
 	g_assert_cmpuint(main->wakeups.n, ==, 2);
 	report_each(&main->wakeups, wakeup)
 	{
-		assert_words(report_wakeup_words(f->report, wakeup),
+		assert_words(report_wakeup_words(f->report, wakeup, 1),
 			     wakeup->cause == REPORT_BY_FD
 				     ? "fd 14 (eventfd): virtio_queue_host_notifier_read"
 				     : "timeout of timer gui_update");

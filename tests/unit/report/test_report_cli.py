@@ -129,6 +129,18 @@ def test_the_text_says_the_same(known):
     assert "unfinished" not in text and "LOST" not in text
 
 
+def test_equal_callbacks_and_causes_are_one_row(tmp_path):
+    path = write("queues", tmp_path / "r")
+    text, every = report(path), report(path, "--all")
+    queue = "virtio_queue_host_notifier_read"
+    assert re.search(rf"^ +71  71 fds: {queue}$", text, re.M)
+    assert re.search(rf"^100 +{queue} +71 fds +71 +6\.39 ms ", text, re.M)
+    assert len(re.findall(rf"^ +1  fd \d+: {queue}$", every, re.M)) == 71
+    assert len(re.findall(rf"^100 +{queue} +fd \d+ +1 +90\.0 us", every, re.M)) == 71
+    all_rows = rows(path)
+    assert len(of_type(all_rows, "callback")) == len(of_type(all_rows, "wakeup")) == 71
+
+
 @pytest.mark.parametrize("name", ["known", "hostile"])
 def test_no_line_is_wider_than_a_screen(name, request):
     path = request.getfixturevalue(name)

@@ -10,7 +10,7 @@ int main(int argc, char **argv)
 	uint64_t events = argc > 3 ? strtoull(argv[3], NULL, 0) : 0;
 
 	if (argc < 3 || !workload_write(argv[1], argv[2], events)) {
-		fputs("usage: workload-tool known|hostile|many DIR [EVENTS]\n", stderr);
+		fputs("usage: workload-tool known|queues|hostile|many DIR [EVENTS]\n", stderr);
 		return EXIT_FAILURE;
 	}
 	return EXIT_SUCCESS;

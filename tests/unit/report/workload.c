@@ -99,6 +99,27 @@ static void write_known(const char *path)
 	workload_end(w);
 }
 
+/* Each of 71 fds wakes the loop once; one function serves them all. */
+static void write_queues(const char *path)
+{
+	struct ctf_writer *w = workload_begin(path);
+
+	NAME(w, SYMBOL, symbol, "virtio_queue_host_notifier_read", .addr = HANDLER_CB);
+	for (unsigned int i = 0; i < 71; i++) {
+		uint64_t at = FIRST_NS + i * MS;
+
+		EMIT(w, POLL_ENTER, poll_enter, at, MAIN_TID, .timeout_ns = -1, .depth = 1);
+		EMIT(w, POLL_EXIT, poll_exit, at + 100 * US, MAIN_TID, .ret = 1);
+		EMIT(w, FD_READY, fd_ready, at + 101 * US, MAIN_TID, .fd = 20 + i,
+		     .revents = LOOP_POLL_BITS_IN);
+		EMIT(w, HANDLER_BEGIN, handler_begin, at + 110 * US, MAIN_TID, .node = i + 1,
+		     .fd = 20 + i, .op = LOOP_HANDLER_OP_READ, .cb = HANDLER_CB);
+		EMIT(w, HANDLER_END, handler_end, at + 200 * US, MAIN_TID, .node = i + 1,
+		     .fd = 20 + i);
+	}
+	workload_end(w);
+}
+
 static void write_hostile(const char *path)
 {
 	static const char evil[] = "\033]0;owned\a\033[2J\xff\xfe\xc2\x9b"
@@ -158,6 +179,8 @@ bool workload_write(const char *name, const char *path, uint64_t events)
 {
 	if (!strcmp(name, "known"))
 		write_known(path);
+	else if (!strcmp(name, "queues"))
+		write_queues(path);
 	else if (!strcmp(name, "hostile"))
 		write_hostile(path);
 	else if (!strcmp(name, "many"))

@@ -50,8 +50,9 @@ void workload_text(struct ctf_writer *writer, const struct loop_event *event, co
 void workload_end(struct ctf_writer *writer);
 
 /*
- * By name: "known" is 23 iterations of a main loop; "hostile" has names that no terminal should
- * see; "many" is @events of iterations in 4 threads. False: no such name.
+ * By name: "known" is 23 iterations of a main loop; "queues" 71 fds of one handler; "hostile" has
+ * names that no terminal should see; "many" is @events of iterations in 4 threads. False: no such
+ * name.
  */
 bool workload_write(const char *name, const char *path, uint64_t events);
 
