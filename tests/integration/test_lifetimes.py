@@ -86,19 +86,23 @@ def test_many_short_lived_processes() -> None:
 
 @pytest.mark.parametrize("way", ["mem", "iter", "probe"])
 def test_killed_at_any_moment(way: str) -> None:
-    """SIGKILL after 1/24, 2/24 ... of the time that loopscope takes."""
+    """SIGKILL after 1/24, 2/24 ... of the time that loopscope takes: all is told, or why not."""
+    args = ("--via", way, "-d", "0.1", "--json")
     with Demo("five-sources") as target:
         begin = time.monotonic()
-        clean(run("fds", "-p", target.wait_asleep().pid, "--via", way, "-d", "0.1"))
+        run("fds", "-p", target.wait_asleep().pid, *args)
         takes = time.monotonic() - begin
     for i in range(STEPS):
         with Demo("five-sources") as target:
-            process = start("fds", "-p", target.pid, "--via", way, "-d", "0.1")
-            time.sleep(
-                takes * i / STEPS
-            )  # whatever it comes to: the outcome is the same
+            process = start("fds", "-p", target.pid, *args)
+            # However far it comes, what it says has to be true.
+            time.sleep(takes * i / STEPS)
             target.kill()
-            clean(finish(process))
+            result = finish(process)
+            if result.rc:
+                result.refused()
+            else:
+                assert result.fine().total["unknown"] == 0
 
 
 def test_killed_while_attached() -> None:
