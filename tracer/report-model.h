@@ -280,10 +280,7 @@ bool report_pop(struct report_thread *thread, enum report_kind kind, uint64_t id
 		uint64_t now_ns);
 /* Close, as unfinished, all but the outermost @keep frames. */
 void report_cut(struct report_thread *thread, uint32_t keep, uint64_t now_ns);
-/*
- * Account for what is still open at the end, and remember it in thread->open. It went on to the end
- * of the recording, @end_ns, unless events are missing.
- */
+/* Account for what is still open, up to @end_ns, and remember it in thread->open. */
 void report_settle(struct report_thread *thread, uint64_t end_ns);
 void report_calls_add(struct report_calls *calls, uint64_t begin_ns, uint64_t ns, uint64_t own_ns);
 

@@ -123,21 +123,34 @@ static void read_events(struct report *report)
 	}
 }
 
-static void finish(struct report *report)
+/* Each thread's losses; true if there are others, that may be of any thread. */
+static bool assign_losses(struct report *report)
 {
-	uint64_t streams = ctf_reader_stats(report->reader)->streams;
-	struct report_thread *thread;
+	const struct ctf_reader_stats *stats = ctf_reader_stats(report->reader);
+	uint64_t assigned = 0;
 
-	for (uint64_t i = 0; i < streams; i++) {
+	for (uint64_t i = 0; i < stats->streams; i++) {
 		struct ctf_reader_stream stream = ctf_reader_stream(report->reader, i);
 
-		if (stream.discarded && stream.tid)
-			report_thread(report, (uint32_t)stream.tid)->lost += stream.discarded;
+		if (!stream.discarded || !stream.tid)
+			continue;
+		report_thread(report, (uint32_t)stream.tid)->lost += stream.discarded;
+		assigned += stream.discarded;
 	}
+	return assigned != stats->discarded;
+}
+
+static void finish(struct report *report)
+{
+	bool lost = assign_losses(report);
+	struct report_thread *thread;
+
 	for (uint32_t i = 0; (thread = report_map_next(&report->threads, &i));) {
-		report_polls_end(thread);
 		/* A damaged stream has an end that nobody knows. */
-		report_settle(thread, report->damaged->len ? thread->last_ns : report->end_ns);
+		bool complete = !lost && !thread->lost && !report->damaged->len;
+
+		report_polls_end(thread);
+		report_settle(thread, complete ? report->end_ns : thread->last_ns);
 		if (thread->hold)
 			thread->hold->hold.unfinished++;
 	}

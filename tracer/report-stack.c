@@ -99,9 +99,8 @@ bool report_pop(struct report_thread *thread, enum report_kind kind, uint64_t id
 
 void report_settle(struct report_thread *thread, uint64_t end_ns)
 {
-	bool complete = !thread->lost && thread->depth;
-
-	thread->end_ns = complete ? end_ns : thread->last_ns;
+	/* Outside of everything the thread may do what has no event, or be gone. */
+	thread->end_ns = thread->depth ? end_ns : thread->last_ns;
 	thread->n_open = thread->depth;
 	thread->open = g_memdup2(thread->stack, thread->depth * sizeof(*thread->stack));
 	while (thread->depth) {

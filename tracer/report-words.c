@@ -267,6 +267,18 @@ static char *fd_words(const struct report *report, const struct report_wakeup *w
 	return g_string_free(words, FALSE);
 }
 
+/* Threads without a name of their own have the program's, cut to 15 bytes. */
+static bool is_program(const struct report *report, const char *name)
+{
+	char *exe = report_env(report, "target_exe");
+	char *base = exe ? g_path_get_basename(exe) : NULL;
+	bool is = base && g_str_has_prefix(base, name);
+
+	g_free(base);
+	g_free(exe);
+	return is;
+}
+
 /* aio_notify is for a context; another eventfd has a callback of interest. */
 static char *notify_words(const struct report *report, const struct report_wakeup *wakeup,
 			  unsigned int fds)
@@ -274,7 +286,7 @@ static char *notify_words(const struct report *report, const struct report_wakeu
 	const struct report_thread *by =
 		report_map_find(&report->threads, (struct report_key){ .a = wakeup->by_tid });
 	const char *ctx = wakeup->ctx ? report_context_name(report, wakeup->ctx) : NULL;
-	const char *name = by && by->name ? by->name : "";
+	const char *name = by && by->name && !is_program(report, by->name) ? by->name : "";
 	char *place = report_place(report, wakeup->site);
 	GString *words = g_string_new(NULL);
 

@@ -441,6 +441,24 @@ static void test_lost_events(struct fixture *f, gconstpointer data)
 	g_assert_cmpuint(callback_of(io, BH_CB)->calls.ns.total, ==, 80 * US);
 }
 
+/* Lost by the recorder, of whom ever: nobody's last state is certain to the end. */
+static void test_lost_by_anybody(struct fixture *f, gconstpointer data)
+{
+	struct report *report;
+
+	(void)data;
+	NAME(f->w, THREAD, thread, "main", .of_tid = MAIN_TID);
+	g_assert_cmpint(ctf_writer_flush(f->w), ==, 0);
+	g_assert_cmpint(ctf_writer_discard(f->w, 0, 17, AT(30)), ==, 0);
+	EMIT(f->w, POLL_ENTER, poll_enter, AT(110), MAIN_TID, .timeout_ns = -1, .depth = 1);
+	EMIT(f->w, NOTIFY, notify, AT(500), IO_TID, .ctx = AIO_CTX);
+	report = read_back(f);
+	g_assert_cmpuint(ctf_reader_stats(report->reader)->discarded, ==, 17);
+	g_assert_cmpuint(thread_of(report, MAIN_TID)->lost, ==, 0);
+	g_assert_cmpuint(thread_of(report, MAIN_TID)->time_ns[REPORT_POLL], ==, 0);
+	g_assert_cmpuint(thread_of(report, MAIN_TID)->n_open, ==, 1);
+}
+
 /* --- who woke whom ---------------------------------------------------------------------------- */
 
 static const struct report_wakeup *wake_by_notify(struct fixture *f)
@@ -655,6 +673,7 @@ int main(int argc, char **argv)
 	ADD("ends-first", test_ends_first);
 	ADD("endless-recursion", test_endless_recursion);
 	ADD("lost-events", test_lost_events);
+	ADD("lost-by-anybody", test_lost_by_anybody);
 	ADD("woken/by-notify", test_woken_by_notify);
 	ADD("woken/by-glib", test_woken_by_glib);
 	ADD("woken/by-unrecorded-fd", test_woken_by_unrecorded_fd);
