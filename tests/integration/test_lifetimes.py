@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Iterator, List, Set, Tuple
 
 import pytest
@@ -17,19 +18,37 @@ from tracer_run import Result, finish, run, start
 from tracer_targets import Demo, Qemu
 
 OUR_PROGRAMS = {"send_pollset", "dump_tables"}
+UPROBE_MULTI = (12, "uprobe_multi")  # Debian 12's bpftool has no word for it
 STEPS = 24
 
 
-def bpf_objects() -> Set[str]:
-    """What of ours the kernel holds: programs by name, and every uprobe_multi link."""
+def bpf_objects() -> Set[Tuple[str, int]]:
+    """What of ours the kernel has: programs by name, and every uprobe_multi link."""
     found = set()
     for kind in ("prog", "link"):
         out = subprocess.run(
             ["bpftool", "--json", kind, "list"], stdout=subprocess.PIPE, check=True
         ).stdout
         for row in json.loads(out):
-            if row.get("name") in OUR_PROGRAMS or row.get("type") == "uprobe_multi":
-                found.add(f"{kind} {row['id']} {row.get('name')}")
+            if row.get("name") in OUR_PROGRAMS or row.get("type") in UPROBE_MULTI:
+                found.add((kind, int(row["id"])))
+    return found
+
+
+def held_objects() -> Set[Tuple[str, int]]:
+    """What some living process has open: another test's loopscope, say."""
+    found = set()
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if "bpf" not in os.readlink(fd):
+                continue
+            info = (fd.parents[1] / "fdinfo" / fd.name).read_text()
+        except OSError:
+            continue
+        for line in info.splitlines():
+            key, _, value = line.partition(":")
+            if key in ("prog_id", "link_id"):
+                found.add((key.split("_", maxsplit=1)[0], int(value)))
     return found
 
 
@@ -38,7 +57,8 @@ def nothing_left(root: None) -> Iterator[None]:
     before = bpf_objects()
     yield
     wait_until(
-        lambda: bpf_objects() <= before, "the kernel lets go of all bpf programs"
+        lambda: bpf_objects() - before <= held_objects(),
+        "the kernel lets go of all bpf programs and links",
     )
 
 
@@ -184,6 +204,17 @@ def poll_code_in_file(pid: int) -> bytes:
             file.seek(symbols[name])  # libc's text lies at its file offset
             code += file.read(64)
     return code
+
+
+def test_the_kernel_tells_of_a_probe_while_it_is_there(demo: Demo) -> None:
+    """Otherwise "nothing is left" would be found after anything."""
+    before = bpf_objects()
+    process = probe_for(demo.pid, 3000)
+    ours = bpf_objects() - before
+    held = held_objects()
+    process.kill()
+    process.communicate()
+    assert {kind for kind, _ in ours & held} == {"prog", "link"}
 
 
 def test_text_is_as_in_the_file_after_a_probe(demo: Demo) -> None:
