@@ -13,6 +13,7 @@
 #include "osdep.h"
 #include "aio-bh.h"
 #include "atomic.h"
+#include "mutants.h"
 
 enum {
 	BH_PENDING = (1 << 0),	 /* on bh_list or in a slice */
@@ -59,6 +60,7 @@ static inline __attribute__((always_inline)) void aio_bh_enqueue(QEMUBH *bh, uns
 	AioContext *ctx = bh->ctx;
 	unsigned old_flags;
 
+	mutant_before_publish(ctx);
 	new_flags |= BH_PENDING;
 	if ((new_flags & BH_SCHEDULED) && probe_enabled(bh_schedule))
 		old_flags = aio_bh_raise_traced(bh, new_flags, loop_caller());

@@ -23,6 +23,7 @@
 #include "atomic.h"
 #include "loop-trace.h"
 #include "main-loop.h"
+#include "mutants.h"
 
 /* --- waking ------------------------------------------------------------------------------- */
 
@@ -37,7 +38,7 @@ __attribute__((noinline)) void aio_notify(AioContext *ctx)
 
 	/* Pairs with the barriers of aio_ctx_prepare() and aio_poll(). */
 	smp_mb();
-	notify_me = qatomic_read(&ctx->notify_me);
+	notify_me = mutant_read_notify_me(ctx);
 	probe_notify(ctx, notify_me, notify_me != 0, loop_caller());
 	if (notify_me)
 		event_notifier_set(&ctx->notifier);

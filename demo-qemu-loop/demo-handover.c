@@ -26,6 +26,7 @@ static char thread_state(int thread_id)
 
 void demo_wait_asleep(AioContext *ctx, int thread_id)
 {
-	while (!qatomic_read(&ctx->notify_me) || thread_state(thread_id) != 'S')
+	while (!demo_stopping() &&
+	       (!qatomic_read(&ctx->notify_me) || thread_state(thread_id) != 'S'))
 		g_usleep(50);
 }

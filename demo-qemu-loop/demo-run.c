@@ -7,6 +7,10 @@
 const DemoScenario *const demo_families[] = {
 	demo_scenarios_loop,
 	demo_scenarios_handlers,
+	demo_scenarios_busy,
+	demo_scenarios_blocked,
+	demo_scenarios_spin,
+	demo_scenarios_lost,
 	NULL,
 };
 
@@ -45,6 +49,12 @@ static void catch_termination(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+void demo_ready(const Demo *demo)
+{
+	printf("demo-qemu-loop: %s, pid %d, ready\n", demo->scenario->name, getpid());
+	fflush(stdout);
+}
+
 static bool more_to_do(const Demo *demo)
 {
 	if (demo_stopping())
@@ -55,6 +65,7 @@ static bool more_to_do(const Demo *demo)
 int demo_run(const DemoScenario *scenario, const DemoOptions *options)
 {
 	Demo demo = {
+		.scenario = scenario,
 		.options = options,
 		.rand = g_rand_new_with_seed(options->seed),
 	};
@@ -73,9 +84,8 @@ int demo_run(const DemoScenario *scenario, const DemoOptions *options)
 		goto out;
 	}
 
-	printf("demo-qemu-loop: %s, pid %d, ready\n", scenario->name, getpid());
-	fflush(stdout);
-
+	if (!scenario->hangs)
+		demo_ready(&demo);
 	while (more_to_do(&demo)) {
 		if (options->iterations >= 0 && scenario->stimulate)
 			scenario->stimulate(&demo);

@@ -20,13 +20,10 @@
  * is a race with its deadline: each is due when it is armed.
  */
 #include "osdep.h"
-#include <sys/socket.h>
-#include <sys/un.h>
 #include "cpu-timers.h"
 #include "demo.h"
 #include "iothread.h"
 #include "loop-trace.h"
-#include "vnc.h"
 
 static unsigned signals;
 
@@ -51,9 +48,6 @@ static void stimulate_signal(void)
 /* --- five-sources ------------------------------------------------------------------------- */
 
 static struct {
-	char *dir; /* made for the socket, to be removed */
-	char *path;
-	VncDisplay *vnc;
 	IOThread *io0;
 	QEMUBH *bh;
 	QEMUTimer *device_timer, *context_timer;
@@ -95,13 +89,7 @@ static void stimulate_context_timer(void)
 /* Connecting succeeds at once: the kernel queues it for accept. */
 static void stimulate_vnc(void)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	g_strlcpy(addr.sun_path, five.path, sizeof(addr.sun_path));
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		perror("demo-qemu-loop: connect");
-	close(fd);
+	demo_vnc_connect();
 }
 
 static void vcpu_schedule_bh(void *opaque G_GNUC_UNUSED)
@@ -172,48 +160,12 @@ static void five_stimulate(Demo *demo)
 	script[demo->iterations % ARRAY_SIZE(script)]();
 }
 
-/* Where only this user can get at it. */
-static int five_choose_path(const DemoOptions *options, Error **errp)
-{
-	const char *runtime = g_getenv("XDG_RUNTIME_DIR");
-	char template[] = "/tmp/demo-qemu-loop-XXXXXX";
-	int err;
-
-	if (options->vnc_path) {
-		five.path = g_strdup(options->vnc_path);
-	} else if (runtime && access(runtime, W_OK | X_OK) == 0) {
-		five.path = g_strdup_printf("%s/demo-qemu-loop-%d.vnc", runtime, getpid());
-	} else if (mkdtemp(template)) {
-		five.dir = g_strdup(template);
-		five.path = g_strdup_printf("%s/vnc", template);
-	} else {
-		err = errno;
-		error_setg_errno(errp, err, "cannot make a directory in /tmp");
-		return -err;
-	}
-	return 0;
-}
-
-static void five_forget_path(void)
-{
-	if (five.dir)
-		rmdir(five.dir);
-	g_free(five.dir);
-	g_free(five.path);
-}
-
 static int five_setup(Demo *demo, Error **errp)
 {
-	int ret = five_choose_path(demo->options, errp);
+	int ret = demo_vnc_open(demo->options, errp);
 
 	if (ret < 0)
 		return ret;
-	five.vnc = vnc_display_open(five.path, errp);
-	if (!five.vnc) {
-		five_forget_path();
-		return -EADDRNOTAVAIL;
-	}
-
 	five.bh = qemu_bh_new(five_bh_cb, NULL);
 	five.device_timer = timer_new_ns(QEMU_CLOCK_REALTIME, five_device_timer_cb, NULL);
 	five.context_timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME, SCALE_NS,
@@ -231,7 +183,7 @@ static void five_print(Demo *demo G_GNUC_UNUSED)
 	printf("bh_calls=%u\n", five.bh_calls);
 	printf("device_timers=%u\n", five.device_timers);
 	printf("context_timers=%u\n", five.context_timers);
-	printf("vnc_connections=%u\n", vnc_display_connections(five.vnc));
+	printf("vnc_connections=%u\n", demo_vnc_connections());
 	printf("signals=%u\n", signals);
 	printf("notifies=%u\n", five.notifies);
 	printf("wakeups=%u\n", five.wakeups);
@@ -247,8 +199,7 @@ static void five_teardown(Demo *demo G_GNUC_UNUSED)
 	timer_free(five.context_timer);
 	timer_free(five.device_timer);
 	qemu_bh_delete(five.bh);
-	vnc_display_close(five.vnc);
-	five_forget_path();
+	demo_vnc_close();
 }
 
 /* --- signal ------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@ static const char usage[] =
 	"                   without it, wait for events until SIGINT or SIGTERM\n"
 	"  --seed S         where a script makes a choice, the same S makes the same one (1)\n"
 	"  --fds N          many-fds: how many descriptors (1000)\n"
-	"  --vnc PATH       five-sources: the listening socket\n"
+	"  --vnc PATH       five-sources, busy: the listening socket\n"
 	"                   (in $XDG_RUNTIME_DIR, or in a new directory in /tmp)\n"
 	"  --list           list the scenarios; with --json one object a line\n"
 	"  --help, --version\n"
@@ -150,5 +150,7 @@ int main(int argc, char **argv)
 	}
 	if (!scenario)
 		usage_error("which --scenario? demo-qemu-loop --list shows what there is");
+	if (scenario->hangs && options.iterations >= 0)
+		usage_error("%s ends by a signal only, not after --iterations", scenario->name);
 	return demo_run(scenario, &options);
 }

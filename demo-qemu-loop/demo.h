@@ -19,42 +19,60 @@ typedef struct DemoOptions {
 	const char *vnc_path; /* NULL: a private place */
 } DemoOptions;
 
+typedef struct DemoScenario DemoScenario;
+
 typedef struct Demo {
+	const DemoScenario *scenario;
 	const DemoOptions *options;
 	GRand *rand;	    /* for choices, from options->seed */
 	int64_t iterations; /* done */
 } Demo;
 
-typedef struct DemoScenario {
+struct DemoScenario {
 	const char *name;
 	const char *summary;
 	const char *verdict; /* what the doctor must say; NULL: healthy */
+	bool hangs;	     /* calls demo_ready() itself, when it does; only a signal ends it */
 
 	/* Each may be NULL.  The main loop exists, the BQL is held. */
 	int (*setup)(Demo *demo, Error **errp); /* 0 or -errno with *errp set */
 	void (*stimulate)(Demo *demo);		/* for iteration demo->iterations */
 	void (*print)(Demo *demo);		/* its counts, "key=value" lines */
 	void (*teardown)(Demo *demo);
-} DemoScenario;
+};
 
 /* All families, ended by NULL; each is ended by an entry without a name. */
 extern const DemoScenario *const demo_families[];
 extern const DemoScenario demo_scenarios_loop[];
 extern const DemoScenario demo_scenarios_handlers[];
+extern const DemoScenario demo_scenarios_busy[];
+extern const DemoScenario demo_scenarios_blocked[];
+extern const DemoScenario demo_scenarios_spin[];
+extern const DemoScenario demo_scenarios_lost[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 
 /* Runs it to its end.  Returns the exit status. */
 int demo_run(const DemoScenario *scenario, const DemoOptions *options);
 
+/* Prints the line that says so: whoever waits for it may look at the loop now. */
+void demo_ready(const Demo *demo);
+
 /* SIGINT or SIGTERM came: whatever waits in a loop of its own must return. */
 bool demo_stopping(void);
 
 /*
  * Hand-over: returns when the thread that polls @ctx sleeps in that poll, beyond the point where it
- * looked for work.  What is done to it next finds it so in every run.
+ * looked for work.  What is done to it next finds it so in every run.  Or when a signal ends the
+ * program.
  */
 void demo_wait_asleep(AioContext *ctx, int thread_id);
+
+/* A VNC listener in the loop, and a client that connects to it and hangs up.  One at a time. */
+int demo_vnc_open(const DemoOptions *options, Error **errp);
+void demo_vnc_connect(void);
+unsigned demo_vnc_connections(void);
+void demo_vnc_close(void);
 
 /*
  * A thread that stands for a vCPU: it takes the BQL for what it does to devices.  demo_vcpu_run()

@@ -137,7 +137,10 @@ static void expect_same_results(gconstpointer opaque)
 	const DemoScenario *scenario = opaque;
 	ScenarioEvents traced;
 
-	for (int iterations = 0; iterations <= 46; iterations += 23) {
+	/* 0.4 s each, otherwise milliseconds. */
+	int step = g_str_has_prefix(scenario->name, "blocked-") ? 1 : 23;
+
+	for (int iterations = 0; iterations <= 2 * step; iterations += step) {
 		char *bare = program_summary("DEMO_QEMU_LOOP_NOPROBES", scenario->name, iterations);
 		char *idle = program_summary("DEMO_QEMU_LOOP", scenario->name, iterations);
 
@@ -157,7 +160,8 @@ static void add_same_results_tests(void)
 		for (const DemoScenario *s = *family; s->name; s++) {
 			char *path = g_strdup_printf("/events/same-results/%s", s->name);
 
-			g_test_add_data_func(path, s, expect_same_results);
+			if (!s->hangs)
+				g_test_add_data_func(path, s, expect_same_results);
 			g_free(path);
 		}
 	}

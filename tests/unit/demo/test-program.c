@@ -96,6 +96,32 @@ static void test_deleted_handler(void)
 								    "nested_polls=10\n");
 }
 
+static void test_busy(void)
+{
+	expect_counts("--scenario busy --iterations 46", "iterations=46\n"
+							 "fd_calls=46\n"
+							 "bh_calls=23\n"
+							 "timer_calls=16\n"
+							 "vnc_connections=3\n"
+							 "checksum=ea946b9a33f27034\n");
+}
+
+static void test_blocked(void)
+{
+	expect_counts("--scenario blocked-sleep --iterations 2", "iterations=2\ncalls=2\n");
+	expect_counts("--scenario blocked-cpu --iterations 2", "iterations=2\ncalls=2\n");
+	expect_counts("--scenario blocked-lock --iterations 2", "iterations=2\ncalls=2\n");
+}
+
+/* Without a stimulus, so each one needs no other reason than its own to go on. */
+static void test_spin(void)
+{
+	expect_counts("--scenario spin-fd --iterations 1009", "iterations=1009\ncalls=1009\n");
+	expect_counts("--scenario spin-bh --iterations 1009", "iterations=1009\ncalls=1009\n");
+	expect_counts("--scenario spin-timer --iterations 1009", "iterations=1009\ncalls=1009\n");
+	expect_counts("--scenario spin-prepare --iterations 1009", "iterations=1009\ncalls=1009\n");
+}
+
 static void expect_usage(const char *arguments, const char *message)
 {
 	Result result = run(arguments);
@@ -116,7 +142,22 @@ static void test_usage(void)
 	expect_usage("--fds", "demo-qemu-loop: --fds needs a value; see demo-qemu-loop --help\n");
 	expect_usage("--fds 0", "demo-qemu-loop: --fds needs a number from 1 to 1000000, not '0'; "
 				"see demo-qemu-loop --help\n");
+	expect_usage("--scenario lost-wakeup --iterations 1",
+		     "demo-qemu-loop: lost-wakeup ends by a signal only, not after --iterations\n");
 	expect_usage("nix", "demo-qemu-loop: unexpected 'nix'; see demo-qemu-loop --help\n");
+}
+
+/* By the family's name, which is the scenario's up to a "-". */
+static void expect_verdict(const char *line, const char *name)
+{
+	const char *verdict = g_str_has_prefix(name, "blocked-") ? "\"BLOCKED CALLBACK\""
+			      : g_str_has_prefix(name, "spin-")	 ? "\"SPIN\""
+			      : g_str_equal(name, "lost-wakeup") ? "\"LOST WAKEUP\""
+								 : "null";
+	char *end = g_strdup_printf("\", \"verdict\": %s}", verdict);
+
+	g_assert_true(g_str_has_suffix(line, end));
+	g_free(end);
 }
 
 static void test_list(void)
@@ -130,7 +171,7 @@ static void test_list(void)
 
 		g_assert_true(g_str_has_prefix(*line, "{\"name\": \""));
 		g_assert_nonnull(strstr(*line, "\", \"summary\": \""));
-		g_assert_true(g_str_has_suffix(*line, "\"verdict\": null}"));
+		expect_verdict(*line, name);
 		g_assert_nonnull(strstr(table.out, name));
 		g_free(name);
 	}
@@ -146,13 +187,13 @@ static void test_list(void)
 
 /* --- until a signal ends it --------------------------------------------------------------- */
 
-/* Runs it, waits for "ready", sends @signal, expects a clean end. */
-static void expect_clean_end(const char *scenario, const char *vnc_path, int signal)
+/* Runs it, waits for "ready", sends @signal, expects a clean end.  Returns what it says then. */
+static char *run_until(const char *scenario, const char *vnc_path, int signal)
 {
 	char *argv[] = { (char *)program, "--scenario",	    (char *)scenario,
 			 (char *)"--vnc", (char *)vnc_path, NULL };
 	GError *error = NULL;
-	char line[128];
+	char line[128], *rest = NULL;
 	FILE *out;
 	GPid pid;
 	int fd, status;
@@ -164,7 +205,7 @@ static void expect_clean_end(const char *scenario, const char *vnc_path, int sig
 	g_assert_nonnull(fgets(line, sizeof(line), out));
 	g_assert_true(g_str_has_suffix(line, ", ready\n"));
 	g_assert_cmpint(g_file_test(vnc_path, G_FILE_TEST_EXISTS), ==,
-			g_str_equal(scenario, "five-sources"));
+			g_str_equal(scenario, "five-sources") || g_str_equal(scenario, "busy"));
 
 	kill(pid, signal);
 #ifdef DEMO_UNDER_TSAN
@@ -178,7 +219,17 @@ static void expect_clean_end(const char *scenario, const char *vnc_path, int sig
 #endif
 	g_assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	g_assert_false(g_file_test(vnc_path, G_FILE_TEST_EXISTS));
+	getdelim(&rest, &(size_t){ 0 }, '\0', out);
 	fclose(out);
+	return rest;
+}
+
+static void expect_clean_end(const char *scenario, const char *vnc_path, int signal)
+{
+	char *rest = run_until(scenario, vnc_path, signal);
+
+	g_assert_true(g_str_has_prefix(rest, "iterations="));
+	free(rest);
 }
 
 static void test_clean_end(void)
@@ -191,9 +242,31 @@ static void test_clean_end(void)
 	expect_clean_end("signal", path, SIGTERM);
 	expect_clean_end("many-fds", path, SIGTERM);
 	expect_clean_end("deleted-handler", path, SIGTERM); /* asleep in its nested poll */
+	expect_clean_end("busy", path, SIGTERM);
+	expect_clean_end("blocked-sleep", path, SIGTERM);
+	expect_clean_end("blocked-cpu", path, SIGTERM);
+	expect_clean_end("blocked-lock", path, SIGTERM);
+	expect_clean_end("spin-fd", path, SIGTERM);
+	expect_clean_end("spin-bh", path, SIGTERM);
+	expect_clean_end("spin-timer", path, SIGTERM);
+	expect_clean_end("spin-prepare", path, SIGTERM);
 	g_assert_cmpint(rmdir(dir), ==, 0);
 	g_free(path);
 	g_free(dir);
+}
+
+/*
+ * "Ready" says that it sleeps with the bottom half scheduled.  So the one iteration lasts until the
+ * signal, whose own notification is not lost, and then the bottom half runs.
+ */
+static void test_lost_wakeup(void)
+{
+	for (int i = 0; i < 20; i++) {
+		char *rest = run_until("lost-wakeup", "/nonexistent", SIGTERM);
+
+		g_assert_cmpstr(rest, ==, "iterations=1\nbh_calls=1\n");
+		free(rest);
+	}
 }
 
 static void test_socket_taken(void)
@@ -220,6 +293,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/signal-counts-are-exact", test_signal);
 	g_test_add_func("/program/seed-decides-which-fds", test_many_fds);
 	g_test_add_func("/program/removed-handlers-are-never-called", test_deleted_handler);
+	g_test_add_func("/program/busy-counts-are-exact", test_busy);
+	g_test_add_func("/program/blocked-callbacks-are-one-an-iteration", test_blocked);
+	g_test_add_func("/program/each-spin-goes-on-by-itself", test_spin);
+	g_test_add_func("/program/lost-wakeup-sleeps-until-a-signal", test_lost_wakeup);
 	g_test_add_func("/program/usage-errors-are-one-line-and-2", test_usage);
 	g_test_add_func("/program/list-as-table-and-as-json", test_list);
 	g_test_add_func("/program/a-signal-ends-it-cleanly", test_clean_end);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Faults of the loop; the header says which. */
+#include "osdep.h"
+#include "atomic.h"
+#include "mutants.h"
+
+__thread void (*mutant_notify_barrier)(AioContext *ctx);
+
+static __thread uint32_t early_notify_me;
+static __thread AioContext *early_ctx; /* whose value that is, or NULL */
+
+void mutant_load_early(AioContext *ctx)
+{
+	early_notify_me = qatomic_read(&ctx->notify_me);
+	early_ctx = ctx;
+	mutant_notify_barrier(ctx);
+}
+
+/* A notification that nothing was published for has nothing to overtake. */
+uint32_t mutant_loaded_early(AioContext *ctx)
+{
+	if (early_ctx != ctx)
+		return qatomic_read(&ctx->notify_me);
+	early_ctx = NULL;
+	return early_notify_me;
+}

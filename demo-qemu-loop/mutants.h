@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Faults of the loop itself, each a bug that QEMU once had.  They are off unless a scenario
+ * switches one on, for its own thread; this page is all there is of them, and mutants.c.
+ *
+ *   mutant_notify_barrier   aio_notify() without its full barrier, so that its load of notify_me is
+ *                           done before the store that publishes the work (QEMU 5710a3e09f).  A
+ *                           processor does that now and then; here it is done each time, and the
+ *                           function is called in between, for another thread to lose the race in.
+ */
+#ifndef DEMO_MUTANTS_H
+#define DEMO_MUTANTS_H
+
+#include "aio.h"
+#include "atomic.h"
+
+extern __thread void (*mutant_notify_barrier)(AioContext *ctx);
+
+void mutant_load_early(AioContext *ctx);
+uint32_t mutant_loaded_early(AioContext *ctx);
+
+/* Where a bottom half is about to be published. */
+static inline void mutant_before_publish(AioContext *ctx)
+{
+	if (G_UNLIKELY(mutant_notify_barrier))
+		mutant_load_early(ctx);
+}
+
+/* Where aio_notify() asks who sleeps. */
+static inline uint32_t mutant_read_notify_me(AioContext *ctx)
+{
+	if (G_UNLIKELY(mutant_notify_barrier))
+		return mutant_loaded_early(ctx);
+	return qatomic_read(&ctx->notify_me);
+}
+
+#endif
