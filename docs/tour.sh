@@ -7,9 +7,10 @@ loopscope=$build/loopscope
 work=$(mktemp -d "${TMPDIR:-/tmp}/loopscope-tour.XXXXXX")
 demo=
 qemu=
+spin=
 
 cleanup() {
-	for pid in $demo $qemu; do
+	for pid in $demo $qemu $spin; do
 		kill "$pid" 2>/dev/null || continue
 		wait "$pid" 2>/dev/null || true
 	done
@@ -64,5 +65,25 @@ run "$loopscope" handlers -p "$qemu"
 say "5. How can that be known without debug information? Every offset has its proof."
 run "$loopscope" layout -p "$qemu" | sed -n '1,12p'
 echo "..."
+
+if [ "$(id -u)" -ne 0 ]; then
+	say "6. The rest needs the privilege for bpf: sudo make demo"
+	exit 0
+fi
+
+say "6. A SIGALRM on its way: out of poll, through the signalfd, to sigfd_handler."
+run "$loopscope" record -o "$work/signal" -- "$build/demo-qemu-loop" --scenario signal --iterations 1
+run "$loopscope" export "$work/signal" \
+	--only poll_enter,poll_exit,fd_ready,dispatch_begin,handler_begin,signal_dispatch,handler_end
+
+say "7. Ten seconds of that QEMU, recorded by its exported functions, and what they say."
+run "$loopscope" record -p "$qemu" -o "$work/qemu" -d 10
+run "$loopscope" report "$work/qemu"
+
+say "8. And when a loop is sick? Here a handler never drains its eventfd."
+"$build/demo-qemu-loop" --scenario spin-fd >"$work/spin.out" &
+spin=$!
+wait_for grep -q ready "$work/spin.out"
+run "$loopscope" doctor -p "$spin" || [ $? -eq 1 ]
 
 say "That was the tour. Next: README.md, or $loopscope --help"

@@ -19,6 +19,7 @@ static const char help_text[] =
 	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext?\n"
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
 	"  loopscope report DIR              what a recording says: where time went, who woke whom\n"
+	"  loopscope export DIR              a recording event by event, with names for addresses\n"
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope doctor -p PID           is a loop blocked, spinning, or asleep with work to do?\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
@@ -36,6 +37,8 @@ static const char help_text[] =
 	"      --ring SIZE     record: of the buffer between kernel and recorder; default 64M\n"
 	"      --events        report: every kind of event with its count\n"
 	"      --histograms    report: of the five slowest callbacks, not of the slowest only\n"
+	"      --to FORMAT     export: text (the default) or ndjson\n"
+	"      --only A,B...   export: only these events\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
 	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
@@ -46,13 +49,23 @@ static const char help_text[] =
 	"Exit: 0 fine, 1 doctor found something, 2 wrong usage, 3 no privilege, 4 failed,\n"
 	"77 the kernel cannot do it.\n";
 
+/* What a command is about. */
+enum takes {
+	TAKES_TARGET,	 /* -p PID or a core file */
+	TAKES_PROCESS,	 /* -p PID */
+	TAKES_RUN,	 /* -p PID or -- COMMAND */
+	TAKES_RECORDING, /* the directory of a recording */
+};
+
 static const struct command {
 	const char *name;
+	enum takes takes;
 	int (*run)(const struct options *options, struct failure *why);
 } commands[] = {
-	{ "fds", cmd_fds },	  { "handlers", cmd_handlers }, { "layout", cmd_layout },
-	{ "record", cmd_record }, { "report", cmd_report },	{ "list", cmd_list },
-	{ "doctor", cmd_doctor },
+	{ "fds", TAKES_TARGET, cmd_fds },	   { "handlers", TAKES_TARGET, cmd_handlers },
+	{ "doctor", TAKES_PROCESS, cmd_doctor },   { "record", TAKES_RUN, cmd_record },
+	{ "report", TAKES_RECORDING, cmd_report }, { "export", TAKES_RECORDING, cmd_export },
+	{ "list", TAKES_PROCESS, cmd_list },	   { "layout", TAKES_TARGET, cmd_layout },
 };
 
 static const struct command *find_command(const char *name)
@@ -84,6 +97,14 @@ static int parse_way(const char *text, struct options *o, struct failure *why)
 		return 0;
 	}
 	return fail(why, -EINVAL, "--via takes mem, iter or probe, not \"%s\"", text);
+}
+
+static int parse_format(const char *text, struct options *o, struct failure *why)
+{
+	if (strcmp(text, "text") && strcmp(text, "ndjson"))
+		return fail(why, -EINVAL, "--to takes text or ndjson, not \"%s\"", text);
+	o->json |= !strcmp(text, "ndjson");
+	return 0;
 }
 
 static int parse_seconds(const char *text, int *ret_ms, struct failure *why)
@@ -136,6 +157,8 @@ enum {
 	OPT_EVENTS,
 	OPT_HISTOGRAMS,
 	OPT_MIN,
+	OPT_ONLY,
+	OPT_TO,
 	OPT_JSON,
 	OPT_HELP,
 	OPT_VERSION
@@ -154,6 +177,8 @@ static const struct option long_options[] = {
 	{ "events", no_argument, NULL, OPT_EVENTS },
 	{ "histograms", no_argument, NULL, OPT_HISTOGRAMS },
 	{ "min", required_argument, NULL, OPT_MIN },
+	{ "only", required_argument, NULL, OPT_ONLY },
+	{ "to", required_argument, NULL, OPT_TO },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -210,6 +235,12 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 		case OPT_MIN:
 			err = parse_min(optarg, &o->min_ms, why);
 			break;
+		case OPT_ONLY:
+			o->only = optarg;
+			break;
+		case OPT_TO:
+			err = parse_format(optarg, o, why);
+			break;
 		case OPT_JSON:
 			o->json = true;
 			break;
@@ -229,41 +260,76 @@ static int parse_options(int argc, char **argv, struct options *o, struct failur
 	return err;
 }
 
-/* What is left after options: the command, then a core (without -p) and a context. */
-static int parse_words(int n, char **words, const struct command **command, struct options *o,
+/* "fds, handlers, ... and layout", for messages; to be freed. */
+static char *command_names(void)
+{
+	GString *text = g_string_new(commands[0].name);
+
+	for (size_t i = 1; i < G_N_ELEMENTS(commands); i++)
+		g_string_append_printf(text, "%s%s",
+				       i + 1 < G_N_ELEMENTS(commands) ? ", " : " and ",
+				       commands[i].name);
+	return g_string_free(text, FALSE);
+}
+
+/* Is there what the command is about? */
+static int check_subject(const struct command *command, const struct options *o,
+			 struct failure *why)
+{
+	switch (command->takes) {
+	case TAKES_TARGET:
+		if (!o->pid && !o->path)
+			return fail(why, -EINVAL, "%s needs -p PID or a core file", command->name);
+		if (o->path && o->way_given && o->way != READ_MEM)
+			return fail(why, -EINVAL, "a core can only be read --via mem");
+		return 0;
+	case TAKES_PROCESS:
+		if (!o->pid || o->path)
+			return fail(why, -EINVAL, "%s needs -p PID", command->name);
+		return 0;
+	case TAKES_RUN:
+		if (!o->command == !o->pid)
+			return fail(why, -EINVAL, "%s needs either -p PID or -- COMMAND",
+				    command->name);
+		return 0;
+	case TAKES_RECORDING:
+		if (o->pid || !o->path)
+			return fail(why, -EINVAL, "%s needs the directory of a recording",
+				    command->name);
+	}
+	return 0;
+}
+
+/* What is left after options: the command, then what it is about (without -p) and a context. */
+static int parse_words(int n, char **words, const struct command **ret, struct options *o,
 		       struct failure *why)
 {
-	int at = 1;
+	const struct command *command = n ? find_command(words[0]) : NULL;
+	int at = 1, err;
+	char *names;
 
-	if (!n)
-		return fail(why, -EINVAL,
-			    "a command is missing: fds, handlers, layout, record or report");
-	*command = find_command(words[0]);
-	if (!*command)
-		return fail(why, -EINVAL,
-			    "\"%s\" is no command; there are fds, handlers, layout, record "
-			    "and report",
-			    words[0]);
-	/* getopt_long() leaves what follows "--" behind the words before it. */
-	if (!strcmp(words[0], "record")) {
-		o->command = n > 1 ? &words[1] : NULL;
-		if (!o->command == !o->pid)
-			return fail(why, -EINVAL, "record needs either -p PID or -- COMMAND");
-		return 0;
+	if (!command) {
+		names = command_names();
+		err = n ? fail(why, -EINVAL, "\"%s\" is no command; there are %s", words[0], names)
+			: fail(why, -EINVAL, "a command is missing: %s", names);
+		g_free(names);
+		return err;
 	}
-	if (!strcmp(words[0], "report") && (o->pid || n < 2))
-		return fail(why, -EINVAL, "report needs the directory of a recording");
+	/* getopt_long() leaves what follows "--" behind the words before it. */
+	if (command->takes == TAKES_RUN) {
+		o->command = n > 1 ? &words[1] : NULL;
+		at = n;
+	}
 	if (!o->pid && at < n)
 		o->path = words[at++];
-	if (!strcmp(words[0], "handlers") && at < n)
+	if (!strcmp(command->name, "handlers") && at < n)
 		o->context = words[at++];
 	if (at < n)
 		return fail(why, -EINVAL, "\"%s\" is too much", words[at]);
-	if (!o->pid && !o->path)
-		return fail(why, -EINVAL, "%s needs -p PID or a core file", words[0]);
-	if (o->path && o->way_given && o->way != READ_MEM)
-		return fail(why, -EINVAL, "a core can only be read --via mem");
-	return 0;
+	err = check_subject(command, o, why);
+	if (!err)
+		*ret = command;
+	return err;
 }
 
 /* One line; without privilege it ends with the command that has it. */

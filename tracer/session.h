@@ -31,6 +31,7 @@ struct options {
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
 	bool events, histograms; /* report: show these too */
+	const char *only;	 /* export: names of events with commas between; NULL: all */
 };
 
 struct session {
@@ -72,6 +73,7 @@ int cmd_layout(const struct options *options, struct failure *why);
 int cmd_doctor(const struct options *options, struct failure *why);
 int cmd_list(const struct options *options, struct failure *why);
 int cmd_record(const struct options *options, struct failure *why);
+int cmd_export(const struct options *options, struct failure *why);
 int cmd_report(const struct options *options, struct failure *why);
 
 #endif
