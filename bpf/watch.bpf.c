@@ -134,6 +134,27 @@ static void wait_enter(struct pt_regs *ctx, __u32 tid, __u32 nr)
 	t->entered_ns = bpf_ktime_get_ns();
 }
 
+/* Now the loop has the thread in its own hands. */
+static void note_turn(struct watch_thread *t)
+{
+	struct task_struct___watch *task = (void *)bpf_get_current_task_btf();
+
+	t->out_run_ns = BPF_CORE_READ(task, se.sum_exec_runtime);
+	if (bpf_core_field_exists(task->sched_info.run_delay))
+		t->out_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
+	t->returned_ns = bpf_ktime_get_ns();
+}
+
+static void loop_turn(__u32 tid)
+{
+	struct watch_thread *t = value_of(&threads, &tid, &no_thread);
+
+	if (!t)
+		return;
+	t->turns++;
+	note_turn(t);
+}
+
 struct scan {
 	struct watch_thread *t;
 	struct watch_fd_key key;
@@ -196,10 +217,7 @@ int on_wait_return(struct pt_regs *ctx)
 		if (t->nr == NR_POLL || t->nr == NR_PPOLL)
 			bpf_loop(WATCH_CHUNKS, scan_chunk, &s, 0);
 	}
-	t->out_run_ns = BPF_CORE_READ(task, se.sum_exec_runtime);
-	if (bpf_core_field_exists(task->sched_info.run_delay))
-		t->out_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
-	t->returned_ns = bpf_ktime_get_ns();
+	note_turn(t);
 	return 0;
 }
 
@@ -294,6 +312,9 @@ int on_entry(struct pt_regs *ctx)
 	switch (cookie & ((1 << WATCH_NR_SHIFT) - 1)) {
 	case WATCH_WAIT:
 		wait_enter(ctx, tid, cookie >> WATCH_NR_SHIFT);
+		break;
+	case WATCH_TURN:
+		loop_turn(tid);
 		break;
 	case WATCH_BH_CALL:
 		bh_call(ctx, tid);

@@ -18,13 +18,18 @@ enum {
 	WATCH_BH_ONESHOT, /* by context, callback, opaque and name */
 	WATCH_TIMER,
 	WATCH_SOURCE,
+	WATCH_TURN, /* of aio_poll(), which polls only if there is a reason to */
 };
 #define WATCH_NR_SHIFT 8
 
-/* A thread that polls. It waits now if entered_ns > returned_ns. Times are CLOCK_MONOTONIC. */
+/*
+ * A thread that polls. It waits now if entered_ns > returned_ns, the time when it last came back
+ * from a wait, or began a turn of aio_poll(). Times are CLOCK_MONOTONIC.
+ */
 struct watch_thread {
 	__u64 polls;
-	__u64 zero; /* with timeout 0 */
+	__u64 turns; /* of aio_poll() */
+	__u64 zero;  /* with timeout 0 */
 	__u64 returned;
 	__u64 slept; /* returned after having slept */
 	__u64 ready; /* returned with something ready */

@@ -100,7 +100,7 @@ static bool explain_bh(struct doctor *d, struct patient *p, const struct proof *
 	uint64_t caller;
 
 	since_bh(proof, &w->key, &b);
-	if (!is_all(b.scheduled, proof->polls) || (b.calls && !is_all(b.calls, proof->polls)) ||
+	if (!is_all(b.scheduled, proof->turns) || (b.calls && !is_all(b.calls, proof->turns)) ||
 	    others * 100 > b.scheduled || proof->moved * 10 > b.scheduled)
 		return false;
 	caller = spin_caller(d, p, function, b.oneshot, b.oneshot ? w->key.cb : b.bh, w->key.cb,
@@ -119,9 +119,9 @@ static bool explain_bh(struct doctor *d, struct patient *p, const struct proof *
 	f->culprit = caller == w->key.cb ? g_strdup_printf("%s schedules itself", name)
 					 : g_strdup_printf("%s schedules %s each time", who, name);
 	finding_say(f,
-		    "scheduled %llu times by this thread and %llu times by others, in %llu polls "
+		    "scheduled %llu times by this thread and %llu times by others, in %llu turns "
 		    "of %.1f s; %llu of them had timeout 0",
-		    b.scheduled, others, proof->polls, proof->seconds, proof->zero);
+		    b.scheduled, others, proof->turns, proof->seconds, proof->zero);
 	finding_say(f, "stacks taken at %s(): always in %s", function, who);
 	finding_say(f, "the thread moved data in %llu system calls meanwhile", proof->moved);
 	keep_stack(f, &stack);
@@ -170,15 +170,16 @@ static bool explain_timer(struct doctor *d, struct patient *p, const struct proo
 	char *name;
 
 	since_timer(proof, w->timer, &t);
-	if (!is_all(t.past, t.armed) || !is_all(t.armed, proof->polls + 50) ||
+	if (!is_all(t.past, t.armed) || !is_all(t.armed, proof->turns + 50) ||
 	    spin_caller(d, p, "timer_mod_ns", 0, w->timer, t.cb, &stack) != t.cb)
 		return false;
 	name = images_name(d->images, t.cb);
 	f = spin_finding(d, p, proof);
-	if (proof->polls * 10 < t.armed) {
+	if (proof->turns * 10 < t.armed) {
 		g_free(f->span);
-		f->span = g_strdup_printf("%.0f times a second, with hardly a poll between",
-					  (double)t.armed / proof->seconds);
+		f->span = g_strdup_printf(
+			"%.0f times a second, with hardly a turn of the loop between",
+			(double)t.armed / proof->seconds);
 	}
 	f->culprit = g_strdup_printf("timer %s arms itself in the past", name);
 	finding_say(
@@ -186,7 +187,8 @@ static bool explain_timer(struct doctor *d, struct patient *p, const struct proo
 		"armed %llu times in %.1f s, %llu of them with an expiry that had passed (clock %s)",
 		t.armed, proof->seconds, t.past,
 		t.clock >= 0 && t.clock < WATCH_CLOCKS ? clocks[t.clock] : "unknown");
-	finding_say(f, "%llu polls in that time, %llu with timeout 0", proof->polls, proof->zero);
+	finding_say(f, "%llu turns of the loop in that time, %llu with timeout 0", proof->turns,
+		    proof->zero);
 	finding_say(f, "stacks taken at timer_mod_ns(): always in its own callback");
 	keep_stack(f, &stack);
 	f->advice = "Compute the next expiry from the clock's now, not from the last expiry, and "
@@ -245,7 +247,7 @@ static bool some_fd_is_ready(const struct doctor *d, const struct patient *p,
 			&g_array_index(proof->after->fds, struct watched_fd, i);
 
 		if (fd->key.tid == (uint32_t)p->tid && !is_own_fd(d, fd->key.fd) &&
-		    spin_fd_ready(proof, fd) * 10 > proof->polls)
+		    spin_fd_ready(proof, fd) * 10 > proof->turns)
 			return true;
 	}
 	return false;
@@ -268,7 +270,7 @@ static bool explain_source(struct doctor *d, struct patient *p, const struct pro
 	char *name, *prepare;
 	struct finding *f;
 
-	if (!s || !is_all(n, proof->polls) || proof->moved * 10 > n ||
+	if (!s || !is_all(n, proof->turns) || proof->moved * 10 > n ||
 	    some_fd_is_ready(d, p, proof))
 		return false;
 	callback =
@@ -280,9 +282,9 @@ static bool explain_source(struct doctor *d, struct patient *p, const struct pro
 	f->culprit = s->name[0]
 			     ? g_strdup_printf("GSource \"%s\" (%s) is always ready", s->name, name)
 			     : g_strdup_printf("GSource %u (%s) is always ready", s->id, name);
-	finding_say(f, "dispatched %llu times in %llu polls of %.1f s; %llu of them had timeout 0",
-		    n, proof->polls, proof->seconds, proof->zero);
-	finding_say(f, "no descriptor was ready in more than a tenth of the polls");
+	finding_say(f, "dispatched %llu times in %llu turns of %.1f s; %llu of them had timeout 0",
+		    n, proof->turns, proof->seconds, proof->zero);
+	finding_say(f, "no descriptor was ready in more than a tenth of them");
 	finding_say(f, "prepare() is %s, the callback %s, the priority %d",
 		    prepare ? prepare : "not set", name, s->priority);
 	finding_say(f, "the thread moved data in %llu system calls meanwhile", proof->moved);
@@ -307,7 +309,7 @@ bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *pro
 
 /* --- a timeout of 0 that nothing explains --------------------------------------------------- */
 
-/* Did anything that is counted happen in more than a tenth of the polls? */
+/* Did anything that is counted happen in more than a tenth of the turns? */
 static bool something_happens(const struct doctor *d, const struct patient *p,
 			      const struct proof *proof)
 {
@@ -332,18 +334,18 @@ static bool something_happens(const struct doctor *d, const struct patient *p,
 	for (size_t i = 0; i < proof->after->sources->len; i++)
 		n += dispatched(proof,
 				&g_array_index(proof->after->sources, struct watched_source, i));
-	return n * 10 > proof->polls || some_fd_is_ready(d, p, proof);
+	return n * 10 > proof->turns || some_fd_is_ready(d, p, proof);
 }
 
 bool spin_by_nothing(struct doctor *d, struct patient *p, const struct proof *proof)
 {
 	struct finding *f;
 
-	if (!is_all(proof->zero, proof->polls) || something_happens(d, p, proof))
+	if (!is_all(proof->zero, proof->turns) || something_happens(d, p, proof))
 		return false;
 	f = spin_finding(d, p, proof);
-	f->culprit = g_strdup("unproven: something asks for a timeout of 0 in every poll");
-	finding_say(f, "%llu of %llu polls of %.1f s had timeout 0", proof->zero, proof->polls,
+	f->culprit = g_strdup("unproven: something asks for a timeout of 0 in every turn");
+	finding_say(f, "%llu of %llu turns of %.1f s had timeout 0", proof->zero, proof->turns,
 		    proof->seconds);
 	finding_say(f, "no descriptor was ready, no bottom half scheduled, no timer armed and no "
 		       "source dispatched in more than a tenth of them");

@@ -2,7 +2,7 @@
 /*
  * SPIN: a loop that never sleeps and gets nothing done.
  *
- * Suspicion: in both halves of the visit its thread polled all the time, on a CPU, and hardly ever
+ * Suspicion: in both halves of the visit its thread turned all the time, on a CPU, and hardly ever
  * slept in a poll. So does a loop under load. What tells them apart has to be proven, in a further
  * half second: that what keeps it awake (doctor-spin-*.c) did so in every single turn, and that
  * nobody took any data from it. No proof, no verdict.
@@ -13,7 +13,7 @@
 
 #include "tracer/doctor-spin.h"
 
-#define MIN_POLLS_PER_S 100
+#define MIN_TURNS_PER_S 100
 #define MIN_ARMED_PER_S 1000
 #define PROOF_STEPS	10
 #define PROOF_STEP_US	50000
@@ -90,12 +90,22 @@ static bool runs(const struct thread_now *from, const struct thread_now *to, int
 	return ran > 0 && 2 * ran >= ns - queued;
 }
 
-static bool polls_without_sleep(const struct watch_thread *from, const struct watch_thread *to,
+/* Turns of the loop: aio_poll() does not poll in each. Then it had no time to wait for anything. */
+static uint64_t turns(const struct watch_thread *from, const struct watch_thread *to,
+		      uint64_t *ret_zero)
+{
+	uint64_t polls = to->polls - from->polls, all = MAX(polls, to->turns - from->turns);
+
+	*ret_zero = to->zero - from->zero + all - polls;
+	return all;
+}
+
+static bool turns_without_sleep(const struct watch_thread *from, const struct watch_thread *to,
 				int64_t ns)
 {
-	uint64_t polls = to->polls - from->polls, slept = to->slept - from->slept;
+	uint64_t zero, all = turns(from, to, &zero);
 
-	return per_second(polls, ns, MIN_POLLS_PER_S) && slept * 100 <= polls;
+	return per_second(all, ns, MIN_TURNS_PER_S) && (to->slept - from->slept) * 100 <= all;
 }
 
 /* A timer that is armed in the past in its own callback may never let its thread poll again. */
@@ -123,8 +133,8 @@ static bool is_suspect(const struct doctor *d, const struct patient *p)
 	if (!p->at_half.tid || !runs(&p->at_start, &p->at_half, first) ||
 	    !runs(&p->at_half, &p->now, second))
 		return false;
-	return (polls_without_sleep(&none, &p->half, first) &&
-		polls_without_sleep(&p->half, &now, second)) ||
+	return (turns_without_sleep(&none, &p->half, first) &&
+		turns_without_sleep(&p->half, &now, second)) ||
 	       turns_in_timers(d, p->tid);
 }
 
@@ -137,7 +147,7 @@ static void learn_clocks(struct doctor *d)
 	for (size_t i = 0; i < timers->len; i++) {
 		const struct watch_timer *t = &g_array_index(timers, struct watched_timer, i).value;
 
-		if (per_second(t->armed, ns, MIN_POLLS_PER_S))
+		if (per_second(t->armed, ns, MIN_TURNS_PER_S))
 			watch_learn_clock(d->watch, t->clock, 100, &offset);
 	}
 	g_array_free(timers, TRUE);
@@ -149,7 +159,7 @@ static void find_levels(const struct counts *c, GArray *levels)
 		const struct watched_fd *fd = &g_array_index(c->fds, struct watched_fd, i);
 		struct level level = { .fd = fd->key.fd, .last = -1 };
 
-		if (fd->value.ready >= MIN_POLLS_PER_S && levels->len < MAX_LEVELS)
+		if (fd->value.ready >= MIN_TURNS_PER_S && levels->len < MAX_LEVELS)
 			g_array_append_val(levels, level);
 	}
 }
@@ -206,9 +216,11 @@ bool is_own_fd(const struct doctor *d, int fd)
 
 static void count_turns(const struct doctor *d, const struct patient *p, struct proof *proof)
 {
-	proof->polls = p->done.polls - p->half.polls;
+	uint64_t zero;
+
+	proof->turns = turns(&p->half, &p->done, &zero);
+	proof->zero = zero;
 	proof->returned = p->done.returned - p->half.returned;
-	proof->zero = p->done.zero - p->half.zero;
 	proof->seconds = (double)(proof->after->at_ns - proof->before->at_ns) / 1e9;
 	proof->moved = 0;
 	for (size_t i = 0; i < proof->ios->len; i++) {
@@ -226,8 +238,8 @@ struct finding *spin_finding(struct doctor *d, struct patient *p, const struct p
 {
 	struct finding *f = finding_new(d, "SPIN", p);
 
-	f->span = g_strdup_printf("%.0f polls a second, hardly one asleep",
-				  (double)proof->polls / proof->seconds);
+	f->span = g_strdup_printf("%.0f turns a second, hardly one asleep",
+				  (double)proof->turns / proof->seconds);
 	return f;
 }
 

@@ -26,7 +26,7 @@ struct proof {
 	GArray *levels; /* of struct level */
 	GArray *ios;	/* of struct watched_io */
 	/* Of the suspect in question. */
-	unsigned long long polls, returned, zero;
+	unsigned long long turns, returned, zero; /* turns, polls that returned, with timeout 0 */
 	double seconds;
 	unsigned long long
 		moved; /* system calls of its thread that moved data; waking itself is none */

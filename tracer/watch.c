@@ -86,7 +86,8 @@ static void find_functions(struct watch *w, GArray *sites)
 	} functions[] = { { "aio_bh_call", 1, WATCH_BH_CALL },
 			  { "qemu_bh_schedule", 1, WATCH_BH_SCHEDULE },
 			  { "aio_bh_schedule_oneshot_full", 4, WATCH_BH_ONESHOT },
-			  { "timer_mod_ns", 2, WATCH_TIMER } };
+			  { "timer_mod_ns", 2, WATCH_TIMER },
+			  { "aio_poll", 1, WATCH_TURN } };
 	struct image *program = images_program(w->images);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(functions); i++) {

@@ -1,0 +1,393 @@
+"""loopscope doctor: each fault gets its verdict and its culprit, a healthy loop none."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+from faults import Faults
+from process_memory import wait_until
+from tracer_run import (
+    COLUMNS,
+    DEMO,
+    FAILED,
+    FINE,
+    NOBODY,
+    PRIVILEGE,
+    USAGE,
+    Result,
+    Row,
+    finish,
+    run,
+    start,
+)
+from tracer_targets import Demo, Qemu, storage_daemon
+
+FINDING = 1
+LOOPS = Qemu.LOOPS
+
+# What each faulty scenario's culprit is called; each is a function of the demo.
+CULPRITS = {
+    "blocked-sleep": "BH slow_bh_cb",
+    "blocked-cpu": "handler computes_long_cb",
+    "blocked-lock": "handler waits_for_lock_cb",
+    "spin-fd": "handler never_drains_cb never drains fd ",
+    "spin-bh": "BH reschedules_itself_bh_cb schedules itself",
+    "spin-timer": "timer late_timer_cb arms itself in the past",
+    "spin-prepare": 'GSource "always-ready" (always_ready_dispatch) is always ready',
+    "lost-wakeup": "BH lost_bh_cb of qemu_aio_context",
+}
+VERDICTS = ("BLOCKED CALLBACK", "SPIN", "LOST WAKEUP")
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+def scenarios() -> Dict[str, Any]:
+    """Every scenario that the doctor has to judge: verdict by name, None for a healthy one."""
+    out = subprocess.run(
+        [DEMO, "--list", "--json"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    rows = [json.loads(line) for line in out.splitlines()]
+    return {
+        row["name"]: row["verdict"]
+        for row in rows
+        if row["verdict"] is None or row["verdict"] in VERDICTS
+    }
+
+
+def visit(pid: int, *args: object) -> Result:
+    words = args if "-d" in args else ("-d", 1, *args)
+    return run("doctor", "-p", pid, "--json", *words)
+
+
+def only(result: Result) -> Row:
+    """The one verdict."""
+    assert result.rc == FINDING, f"{result.rc}: {result.out}{result.err}"
+    (row,) = result.of_type("verdict")
+    assert result.total["findings"] == 1 and result.total["lost"] == 0
+    return row
+
+
+def healthy(result: Result) -> Row:
+    assert (result.rc, result.err) == (FINE, ""), result.out + result.err
+    assert not result.of_type("verdict")
+    assert result.total["findings"] == 0 and result.total["lost"] == 0
+    return result.total
+
+
+@pytest.fixture
+def patient() -> Iterator[Qemu]:
+    """A QEMU of its own, for a test that does it harm."""
+    with Qemu() as qemu:
+        yield qemu
+
+
+@pytest.fixture
+def faults(patient: Qemu) -> Iterator[Faults]:
+    with Faults(patient.pid) as faults:
+        faults.wait_asleep()
+        yield faults
+
+
+# --- the demo ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(scenarios()))
+def test_each_scenario_gets_its_verdict(name: str) -> None:
+    verdict = scenarios()[name]
+    with Demo(name) as demo:
+        result = visit(demo.pid)
+        if verdict is None:
+            healthy(result)
+            return
+        row = only(result)
+        assert (row["verdict"], row["thread"]) == (verdict, demo.pid)
+        assert row["role"] == "main loop"
+        assert row["culprit"].startswith(CULPRITS[name])
+
+
+def test_a_lock_names_its_holder() -> None:
+    with Demo("blocked-lock") as demo:
+        evidence = only(visit(demo.pid))["evidence"]
+        tasks = Path(f"/proc/{demo.pid}/task")
+        (holder,) = [
+            task.name
+            for task in tasks.iterdir()
+            if (task / "comm").read_text() == "lock-holder\n"
+        ]
+    assert f'which thread {holder} "lock-holder" holds' in evidence[0]
+    assert [e for e in evidence if f"the holder, thread {holder}" in e]
+
+
+def test_the_stack_was_taken_in_the_callback() -> None:
+    with Demo("blocked-sleep") as demo:
+        stack = only(visit(demo.pid))["stack"]
+    assert stack[0] == "clock_nanosleep" and stack[-1] == "_start"
+    assert stack.index("slow_bh_cb") < stack.index("aio_dispatch")
+    assert stack.index("aio_dispatch") < stack.index("main_loop_wait")
+
+
+def test_blocking_for_less_than_min_is_none() -> None:
+    with Demo("blocked-sleep") as demo:
+        healthy(visit(demo.pid, "--min", "2s"))
+
+
+def test_text_fits_and_says_who_why_and_what_to_do() -> None:
+    with Demo("spin-fd") as demo:
+        result = run("doctor", "-p", demo.pid, "-d", 1)
+    assert result.rc == FINDING
+    assert all(len(line) <= COLUMNS for line in result.out.splitlines())
+    first, culprit, *_ = result.out.splitlines()
+    assert re.fullmatch(rf"SPIN   main loop, thread {demo.pid}, \d+ turns .*", first)
+    assert culprit.strip().startswith(CULPRITS["spin-fd"])
+    assert re.search(r"^  => ", result.out, re.M)
+    assert re.match(r"attached to process \d+: \d+ probes, \d+ ms\n$", result.err)
+
+
+def test_no_finding_says_what_was_checked(demo: Demo) -> None:
+    result = run("doctor", "-p", demo.pid, "-d", 0.3)
+    assert result.rc == FINE
+    first, checked = result.out.splitlines()
+    assert re.fullmatch(
+        r"no finding: 2 loops of demo-qemu-loop \(pid \d+\), watched for 0.3 s\.", first
+    )
+    assert "block for over 100 ms" in checked
+
+
+# --- a real QEMU --------------------------------------------------------------------------------
+
+
+def test_an_idle_qemu_is_healthy(qemu: Qemu) -> None:
+    total = healthy(visit(qemu.pid))
+    assert total["loops"] == LOOPS
+
+
+def test_a_storage_daemon_is_healthy() -> None:
+    with storage_daemon() as daemon:
+        assert healthy(visit(daemon.pid))["loops"] == 3
+
+
+def test_a_qemu_flooded_with_commands_is_healthy(patient: Qemu) -> None:
+    """As fast as it answers: its loops never sleep for long, and get something done."""
+    ended = threading.Event()
+    answers = 0
+
+    def flood() -> None:
+        nonlocal answers
+        with patient.qmp() as qmp:
+            while not ended.is_set():
+                qmp.command("query-status")
+                answers += 1
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        result = visit(patient.pid)
+    finally:
+        ended.set()
+        thread.join()
+    healthy(result)
+    assert answers > 100
+
+
+def test_a_command_that_opens_a_fifo_blocks_the_main_loop(patient: Qemu) -> None:
+    fifo = patient.dir / "fifo"
+    os.mkfifo(fifo)
+
+    def open_it() -> None:
+        with patient.qmp() as qmp, pytest.raises(AssertionError, match="regular file"):
+            qmp.command(
+                "blockdev-add",
+                **{"driver": "file", "filename": str(fifo), "node-name": "fifo"},
+                **{"read-only": True},
+            )
+
+    thread = threading.Thread(target=open_it)
+    thread.start()
+    call = Path(f"/proc/{patient.pid}/syscall")
+    wait_until(lambda: call.read_text().startswith("257 "), "it opens the fifo")
+    row = only(visit(patient.pid))
+    fifo.write_bytes(b"x")  # the writer that it waits for
+    thread.join()
+    assert (row["verdict"], row["role"]) == ("BLOCKED CALLBACK", "main loop")
+    assert row["culprit"] == "BH do_qmp_dispatch_bh"
+    assert row["evidence"][0] == "asleep in openat"
+    assert row["span"].startswith("for at least ")
+    assert row["stack"][0] == "__open" and row["stack"][-1] == "_start"
+    assert "qmp_blockdev_add" in row["stack"]
+    healthy(visit(patient.pid))
+
+
+def test_a_command_that_writes_to_a_full_pipe_blocks_on_that_fd(patient: Qemu) -> None:
+    fifo = patient.dir / "fifo"
+    os.mkfifo(fifo)
+
+    def save() -> None:
+        with patient.qmp() as qmp:
+            qmp.command("pmemsave", val=0, size=1 << 20, filename=str(fifo))
+
+    thread = threading.Thread(target=save)
+    thread.start()
+    with open(fifo, "rb") as reader:
+        row = only(visit(patient.pid))
+        while reader.read(1 << 16):
+            pass
+    thread.join()
+    assert row["culprit"] == "BH do_qmp_dispatch_bh"
+    assert re.fullmatch(
+        rf"asleep in write on fd \d+ \(fifo {re.escape(str(fifo))}\)",
+        row["evidence"][0],
+    )
+    healthy(visit(patient.pid))
+
+
+def test_a_bh_that_sleeps_in_an_iothread(patient: Qemu, faults: Faults) -> None:
+    with faults.sleeping_bh("io0", "sleepy_bh", 3):
+        row = only(visit(patient.pid))
+    assert (row["verdict"], row["role"]) == ("BLOCKED CALLBACK", "IOThread io0")
+    assert row["thread"] == faults.contexts["io0"]["thread"] != patient.pid
+    assert row["culprit"] == "BH sleepy_bh"
+    assert row["evidence"][0] == "asleep in clock_nanosleep"
+    healthy(visit(patient.pid))
+
+
+@pytest.mark.parametrize("ctx", ["qemu_aio_context", "iohandler_ctx", "io0"])
+def test_a_bh_that_schedules_itself(patient: Qemu, faults: Faults, ctx: str) -> None:
+    with faults.spinning_bh(ctx, "spinning_bh"):
+        row = only(visit(patient.pid))
+    assert row["verdict"] == "SPIN"
+    assert row["thread"] == faults.contexts[ctx]["thread"]
+    assert row["culprit"] == "BH spinning_bh schedules itself"
+    assert row["stack"][0] == "qemu_bh_schedule"
+    healthy(visit(patient.pid))
+
+
+@pytest.mark.parametrize("ctx", ["qemu_aio_context", "iohandler_ctx", "io0"])
+def test_a_handler_that_never_drains(patient: Qemu, faults: Faults, ctx: str) -> None:
+    with faults.undrained(ctx) as fd:
+        row = only(visit(patient.pid))
+    assert row["verdict"] == "SPIN"
+    assert row["thread"] == faults.contexts[ctx]["thread"]
+    assert row["culprit"] == (
+        f"handler qemu_get_aio_context never drains fd {fd} (eventfd)"
+    )
+    healthy(visit(patient.pid))
+
+
+@pytest.mark.parametrize("ctx", ["qemu_aio_context", "iohandler_ctx", "io0"])
+def test_a_bh_that_nobody_woke_the_loop_for(
+    patient: Qemu, faults: Faults, ctx: str
+) -> None:
+    with faults.lost_bh(ctx, "lost_bh"):
+        row = only(visit(patient.pid, "-d", 0.2))
+    assert row["verdict"] == "LOST WAKEUP"
+    assert row["thread"] == faults.contexts[ctx]["thread"]
+    assert row["culprit"] == f"BH lost_bh of {ctx}"
+    healthy(visit(patient.pid))
+
+
+@pytest.mark.parametrize("ctx", ["qemu_aio_context", "io0"])
+def test_asleep_and_deaf(patient: Qemu, faults: Faults, ctx: str) -> None:
+    with faults.deaf(ctx):
+        row = only(visit(patient.pid, "-d", 0.2))
+    assert row["verdict"] == "LOST WAKEUP"
+    assert row["culprit"] == f"{ctx} sleeps with notify_me == 0"
+    healthy(visit(patient.pid))
+
+
+def test_notified_in_aio_poll_and_asleep(patient: Qemu, faults: Faults) -> None:
+    with faults.unanswered("io0"):
+        row = only(visit(patient.pid, "-d", 0.2))
+    assert row["verdict"] == "LOST WAKEUP"
+    assert row["culprit"] == "a notification of io0"
+
+
+def test_notified_as_a_gsource_and_asleep_is_normal(
+    patient: Qemu, faults: Faults
+) -> None:
+    """GLib's side does not look at it before it sleeps, so this proves nothing."""
+    with faults.unanswered("qemu_aio_context"):
+        healthy(visit(patient.pid, "-d", 0.2))
+
+
+def test_a_timer_that_is_overdue(patient: Qemu, faults: Faults) -> None:
+    """A REALTIME one of the device timers: what is left to sleep does not matter."""
+    armed = faults.timers("main_loop_tlg", "REALTIME")
+    if not armed:
+        pytest.skip("this QEMU has no timer armed on the clock REALTIME")
+    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    addr, expire = min(armed, key=lambda timer: int(timer[1]))
+    # Let it fire and be armed again, so that the sleep that is looked at lasts.
+    time.sleep(max(0, expire - now) / 1e9 + 0.1)
+    with faults.overdue(addr):
+        row = only(visit(patient.pid, "-d", 0.2))
+    assert row["verdict"] == "LOST WAKEUP"
+    assert re.match(r"timer \S+ of main_loop_tlg", row["culprit"])
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def test_a_stopped_process_is_no_patient(patient: Qemu) -> None:
+    patient.stop()
+    said = visit(patient.pid).refused()
+    assert f"process {patient.pid} is stopped" in said
+    patient.cont()
+    healthy(visit(patient.pid))
+
+
+def test_a_process_stopped_meanwhile_is_not_blocked() -> None:
+    with Demo("busy") as demo:
+        process = start("doctor", "-p", demo.pid, "-d", 2, "--json")
+        time.sleep(0.8)
+        demo.stop()
+        time.sleep(0.6)
+        demo.cont()
+        healthy(finish(process))
+
+
+def test_it_ends_with_the_target(patient: Qemu) -> None:
+    process = start("doctor", "-p", patient.pid, "-d", 30, "--json")
+    time.sleep(0.8)
+    patient.kill()
+    assert f"process {patient.pid} has exited" in finish(process).refused()
+
+
+def test_ctrl_c_ends_it_with_what_was_seen() -> None:
+    with Demo("blocked-sleep") as demo:
+        process = start("doctor", "-p", demo.pid, "-d", 60, "--json")
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        assert only(finish(process))["verdict"] == "BLOCKED CALLBACK"
+
+
+def test_refusals(demo: Demo) -> None:
+    assert "no process" in visit(1 << 21).refused()
+    run("doctor", "-p", demo.pid, "--min", "soon").refused(USAGE)
+    run("doctor").refused(USAGE)
+    words = run("doctor", "-p", demo.pid, user=NOBODY).refused(PRIVILEGE)
+    assert "sudo" in words
+
+
+def test_a_process_without_a_loop() -> None:
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        said = visit(sleeper.pid).refused(FAILED)
+        sleeper.kill()
+    assert "loop" in said or "QEMU" in said
+
+
+def test_json_has_its_keys() -> None:
+    with Demo("spin-bh") as demo:
+        result = visit(demo.pid)
+    row = only(result)
+    keys = ["type", "verdict", "thread", "role", "span", "culprit"]
+    assert list(row) == [*keys, "evidence", "stack", "advice"]
+    texts: List[str] = [*row["evidence"], *row["stack"], row["advice"]]
+    assert all(isinstance(text, str) and text for text in texts)
+    assert result.total["loops"] == 1 and result.total["seconds"] >= 1
