@@ -188,14 +188,11 @@ static void add_rows(struct table *table, GArray *rows, bool all)
 	fold_free(fold);
 }
 
-static void show_set(const struct loops *loops, const struct poll_set *set,
-		     const struct options *options, struct totals *totals)
+/* The rows of one poll set. */
+static GArray *make_rows(const struct loops *loops, const struct poll_set *set,
+			 struct totals *totals)
 {
-	static const char *const heads[] = { " FD",	 "KIND", "EVENTS", "OWNER",
-					     "CALLBACK", "NOW",	 NULL };
 	GArray *rows = g_array_new(FALSE, FALSE, sizeof(struct fd_row));
-	struct table *table;
-	char *thread;
 
 	g_array_set_clear_func(rows, clear_row);
 	for (size_t i = 0; i < set->fds->len; i++) {
@@ -203,19 +200,29 @@ static void show_set(const struct loops *loops, const struct poll_set *set,
 
 		make_row(loops, set, &g_array_index(set->fds, GPollFD, i), &row);
 		count(&row, totals);
-		if (options->json)
-			print_json(loops, set, &row);
 		g_array_append_val(rows, row);
 	}
-	if (!options->json) {
-		thread = describe_thread(loops, set->tid);
-		printf("\n%s\n", thread);
-		g_free(thread);
-		table = table_new(heads);
-		add_rows(table, rows, options->all);
-		table_print(table, " ");
-	}
-	g_array_free(rows, TRUE);
+	return rows;
+}
+
+static void show_set(const struct loops *loops, const struct poll_set *set, GArray *rows,
+		     const struct options *options)
+{
+	static const char *const heads[] = { " FD",	 "KIND", "EVENTS", "OWNER",
+					     "CALLBACK", "NOW",	 NULL };
+	struct table *table;
+	char *thread;
+
+	for (size_t i = 0; options->json && i < rows->len; i++)
+		print_json(loops, set, &g_array_index(rows, struct fd_row, i));
+	if (options->json)
+		return;
+	thread = describe_thread(loops, set->tid);
+	printf("\n%s\n", thread);
+	g_free(thread);
+	table = table_new(heads);
+	add_rows(table, rows, options->all);
+	table_print(table, " ");
 }
 
 static bool is_loop_thread(const struct loops *loops, pid_t tid)
@@ -249,46 +256,66 @@ static void show_totals(const struct loops *loops, const struct options *options
 		printf("INCOMPLETE: %lu records were lost.\n", (unsigned long)loops->tables->lost);
 }
 
+static void free_rows(void *rows)
+{
+	g_array_free(rows, TRUE);
+}
+
+/* Show the sets that are asked for; all rows are made before, of a process that is still there. */
+static int show_sets(struct session *s, const struct loops *loops, struct failure *why)
+{
+	const struct options *options = s->options;
+	GPtrArray *sets = g_ptr_array_new(), *rows = g_ptr_array_new_with_free_func(free_rows);
+	struct totals totals = { 0 };
+	char *target;
+	int err;
+
+	for (size_t i = 0; i < loops->tables->sets->len; i++) {
+		struct poll_set *set = &g_array_index(loops->tables->sets, struct poll_set, i);
+
+		if (options->tid ? set->tid != options->tid : !is_loop_thread(loops, set->tid))
+			continue;
+		g_ptr_array_add(sets, set);
+		g_ptr_array_add(rows, make_rows(loops, set, &totals));
+	}
+	err = session_check_alive(s, why);
+	if (err)
+		goto cleanup;
+	if (!options->json) {
+		target = describe_target(loops);
+		printf("%s: what its loops poll\n", target);
+		g_free(target);
+	}
+	for (size_t i = 0; i < sets->len; i++)
+		show_set(loops, sets->pdata[i], rows->pdata[i], options);
+	show_totals(loops, options, &totals, (int)sets->len);
+	if (!sets->len)
+		err = fail(why, -EAGAIN,
+			   loops->way == READ_PROBE
+				   ? "no loop of process %d polled meanwhile: try --via "
+				     "iter, or a longer -d"
+				   : "no loop of process %d was waiting: try --via "
+				     "probe",
+			   s->t->pid);
+
+cleanup:
+	g_ptr_array_free(sets, TRUE);
+	g_ptr_array_free(rows, TRUE);
+	return err;
+}
+
 int cmd_fds(const struct options *options, struct failure *why)
 {
-	struct totals totals = { 0 };
 	struct loops *loops = NULL;
 	struct session s;
-	int n_sets = 0, err;
+	int err = session_open(&s, options, why);
 
-	err = session_open(&s, options, why);
 	if (!err)
 		err = session_layout(&s, why);
 	if (!err)
 		err = session_read_loops(&s, &loops, why);
-	if (err)
-		goto cleanup;
-	if (!options->json) {
-		char *target = describe_target(loops);
-
-		printf("%s: what its loops poll\n", target);
-		g_free(target);
-	}
-	for (size_t i = 0; i < loops->tables->sets->len; i++) {
-		const struct poll_set *set =
-			&g_array_index(loops->tables->sets, struct poll_set, i);
-
-		if ((options->tid && set->tid != options->tid) ||
-		    (!options->tid && !is_loop_thread(loops, set->tid)))
-			continue;
-		show_set(loops, set, options, &totals);
-		n_sets++;
-	}
-	show_totals(loops, options, &totals, n_sets);
-	if (!n_sets)
-		err = fail(
-			why, -EAGAIN,
-			loops->way == READ_PROBE
-				? "no loop of process %d polled meanwhile: try --via iter, or a longer -d"
-				: "no loop of process %d was waiting: try --via probe",
-			s.t->pid);
-
-cleanup:
+	if (!err)
+		err = show_sets(&s, loops, why);
 	loops_free(loops);
 	session_close(&s);
 	return err;

@@ -316,6 +316,16 @@ int cmd_handlers(const struct options *options, struct failure *why)
 		err = session_read_loops(&s, &loops, why);
 	if (err)
 		goto cleanup;
+	/* Ask of all descriptors now: rows that are shown are of a process that was there. */
+	for (size_t i = 0; i < loops->contexts->len; i++) {
+		const struct context *c = loops->contexts->pdata[i];
+
+		for (size_t k = 0; k < c->handlers->len; k++)
+			fds_get(s.fds, g_array_index(c->handlers, struct handler, k).fd);
+	}
+	err = session_check_alive(&s, why);
+	if (err)
+		goto cleanup;
 	if (!options->json) {
 		char *target = describe_target(loops);
 

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "build/bpf/record.skel.h"
+#include "bpf/record.skel.h"
 #include "tracer/record.h"
 
 #define DRAIN_MS     5

@@ -145,13 +145,20 @@ static void describe(struct fds *fds, int fd, struct fd_info *info)
 	text_make_safe(info->detail);
 }
 
+bool fds_target_lives(const struct fds *fds)
+{
+	struct pollfd p = { .fd = fds->pidfd, .events = POLLIN };
+
+	return !fds->live || (fds->pidfd >= 0 && poll(&p, 1, 0) == 0);
+}
+
 const struct fd_info *fds_get(struct fds *fds, int fd)
 {
-	struct fd_info *info = g_hash_table_lookup(fds->known, GINT_TO_POINTER(fd + 1));
+	struct fd_info *info = g_hash_table_lookup(fds->known, GINT_TO_POINTER(fd));
 
 	if (!info) {
 		info = g_new0(struct fd_info, 1);
-		g_hash_table_insert(fds->known, GINT_TO_POINTER(fd + 1), info);
+		g_hash_table_insert(fds->known, GINT_TO_POINTER(fd), info);
 	} else if (!fds->live || info->open) {
 		return info;
 	}

@@ -24,6 +24,9 @@ void fds_free(struct fds *fds);
 
 const struct fd_info *fds_get(struct fds *fds, int fd);
 
+/* False once a live process has ended: what was asked since may be wrong. Always true of a core. */
+bool fds_target_lives(const struct fds *fds);
+
 /*
  * Is @fd ready for @events (poll(2)'s bits) now? Asked on a duplicate (pidfd_getfd(2)), which is
  * closed at once. Returns the ready bits, or -errno: -EPERM without the privilege, -ENOSYS on a

@@ -81,7 +81,7 @@ static int parse_pid(const char *text, const char *what, pid_t *ret, struct fail
 	char *end;
 	long value = strtol(text, &end, 10);
 
-	if (end == text || *end || value <= 0 || value > 1 << 22)
+	if (end == text || *end || value <= 0 || value > INT32_MAX)
 		return fail(why, -EINVAL, "%s takes a number, not \"%s\"", what, text);
 	*ret = (pid_t)value;
 	return 0;

@@ -228,6 +228,10 @@ void out_wrapped(const char *text)
 
 void out_json(json_t *object)
 {
+	/* Text was made safe before, so this is a defect of ours; it must not look like nothing. */
+	if (!object)
+		object = json_pack("{s:s, s:s}", "type", "error", "text",
+				   "a row could not be written");
 	json_dumpf(object, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(object);

@@ -10,8 +10,8 @@
 
 #include <linux/types.h>
 #include "bpf/tables.h"
-#include "build/bpf/pollset.skel.h"
-#include "build/bpf/tables.skel.h"
+#include "bpf/pollset.skel.h"
+#include "bpf/tables.skel.h"
 #include "tracer/attach.h"
 #include "tracer/reader.h"
 
@@ -174,7 +174,7 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 	} calls[] = { { "poll", NR_POLL }, { "ppoll", NR_PPOLL } };
 	struct image *libc = images_library(images, "libc.so");
 	struct site sites[G_N_ELEMENTS(calls)];
-	int64_t end = now_ms() + timeout_ms;
+	int64_t end;
 	struct pollfd exit = { .fd = (int)syscall(SYS_pidfd_open, t->pid, 0), .events = POLLIN };
 	struct attachment *attachment = NULL;
 	struct pollset_bpf *skel = NULL;
@@ -207,6 +207,7 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 	}
 	err = attach_sites(skel->progs.send_pollset, ATTACH_BEST, t->pid, sites,
 			   G_N_ELEMENTS(sites), &attachment, why);
+	end = now_ms() + timeout_ms;
 	while (!err && !all_seen(t, tables) && now_ms() < end) {
 		if (poll(&exit, 1, POLL_INTERVAL_MS) > 0)
 			err = fail(why, -ESRCH, "process %d has exited", t->pid);

@@ -4,7 +4,7 @@
 #include <bpf/bpf.h>
 #include <string.h>
 
-#include "build/bpf/record.skel.h"
+#include "bpf/record.skel.h"
 #include "tracer/record-functions.h"
 #include "tracer/record.h"
 

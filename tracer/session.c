@@ -130,6 +130,11 @@ static int load_layout(struct session *s, struct failure *why)
 	return err ? -EBADMSG : infer_check(s->t, s->images, s->l, why);
 }
 
+int session_check_alive(const struct session *s, struct failure *why)
+{
+	return fds_target_lives(s->fds) ? 0 : fail(why, -ESRCH, "process %d has exited", s->t->pid);
+}
+
 int session_layout(struct session *s, struct failure *why)
 {
 	struct image *program = images_program(s->images);
@@ -142,14 +147,8 @@ int session_layout(struct session *s, struct failure *why)
 	err = infer_layout(s->t, s->images, s->fds, &s->l, why);
 	if (!err && complete_from_cache(s))
 		save_to_cache(s);
-	/* It may have ended under our hands. */
-	if (err && s->t->live && access("/proc", F_OK) == 0) {
-		char path[32];
-
-		snprintf(path, sizeof(path), "/proc/%d/maps", s->t->pid);
-		if (access(path, F_OK))
-			return fail(why, -ESRCH, "process %d has exited", s->t->pid);
-	}
+	if (err && session_check_alive(s, why))
+		return -ESRCH;
 	return err;
 }
 

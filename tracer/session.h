@@ -66,6 +66,9 @@ int session_layout(struct session *s, struct failure *why);
  */
 int session_read_loops(struct session *s, struct loops **ret, struct failure *why);
 
+/* -ESRCH if the target has ended meanwhile: then what was read of it is not to be shown. */
+int session_check_alive(const struct session *s, struct failure *why);
+
 /* The commands: each returns an exit code, or a negative errno with @why set. */
 int cmd_fds(const struct options *options, struct failure *why);
 int cmd_handlers(const struct options *options, struct failure *why);

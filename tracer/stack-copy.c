@@ -11,7 +11,7 @@
 #include <linux/ptrace.h>
 #include <linux/types.h>
 #include "bpf/stack.h"
-#include "build/bpf/stack.skel.h"
+#include "bpf/stack.skel.h"
 #include "tracer/attach.h"
 #include "tracer/stack.h"
 

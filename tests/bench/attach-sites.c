@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include <linux/types.h>
-#include "build/tests/bench/hits.skel.h"
+#include "tests/bench/hits.skel.h"
 #include "tracer/attach.h"
 #include "tracer/images.h"
 #include "tracer/out.h"

@@ -240,6 +240,19 @@ static void fill_disk(const char *path, int expected)
 	g_assert_cmpuint(read.cut_bytes, ==, 0);
 }
 
+/* A mount namespace of our own; without root in a user namespace where we are root. */
+static bool enter_namespace(void)
+{
+	char *map = g_strdup_printf("0 %u 1", geteuid());
+	bool root = !geteuid();
+	bool done = !unshare(CLONE_NEWNS | (root ? 0 : CLONE_NEWUSER)) &&
+		    (root || g_file_set_contents_full("/proc/self/uid_map", map, -1,
+						      G_FILE_SET_CONTENTS_NONE, 0600, NULL));
+
+	g_free(map);
+	return done && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
 static void test_a_full_disk_leaves_a_readable_recording(void)
 {
 	char *path = recording_dir();
@@ -247,10 +260,7 @@ static void test_a_full_disk_leaves_a_readable_recording(void)
 	int status;
 
 	if (child == 0) { /* a file system of its own */
-		int flags = CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0);
-
-		if (unshare(flags) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-		    mount("none", path, "tmpfs", 0, "size=200k") < 0)
+		if (!enter_namespace() || mount("none", path, "tmpfs", 0, "size=200k") < 0)
 			_exit(77);
 		fill_disk(path, -ENOSPC);
 		_exit(0);
