@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import pytest
 import tracer_run
+from process_memory import wait_until
 from tracer_run import ROOT, Result, finish, run, start
 
 PACKET, PACKET_HEAD = 4096, 80
@@ -165,6 +166,18 @@ def babeltrace(recording: Path) -> Tuple[int, List[int]]:
     losses = re.findall(r"^WARNING: Tracer discarded (\d+) events", done.stderr, re.M)
     assert len(losses) == len(done.stderr.splitlines()), done.stderr
     return done.stdout.count("\n"), [int(number) for number in losses]
+
+
+def sleeps(pid: int) -> int:
+    """How often a process's main thread has gone to sleep."""
+    status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
+    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+def wait_sleeps(pid: int, count: int) -> None:
+    """It wakes and sleeps again, so often."""
+    before = sleeps(pid)
+    wait_until(lambda: sleeps(pid) >= before + count, f"{pid} wakes {count} times")
 
 
 # --- packets, by hand -----------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class Target:
                 stderr=err,
                 cwd=self.dir,
                 env={**os.environ, **(env or {})},
+                bufsize=0,  # what readline() has not returned is for communicate() to read
             )
 
     @property
