@@ -8,6 +8,8 @@ $(BUILD)/tests/unit/demo/%: tests/unit/demo/%.c $(BUILD)/libdemoloop.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP $(filter %.c %.o,$^) $(filter %.a,$^) -o $@ \
 		$(ALL_LDFLAGS) $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
+$(BUILD)/tests/unit/demo/test-probes: $(BUILD)/libtrace.a
+
 # It runs the scenarios themselves, all of the program but its main().
 $(BUILD)/tests/unit/demo/test-events: $(BUILD)/libtrace.a \
 	$(filter-out %/demo.o,$(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)))
