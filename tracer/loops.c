@@ -154,7 +154,7 @@ static void take_bhs(struct loops *loops, struct context *c, const GArray *eleme
 	}
 }
 
-/* Take the timers, as long as each points back at its list. */
+/* Take the timers, as long as each points back at its list and calls a function. */
 static void take_timers(struct loops *loops, const struct wanted *w, const GArray *elements)
 {
 	const struct layout *l = loops->l;
@@ -168,6 +168,8 @@ static void take_timers(struct loops *loops, const struct wanted *w, const GArra
 		if (e->failed || GET(TIMER_LIST) != list)
 			return;
 		timer.cb = GET(TIMER_CB);
+		if (!images_is_function(loops->images, timer.cb))
+			return;
 		timer.opaque = GET(TIMER_OPAQUE);
 		timer.expire_ns = (int64_t)GET(TIMER_EXPIRE);
 		timer.scale = (int32_t)GET(TIMER_SCALE);
