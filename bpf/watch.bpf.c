@@ -85,6 +85,14 @@ static bool is_target(__u32 *tid)
 	return id >> 32 == tgid;
 }
 
+/* The turn that a thread's loop is in. */
+static __u64 turn_of(__u32 tid)
+{
+	struct watch_thread *t = bpf_map_lookup_elem(&threads, &tid);
+
+	return t ? t->turns : 0;
+}
+
 static __u64 pointer_at(__u64 base, __s32 offset)
 {
 	__u64 value = 0;
@@ -130,6 +138,8 @@ static void wait_enter(struct pt_regs *ctx, __u32 tid, __u32 nr)
 	t->n = PT_REGS_PARM2(ctx);
 	t->switches = BPF_CORE_READ(task, nvcsw);
 	t->polls++;
+	t->turns += !t->in_aio_poll;
+	t->in_aio_poll = 0;
 	t->zero += asks_for_zero(nr, third, fourth);
 	t->entered_ns = bpf_ktime_get_ns();
 }
@@ -152,6 +162,7 @@ static void loop_turn(__u32 tid)
 	if (!t)
 		return;
 	t->turns++;
+	t->in_aio_poll = 1;
 	note_turn(t);
 }
 
@@ -187,6 +198,7 @@ static long scan_chunk(__u32 chunk, struct scan *s)
 		fd = value_of(&fds, &s->key, &no_fd);
 		if (fd) {
 			fd->ready++;
+			fd->turn = t->turns;
 			fd->revents |= revents;
 		}
 	}
@@ -242,8 +254,10 @@ static void bh_schedule(struct pt_regs *ctx, __u32 tid)
 {
 	struct watch_bh *b = find_bh(PT_REGS_PARM1(ctx), tid);
 
-	if (b)
-		b->scheduled++;
+	if (!b)
+		return;
+	b->scheduled++;
+	b->turn = turn_of(tid);
 }
 
 static void bh_oneshot(struct pt_regs *ctx, __u32 tid)
@@ -256,6 +270,7 @@ static void bh_oneshot(struct pt_regs *ctx, __u32 tid)
 	b->oneshot = 1;
 	b->name = PT_REGS_PARM4(ctx);
 	b->scheduled++;
+	b->turn = turn_of(tid);
 }
 
 static void bh_call(struct pt_regs *ctx, __u32 tid)
@@ -279,6 +294,7 @@ static void timer_arm(struct pt_regs *ctx, __u32 tid)
 	    bpf_probe_read_user(&clock, sizeof(clock), (void *)(at + layout.clock_type)))
 		clock = -1;
 	t->armed++;
+	t->turn = turn_of(tid);
 	t->cb = pointer_at(timer, layout.timer_cb);
 	t->expire_ns = (__s64)PT_REGS_PARM2(ctx);
 	t->armed_ns = now;
@@ -297,6 +313,7 @@ static void source_dispatch(struct pt_regs *ctx, __u32 tid)
 	if (!s)
 		return;
 	s->dispatched++;
+	s->turn = turn_of(tid);
 	s->tid = tid;
 }
 

@@ -27,9 +27,9 @@ enum {
  * from a wait, or began a turn of aio_poll(). Times are CLOCK_MONOTONIC.
  */
 struct watch_thread {
+	__u64 turns; /* of its loop: polls, and turns of aio_poll() that had no reason to poll */
 	__u64 polls;
-	__u64 turns; /* of aio_poll() */
-	__u64 zero;  /* with timeout 0 */
+	__u64 zero; /* with timeout 0 */
 	__u64 returned;
 	__u64 slept; /* returned after having slept */
 	__u64 ready; /* returned with something ready */
@@ -38,7 +38,7 @@ struct watch_thread {
 	/* Of the call that it is in. */
 	__u64 array, n, switches;
 	__u32 nr;
-	__u32 pad;
+	__u32 in_aio_poll; /* a turn was counted and has not polled yet */
 	__u64 fds[WATCH_CHUNK];
 };
 
@@ -47,8 +47,13 @@ struct watch_fd_key {
 	__s32 fd;
 };
 
+/*
+ * Each count comes with the number of its thread's turn in which it last went up: so counts and
+ * turns fit together, whenever they are read.
+ */
 struct watch_fd {
-	__u64 ready;   /* returned polls of the thread that found it so */
+	__u64 ready; /* polls of the thread that found it so */
+	__u64 turn;
 	__u32 revents; /* all that were seen */
 	__u32 pad;
 };
@@ -66,6 +71,7 @@ struct watch_bh_key {
 struct watch_bh {
 	__u64 calls; /* 0 also where the compiler made aio_bh_call() part of its caller */
 	__u64 scheduled;
+	__u64 turn;
 	__u64 bh, name; /* the last one's address, and where its name lies */
 	__u32 oneshot;
 	__u32 pad;
@@ -73,6 +79,7 @@ struct watch_bh {
 
 struct watch_timer {
 	__u64 armed;
+	__u64 turn;
 	__u64 past; /* of these, with an expiry that had passed; of timers on a known clock */
 	__u64 cb;
 	__s64 expire_ns; /* the last */
@@ -83,6 +90,7 @@ struct watch_timer {
 
 struct watch_source {
 	__u64 dispatched;
+	__u64 turn;
 	__u32 tid;
 	__u32 pad;
 };

@@ -83,6 +83,7 @@ static void since_bh(const struct proof *proof, const struct watch_bh_key *key, 
 			continue;
 		b->calls -= was->value.calls;
 		b->scheduled -= was->value.scheduled;
+		b->turn -= was->value.turn;
 	}
 }
 
@@ -100,7 +101,7 @@ static bool explain_bh(struct doctor *d, struct patient *p, const struct proof *
 	uint64_t caller;
 
 	since_bh(proof, &w->key, &b);
-	if (!is_all(b.scheduled, proof->turns) || (b.calls && !is_all(b.calls, proof->turns)) ||
+	if (!in_every_turn(proof, b.scheduled, w->value.turn - b.turn, w->value.turn) ||
 	    others * 100 > b.scheduled || proof->moved * 10 > b.scheduled)
 		return false;
 	caller = spin_caller(d, p, function, b.oneshot, b.oneshot ? w->key.cb : b.bh, w->key.cb,
@@ -156,6 +157,7 @@ static void since_timer(const struct proof *proof, uint64_t timer, struct watch_
 		if (was->timer != timer)
 			continue;
 		t->armed -= was->value.armed;
+		t->turn -= was->value.turn;
 		t->past -= was->value.past;
 	}
 }
@@ -170,7 +172,7 @@ static bool explain_timer(struct doctor *d, struct patient *p, const struct proo
 	char *name;
 
 	since_timer(proof, w->timer, &t);
-	if (!is_all(t.past, t.armed) || !is_all(t.armed, proof->turns + 50) ||
+	if (!is_all(t.past, t.armed) || !is_all(t.armed, t.turn + 50) ||
 	    spin_caller(d, p, "timer_mod_ns", 0, w->timer, t.cb, &stack) != t.cb)
 		return false;
 	name = images_name(d->images, t.cb);
@@ -226,16 +228,18 @@ static const struct loop_source *find_source(const struct doctor *d, uint64_t ad
 	return NULL;
 }
 
-static uint64_t dispatched(const struct proof *proof, const struct watched_source *w)
+static struct watch_source source_before(const struct proof *proof, const struct watched_source *w)
 {
+	static const struct watch_source none;
+
 	for (size_t i = 0; i < proof->before->sources->len; i++) {
 		const struct watched_source *was =
 			&g_array_index(proof->before->sources, struct watched_source, i);
 
 		if (was->source == w->source)
-			return w->value.dispatched - was->value.dispatched;
+			return was->value;
 	}
-	return w->value.dispatched;
+	return none;
 }
 
 /* Was a descriptor of this thread ready more than now and then? Then it may be the reason. */
@@ -247,7 +251,7 @@ static bool some_fd_is_ready(const struct doctor *d, const struct patient *p,
 			&g_array_index(proof->after->fds, struct watched_fd, i);
 
 		if (fd->key.tid == (uint32_t)p->tid && !is_own_fd(d, fd->key.fd) &&
-		    spin_fd_ready(proof, fd) * 10 > proof->turns)
+		    (fd->value.ready - spin_fd_before(proof, &fd->key).ready) * 10 > proof->turns)
 			return true;
 	}
 	return false;
@@ -264,13 +268,14 @@ static uint64_t source_function(const struct doctor *d, const struct loop_source
 static bool explain_source(struct doctor *d, struct patient *p, const struct proof *proof,
 			   const struct watched_source *w)
 {
-	unsigned long long n = dispatched(proof, w);
+	struct watch_source was = source_before(proof, w);
+	unsigned long long n = w->value.dispatched - was.dispatched;
 	uint64_t callback;
 	const struct loop_source *s = find_source(d, w->source);
 	char *name, *prepare;
 	struct finding *f;
 
-	if (!s || !is_all(n, proof->turns) || proof->moved * 10 > n ||
+	if (!s || !in_every_turn(proof, n, was.turn, w->value.turn) || proof->moved * 10 > n ||
 	    some_fd_is_ready(d, p, proof))
 		return false;
 	callback =
@@ -331,9 +336,12 @@ static bool something_happens(const struct doctor *d, const struct patient *p,
 		since_timer(proof, w->timer, &t);
 		n += t.armed;
 	}
-	for (size_t i = 0; i < proof->after->sources->len; i++)
-		n += dispatched(proof,
-				&g_array_index(proof->after->sources, struct watched_source, i));
+	for (size_t i = 0; i < proof->after->sources->len; i++) {
+		const struct watched_source *s =
+			&g_array_index(proof->after->sources, struct watched_source, i);
+
+		n += s->value.dispatched - source_before(proof, s).dispatched;
+	}
 	return n * 10 > proof->turns || some_fd_is_ready(d, p, proof);
 }
 

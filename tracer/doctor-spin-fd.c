@@ -30,16 +30,18 @@ int64_t spin_fd_level(const struct doctor *d, int fd)
 	return bytes;
 }
 
-uint64_t spin_fd_ready(const struct proof *proof, const struct watched_fd *fd)
+struct watch_fd spin_fd_before(const struct proof *proof, const struct watch_fd_key *key)
 {
+	static const struct watch_fd none;
+
 	for (size_t i = 0; i < proof->before->fds->len; i++) {
 		const struct watched_fd *was =
 			&g_array_index(proof->before->fds, struct watched_fd, i);
 
-		if (was->key.tid == fd->key.tid && was->key.fd == fd->key.fd)
-			return fd->value.ready - was->value.ready;
+		if (was->key.tid == key->tid && was->key.fd == key->fd)
+			return was->value;
 	}
-	return fd->value.ready;
+	return none;
 }
 
 /* Only what is drained by system calls: rings in shared memory (io_uring, AF_XDP) are not. */
@@ -121,19 +123,21 @@ static char *blame(struct doctor *d, const struct patient *p, const struct watch
 static bool explain(struct doctor *d, struct patient *p, const struct proof *proof,
 		    const struct watched_fd *fd)
 {
-	unsigned long long ready = spin_fd_ready(proof, fd);
+	struct watch_fd was = spin_fd_before(proof, &fd->key);
+	unsigned long long ready = fd->value.ready - was.ready;
 	struct watch_io io = io_on(proof, fd->key.fd);
 	bool event = is_eventfd(d, fd->key.fd);
 	struct finding *f;
 	int64_t level;
 
-	if (!is_all(ready, proof->returned) || !is_drained_by_calls(fds_get(d->fds, fd->key.fd)) ||
-	    io.in || (io.out && !event) || fell(proof, fd->key.fd, &level))
+	if (!in_every_turn(proof, ready, was.turn, fd->value.turn) ||
+	    !is_drained_by_calls(fds_get(d->fds, fd->key.fd)) || io.in || (io.out && !event) ||
+	    fell(proof, fd->key.fd, &level))
 		return false;
 	f = spin_finding(d, p, proof);
 	f->culprit = blame(d, p, fd);
-	finding_say(f, "fd %d was ready in %llu of %llu polls of %.1f s", fd->key.fd, ready,
-		    proof->returned, proof->seconds);
+	finding_say(f, "fd %d was ready in %llu of %llu turns, %.1f s", fd->key.fd, ready,
+		    fd->value.turn - was.turn, proof->seconds);
 	if (io.calls)
 		finding_say(f, "%llu system calls on it in that time, and none took anything",
 			    io.calls);

@@ -29,6 +29,15 @@ bool is_eventfd(const struct doctor *d, int fd)
 	return !strcmp(fds_get(d->fds, fd)->kind, "eventfd");
 }
 
+bool in_every_turn(const struct proof *proof, uint64_t n, uint64_t from_turn, uint64_t to_turn)
+{
+	uint64_t turns = to_turn - from_turn;
+
+	/* The last time it was counted is the last turn, but for what went on while it was read. */
+	return is_all(n, turns) && 2 * turns >= proof->turns &&
+	       to_turn * 10 >= proof->last_turn * 9;
+}
+
 static bool per_second(uint64_t n, int64_t ns, uint64_t at_least)
 {
 	return n * 1000000000ULL >= (uint64_t)ns * at_least;
@@ -90,22 +99,12 @@ static bool runs(const struct thread_now *from, const struct thread_now *to, int
 	return ran > 0 && 2 * ran >= ns - queued;
 }
 
-/* Turns of the loop: aio_poll() does not poll in each. Then it had no time to wait for anything. */
-static uint64_t turns(const struct watch_thread *from, const struct watch_thread *to,
-		      uint64_t *ret_zero)
-{
-	uint64_t polls = to->polls - from->polls, all = MAX(polls, to->turns - from->turns);
-
-	*ret_zero = to->zero - from->zero + all - polls;
-	return all;
-}
-
 static bool turns_without_sleep(const struct watch_thread *from, const struct watch_thread *to,
 				int64_t ns)
 {
-	uint64_t zero, all = turns(from, to, &zero);
+	uint64_t turns = to->turns - from->turns, slept = to->slept - from->slept;
 
-	return per_second(all, ns, MIN_TURNS_PER_S) && (to->slept - from->slept) * 100 <= all;
+	return per_second(turns, ns, MIN_TURNS_PER_S) && slept * 100 <= turns;
 }
 
 /* A timer that is armed in the past in its own callback may never let its thread poll again. */
@@ -216,11 +215,13 @@ bool is_own_fd(const struct doctor *d, int fd)
 
 static void count_turns(const struct doctor *d, const struct patient *p, struct proof *proof)
 {
-	uint64_t zero;
+	uint64_t polls = p->done.polls - p->half.polls;
 
-	proof->turns = turns(&p->half, &p->done, &zero);
-	proof->zero = zero;
-	proof->returned = p->done.returned - p->half.returned;
+	proof->turns = p->done.turns - p->half.turns;
+	proof->last_turn = p->done.turns;
+	/* A turn without a poll had no time to wait for anything. */
+	proof->zero =
+		p->done.zero - p->half.zero + (proof->turns > polls ? proof->turns - polls : 0);
 	proof->seconds = (double)(proof->after->at_ns - proof->before->at_ns) / 1e9;
 	proof->moved = 0;
 	for (size_t i = 0; i < proof->ios->len; i++) {

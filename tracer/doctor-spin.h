@@ -26,7 +26,8 @@ struct proof {
 	GArray *levels; /* of struct level */
 	GArray *ios;	/* of struct watched_io */
 	/* Of the suspect in question. */
-	unsigned long long turns, returned, zero; /* turns, polls that returned, with timeout 0 */
+	unsigned long long turns, zero; /* turns of its loop, and those with timeout 0 */
+	unsigned long long last_turn;	/* the number of the last */
 	double seconds;
 	unsigned long long
 		moved; /* system calls of its thread that moved data; waking itself is none */
@@ -44,12 +45,17 @@ bool spin_by_nothing(struct doctor *d, struct patient *p, const struct proof *pr
 struct finding *spin_finding(struct doctor *d, struct patient *p, const struct proof *proof);
 bool is_all(uint64_t part, uint64_t whole); /* 99 % and more */
 bool is_eventfd(const struct doctor *d, int fd);
+/*
+ * Did it happen @n times in the turns from @from_turn to @to_turn (a count's own two readings),
+ * hence in every one, and up to the end?
+ */
+bool in_every_turn(const struct proof *proof, uint64_t n, uint64_t from_turn, uint64_t to_turn);
 /* The loop's own: a context's notifier, or GLib's wake-up. What it says is no event of anybody's.
  */
 bool is_own_fd(const struct doctor *d, int fd);
 int64_t spin_fd_level(const struct doctor *d, int fd);
-/* In how many polls the descriptor was ready while the proof was gathered. */
-uint64_t spin_fd_ready(const struct proof *proof, const struct watched_fd *fd);
+/* The counts of a descriptor before the proof was gathered; zero if it had none. */
+struct watch_fd spin_fd_before(const struct proof *proof, const struct watch_fd_key *key);
 /*
  * Which callback makes the calls of the program's function @name with @value as argument @arg? The
  * answer is the callback's address, 0 if stacks of several calls do not agree. *ret is one of them.

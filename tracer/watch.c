@@ -9,7 +9,7 @@
 #include <linux/types.h>
 #include "bpf/tables.h"
 #include "bpf/watch.h"
-#include "build/bpf/watch.skel.h"
+#include "bpf/watch.skel.h"
 #include "tracer/attach.h"
 #include "tracer/watch.h"
 
@@ -214,7 +214,7 @@ static GArray *read_map(const struct bpf_map *map, size_t value_at, size_t eleme
 	GArray *all = g_array_new(FALSE, TRUE, element);
 	int fd = bpf_map__fd(map);
 	uint8_t *row = g_malloc0(element);
-	uint64_t key[3];
+	uint64_t key[3] = { 0 };
 	bool first = true;
 
 	while (!bpf_map_get_next_key(fd, first ? NULL : key, key)) {

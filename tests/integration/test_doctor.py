@@ -213,7 +213,7 @@ def test_a_command_that_opens_a_fifo_blocks_the_main_loop(patient: Qemu) -> None
     call = Path(f"/proc/{patient.pid}/syscall")
     wait_until(lambda: call.read_text().startswith("257 "), "it opens the fifo")
     row = only(visit(patient.pid))
-    fifo.write_bytes(b"x")  # the writer that it waits for
+    os.close(os.open(fifo, os.O_WRONLY))  # the writer that it waits for
     thread.join()
     assert (row["verdict"], row["role"]) == ("BLOCKED CALLBACK", "main loop")
     assert row["culprit"] == "BH do_qmp_dispatch_bh"

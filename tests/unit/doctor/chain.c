@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * A known chain of calls to unwind: chain WHAT, where WHAT is how it stays in leaf(): "sleep", "run",
- * "deep" (below more stack than is copied), "many" (more frames than are kept), "thread" (in a second
- * thread), "lost" (with a stack pointer that leads nowhere). It says "ready" and the thread's number.
- * The tests compile it without frame pointers and strip it.
+ * A known chain of calls to unwind: chain WHAT, where WHAT is how it stays in leaf(): "sleep",
+ * "run", "deep" (below more stack than is copied), "many" (more frames than are kept), "thread" (in
+ * a second thread), "lost" (with a stack pointer that leads nowhere). It says "ready" and the
+ * thread's number. The tests compile it without frame pointers and strip it.
  */
 #include <pthread.h>
 #include <stdio.h>
