@@ -212,12 +212,16 @@ static struct image *image_new(const char *path)
 	return img;
 }
 
-/* Open open_path and take the file apart; @map tells where it lies, NULL: nowhere yet. */
+/*
+ * Open open_path and take the file apart; @map tells where it lies, NULL: nowhere yet. The file is
+ * read, not mapped: somebody else's probe on all users of a file puts its breakpoints into every
+ * mapping of it, ours too.
+ */
 static int load(struct image *img, const struct map *map, struct failure *why)
 {
 	img->fd = open(img->open_path, O_RDONLY | O_CLOEXEC);
 	elf_version(EV_CURRENT);
-	img->elf = img->fd < 0 ? NULL : elf_begin(img->fd, ELF_C_READ_MMAP, NULL);
+	img->elf = img->fd < 0 ? NULL : elf_begin(img->fd, ELF_C_READ, NULL);
 	if (!img->elf || elf_kind(img->elf) != ELF_K_ELF || gelf_getclass(img->elf) != ELFCLASS64 ||
 	    (map && find_bias(img, map)))
 		return fail(why, -ENOEXEC, "%s is not a 64-bit ELF file", img->path);

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
-from process_memory import exe, text_symbols
+from process_memory import Memory, exe, load_base, text_symbols, wait_until
 from tracer_run import DEMO, Row, run
 from tracer_targets import Daemon, Demo, Qemu, Target, nbd_server, storage_daemon
 
@@ -389,3 +389,23 @@ def test_layout_of_a_copied_program_is_the_same(qemu: Qemu, tmp_path: Path) -> N
         again = layout_of(target.pid)
         assert again["exe"] == "other-name"
         assert known(again) == known(layout) and again["globals"] == layout["globals"]
+
+
+def test_probes_of_others_do_not_stand_in_what_is_read(root: None) -> None:
+    """A probe on all users of a file patches every mapping of it, a reader's too."""
+    with Qemu() as target:
+        program = exe(target.pid)
+        at = load_base(target.pid, program) + text_symbols(program)["aio_notify"]
+        memory = Memory(target.pid)
+        tracer = subprocess.Popen(
+            ["bpftrace", "-e", f"uprobe:{program}:aio_notify {{ @ = count(); }}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: memory.read(at, 1) == b"\xcc", "the breakpoint")
+            layout_of(target.pid)
+        finally:
+            tracer.terminate()
+            tracer.wait()
+            memory.close()
