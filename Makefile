@@ -68,7 +68,7 @@ $(BUILD)/demo-qemu-loop-noprobes: $(DEMO_BARE_OBJ)
 BPF_CC    = $(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror -I. -I$(BUILD) \
             -idirafter /usr/include/$$($(CC) -print-multiarch) -MMD -MP
 # A skeleton is libbpf's text, not ours: clang-tidy passes it over.
-GEN_SKEL  = { echo '// NOLINTBEGIN'; $(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf && \
+GEN_SKEL  = { echo '// NOLINTBEGIN'; $(BPFTOOL) gen skeleton $< name $(subst -,_,$(notdir $*))_bpf && \
             echo '// NOLINTEND'; } > $@
 BPF_SRC  := $(wildcard bpf/*.bpf.c)
 BPF_SKEL := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
@@ -103,12 +103,12 @@ $(BUILD)/loopscope: $(BUILD)/obj/tracer/main.o $(BUILD)/libloopscope.a $(BUILD)/
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(TRACER_LIBS)
 
 # --- tests and benches ------------------------------------------------------------------------
-$(BUILD)/tests/bench/%.bpf.o: tests/bench/%.bpf.c
+$(BUILD)/tests/%.bpf.o: tests/%.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BPF_CC) -c $< -o $@
 
-$(BUILD)/tests/bench/%.skel.h: $(BUILD)/tests/bench/%.bpf.o
+$(BUILD)/tests/%.skel.h: $(BUILD)/tests/%.bpf.o
 	$(Q)$(GEN_SKEL)
 
 $(BUILD)/bench/attach-sites: tests/bench/attach-sites.c $(BUILD)/tests/bench/hits.skel.h $(BUILD)/libloopscope.a
@@ -157,4 +157,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
--include $(DEMO_OBJ:.o=.d) $(DEMO_BARE_OBJ:.o=.d) $(TRACER_OBJ:.o=.d) $(BPF_SKEL:.skel.h=.bpf.d)
+-include $(DEMO_OBJ:.o=.d) $(DEMO_BARE_OBJ:.o=.d) $(TRACER_OBJ:.o=.d) $(BPF_SKEL:.skel.h=.bpf.d) \
+         $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/*/*.bpf.c tests/*/*/*.bpf.c))

@@ -12,9 +12,10 @@
 
 #include "tracer/layout.h"
 
-/* Integers by size, made once. */
+/* Integers by size and the pointer, made once. */
 struct ints {
 	int id[9];
+	int pointer;
 };
 
 static int int_type(struct btf *btf, struct ints *ints, uint32_t size)
@@ -28,14 +29,24 @@ static int int_type(struct btf *btf, struct ints *ints, uint32_t size)
 	return ints->id[size];
 }
 
-/* What a field is: an integer of its size, or an array of words where it is larger than one. */
+/* A pointer, to whatever: CO-RE takes an integer in its place for another field. */
+static int pointer_type(struct btf *btf, struct ints *ints)
+{
+	if (!ints->pointer)
+		ints->pointer = btf__add_ptr(btf, 0);
+	return ints->pointer;
+}
+
+/* All words are pointers but a timer's expiry; what is longer is an array of them. */
 static int field_type(struct btf *btf, struct ints *ints, enum layout_field f)
 {
 	uint32_t size = layout_field_size(f);
 
-	if (size <= 8)
+	if (size < 8 || f == TIMER_EXPIRE)
 		return int_type(btf, ints, size);
-	return btf__add_array(btf, int_type(btf, ints, 4), int_type(btf, ints, 8), size / 8);
+	if (size == 8)
+		return pointer_type(btf, ints);
+	return btf__add_array(btf, int_type(btf, ints, 4), pointer_type(btf, ints), size / 8);
 }
 
 /* Do fields @a and @b belong to one member with parts: "pfd.fd" and "pfd.events"? */

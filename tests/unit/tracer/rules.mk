@@ -1,7 +1,7 @@
 # Unit tests of the tracer's library, one program per test-*.c; sample-functions.S is functions to look at.
 # "make check-unit-tracer SAN=address,undefined BUILD=build/san" runs them sanitized.
 UNIT_TRACER_DIR := $(BUILD)/tests/unit/tracer
-UNIT_TRACER_SRC := $(wildcard tests/unit/tracer/*.c tests/unit/tracer/*.S)
+UNIT_TRACER_SRC := $(filter-out %.bpf.c,$(wildcard tests/unit/tracer/*.c)) $(wildcard tests/unit/tracer/*.S)
 UNIT_TRACER_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(basename $(UNIT_TRACER_SRC)))
 UNIT_TRACER_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/tracer/test-*.c))
 UNIT_TRACER_LIB := $(filter-out $(BUILD)/obj/tests/unit/tracer/test-%,$(UNIT_TRACER_OBJ))
@@ -15,6 +15,8 @@ $(BUILD)/obj/tests/unit/tracer/%.o: tests/unit/tracer/%.S
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/tests/unit/tracer/test-btf.o: $(UNIT_TRACER_DIR)/fields.skel.h
 
 $(UNIT_TRACER_BIN): $(UNIT_TRACER_DIR)/%: $(BUILD)/obj/tests/unit/tracer/%.o $(UNIT_TRACER_LIB) \
 		$(BUILD)/libloopscope.a
