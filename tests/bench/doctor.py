@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests/integration"))
 from faults import Faults  # noqa: E402
 from test_doctor import CULPRITS, scenarios  # noqa: E402
 from tracer_run import DEMO, Result, run  # noqa: E402
-from tracer_targets import Demo, Qemu  # noqa: E402
+from tracer_targets import Demo, Qemu, QuietQemu  # noqa: E402
 
 # A way to make a loop ill, its verdict, and how the culprit begins.
 Case = Tuple[str, Callable[[], ContextManager[int]], str, str]
@@ -67,7 +67,7 @@ def faulty(
 ) -> Callable[[], ContextManager[int]]:
     @contextmanager
     def ill() -> Iterator[int]:
-        with Qemu() as qemu, Faults(qemu.pid) as faults:
+        with QuietQemu() as qemu, Faults(qemu.pid) as faults:
             faults.wait_asleep()
             with fault(faults):
                 yield qemu.pid

@@ -27,7 +27,7 @@ from tracer_run import (
     run,
     start,
 )
-from tracer_targets import Demo, Qemu, storage_daemon
+from tracer_targets import Demo, Qemu, QuietQemu, storage_daemon
 
 FINDING = 1
 LOOPS = Qemu.LOOPS
@@ -84,7 +84,7 @@ def healthy(result: Result) -> Row:
 @pytest.fixture
 def patient() -> Iterator[Qemu]:
     """A QEMU of its own, for a test that does it harm."""
-    with Qemu() as qemu:
+    with QuietQemu() as qemu:
         yield qemu
 
 
