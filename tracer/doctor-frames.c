@@ -11,10 +11,7 @@
 
 #include "tracer/code.h"
 #include "tracer/doctor.h"
-#include "tracer/text.h"
 
-#define STACK_WORDS 2048
-#define STACK_CHUNK 64
 #define MAX_HELPERS 4 /* static functions between a known one and the callback */
 
 /* QEMU's by their names since 2.x, and GLib's. Static ones help where there are symbols. */
@@ -149,22 +146,6 @@ static void follow(const struct doctor *d, const struct stack *stack, struct whe
 	}
 }
 
-static const char *kind_of(const struct doctor *d, uint64_t callback)
-{
-	return g_hash_table_lookup(d->callbacks, &callback);
-}
-
-static void learn(struct doctor *d, uint64_t addr, const char *kind)
-{
-	uint64_t *key;
-
-	if (!addr || g_hash_table_contains(d->callbacks, &addr))
-		return;
-	key = g_new(uint64_t, 1);
-	*key = addr;
-	g_hash_table_insert(d->callbacks, key, (void *)kind);
-}
-
 /* What the machinery's frame is there to call. */
 static const char *kind_called_by(const struct doctor *d, const struct frame *f)
 {
@@ -198,81 +179,22 @@ void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret
 		return;
 	/* A GSource's dispatch() is an adapter: what it calls in turn is the callback, if known. */
 	if (ret->callback > 0 &&
-	    !g_strcmp0(kind_of(d, stack->frames[ret->callback].function), "dispatch function")) {
+	    !g_strcmp0(doctor_kind_of(d, stack->frames[ret->callback].function),
+		       "dispatch function")) {
 		uint64_t inner = stack->frames[ret->callback - 1].function;
 
-		if (kind_of(d, inner))
+		if (doctor_kind_of(d, inner))
 			ret->callback--;
 	}
-	learn(d, stack->frames[ret->callback].function,
-	      kind_called_by(d, &stack->frames[ret->machine]));
+	doctor_learn(d, stack->frames[ret->callback].function,
+		     kind_called_by(d, &stack->frames[ret->machine]));
 	ret->busy_polling =
-		!g_strcmp0(kind_of(d, stack->frames[ret->callback].function), "io_poll");
+		!g_strcmp0(doctor_kind_of(d, stack->frames[ret->callback].function), "io_poll");
 }
 
 char *frame_name(const struct doctor *d, const struct frame *f)
 {
 	return images_name(d->images, f->function ? f->function : f->pc);
-}
-
-static bool read_name(const struct doctor *d, uint64_t addr, char *name, size_t size)
-{
-	return addr && !target_read_string(d->t, addr, name, size) && text_is_identifier(name);
-}
-
-/* A bottom half that runs is on no list, but somewhere on the stack lies its address. */
-static bool name_on_stack(const struct doctor *d, uint64_t callback, uint64_t sp, char *name,
-			  size_t size)
-{
-	const struct layout *l = d->l;
-	uint64_t words[STACK_CHUNK], cb, addr;
-
-	if (l->off[BH_CB] < 0 || l->off[BH_NAME] < 0)
-		return false;
-	for (int at = 0; at < STACK_WORDS; at += STACK_CHUNK) {
-		if (target_read(d->t, sp + sizeof(words[0]) * at, words, sizeof(words)))
-			return false;
-		for (int i = 0; i < STACK_CHUNK; i++)
-			if (words[i] && !(words[i] % 8) &&
-			    !target_read_u64(d->t, words[i] + l->off[BH_CB], &cb) &&
-			    cb == callback &&
-			    !target_read_u64(d->t, words[i] + l->off[BH_NAME], &addr) &&
-			    read_name(d, addr, name, size))
-				return true;
-	}
-	return false;
-}
-
-/* A bottom half carries its callback's name, which helps where the callback is static. */
-static char *bh_name(const struct doctor *d, uint64_t callback, uint64_t sp)
-{
-	GArray *bhs = watch_read_bhs(d->watch);
-	char name[64];
-	bool found = false;
-
-	for (size_t i = 0; i < bhs->len && !found; i++) {
-		const struct watched_bh *b = &g_array_index(bhs, struct watched_bh, i);
-
-		found = b->key.cb == callback && read_name(d, b->value.name, name, sizeof(name));
-	}
-	g_array_free(bhs, TRUE);
-	if (!found && sp)
-		found = name_on_stack(d, callback, sp, name, sizeof(name));
-	return found ? g_strdup(name) : NULL;
-}
-
-char *doctor_callback_name(const struct doctor *d, uint64_t callback, const struct stack *stack)
-{
-	const char *kind = kind_of(d, callback);
-	char *name = NULL, *text;
-
-	if (kind && !strcmp(kind, "BH"))
-		name = bh_name(d, callback, stack ? stack->thread.sp : 0);
-	if (!name)
-		name = images_name(d->images, callback);
-	text = g_strdup_printf("%s %s", kind ? kind : "callback", name);
-	g_free(name);
-	return text;
 }
 
 bool stack_holds(const struct stack *stack, uint64_t function)
@@ -281,45 +203,4 @@ bool stack_holds(const struct stack *stack, uint64_t function)
 		if (function && stack->frames[i].function == function)
 			return true;
 	return false;
-}
-
-static void learn_timers(struct doctor *d, const GArray *timers)
-{
-	for (size_t i = 0; i < timers->len; i++)
-		learn(d, g_array_index(timers, struct timer, i).cb, "timer");
-}
-
-static void learn_context(struct doctor *d, const struct context *c)
-{
-	for (size_t i = 0; i < c->handlers->len; i++) {
-		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
-
-		learn(d, h->io_read, "handler");
-		learn(d, h->io_write, "handler");
-		learn(d, h->io_poll, "io_poll");
-	}
-	for (size_t i = 0; i < c->bhs->len; i++)
-		learn(d, g_array_index(c->bhs, struct bottom_half, i).cb, "BH");
-	learn_timers(d, c->timers);
-}
-
-void doctor_learn_callbacks(struct doctor *d)
-{
-	for (size_t i = 0; i < d->loops->contexts->len; i++)
-		learn_context(d, d->loops->contexts->pdata[i]);
-	learn_timers(d, d->loops->main_timers);
-	for (size_t i = 0; i < d->loops->gcontexts->len; i++) {
-		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];
-
-		for (size_t k = 0; k < g->sources->len; k++) {
-			const struct loop_source *s = g->sources->pdata[k];
-			uint64_t dispatch = 0;
-
-			target_read_u64(d->t, s->funcs + offsetof(GSourceFuncs, dispatch),
-					&dispatch);
-			if (!s->is_aio_context)
-				learn(d, dispatch, "dispatch function");
-			learn(d, s->callback, "GSource callback");
-		}
-	}
 }

@@ -41,7 +41,12 @@ bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *pro
 /* None of these: not even the culprit is known, but that it spins. */
 bool spin_by_nothing(struct doctor *d, struct patient *p, const struct proof *proof);
 
+/* Subtract what was counted before the proof was gathered. */
+void spin_bh_since(const struct proof *proof, const struct watch_bh_key *key, struct watch_bh *b);
+void spin_timer_since(const struct proof *proof, uint64_t timer, struct watch_timer *t);
+
 /* Helpers of theirs. */
+void spin_keep_stack(struct finding *f, const struct stack *stack);
 struct finding *spin_finding(struct doctor *d, struct patient *p, const struct proof *proof);
 bool is_all(uint64_t part, uint64_t whole); /* 99 % and more */
 bool is_eventfd(const struct doctor *d, int fd);

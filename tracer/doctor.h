@@ -82,6 +82,9 @@ struct finding *finding_new(struct doctor *d, const char *verdict, struct patien
 void finding_say(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void finding_free(void *finding);
 
+/* --- doctor-patients.c: the threads --------------------------------------------------------- */
+
+void patient_free(void *patient);
 /* Read the loops again into d->loops, with the poll sets of those that sleep, or of those that do
  * not. */
 int doctor_read_loops(struct doctor *d, struct failure *why);
@@ -104,13 +107,20 @@ struct where {
 void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret);
 /* The name of a frame's function. To be freed. */
 char *frame_name(const struct doctor *d, const struct frame *f);
+/* Is some frame in this function? */
+bool stack_holds(const struct stack *stack, uint64_t function);
+
+/* --- doctor-callbacks.c: what a callback is ------------------------------------------------- */
+
+/* "handler", "BH", "timer", "io_poll", "GSource callback", "dispatch function"; NULL: unknown. */
+const char *doctor_kind_of(const struct doctor *d, uint64_t callback);
+/* Remember what the callback at @addr is, unless it is known. */
+void doctor_learn(struct doctor *d, uint64_t addr, const char *kind);
 /*
  * "BH foo", "handler bar", "timer baz": what it is, and its name. @stack is of the thread that is
  * in it now, or NULL. To be freed.
  */
 char *doctor_callback_name(const struct doctor *d, uint64_t callback, const struct stack *stack);
-/* Is some frame in this function? */
-bool stack_holds(const struct stack *stack, uint64_t function);
 /* Fill d->callbacks from d->loops. */
 void doctor_learn_callbacks(struct doctor *d);
 

@@ -11,18 +11,9 @@
 #include "bpf/watch.h"
 #include "bpf/watch.skel.h"
 #include "tracer/attach.h"
-#include "tracer/watch.h"
+#include "tracer/watch-private.h"
 
 enum { CLOCK_REALTIME_OF_QEMU = 0, CLOCK_HOST_OF_QEMU = 2 };
-
-struct watch {
-	struct target *t;
-	struct images *images;
-	struct watch_bpf *skel;
-	GPtrArray *attachments; /* of struct attachment * */
-	struct bpf_link *io;
-	size_t sites;
-};
 
 static int load_failure(int err, struct failure *why)
 {
@@ -206,77 +197,6 @@ void watch_close(struct watch *w)
 	g_free(w);
 }
 
-/* --- reading ------------------------------------------------------------------------------ */
-
-/* A map's keys and values, one after the other, padded as struct watched_... is. */
-static GArray *read_map(const struct bpf_map *map, size_t value_at, size_t element)
-{
-	GArray *all = g_array_new(FALSE, TRUE, element);
-	int fd = bpf_map__fd(map);
-	uint8_t *row = g_malloc0(element);
-	uint64_t key[3] = { 0 };
-	bool first = true;
-
-	while (!bpf_map_get_next_key(fd, first ? NULL : key, key)) {
-		first = false;
-		memcpy(row, key, MIN(sizeof(key), value_at));
-		if (!bpf_map_lookup_elem(fd, key, row + value_at))
-			g_array_append_vals(all, row, 1);
-	}
-	g_free(row);
-	return all;
-}
-
-bool watch_read_thread(const struct watch *w, pid_t tid, struct watch_thread *ret)
-{
-	return !bpf_map_lookup_elem(bpf_map__fd(w->skel->maps.threads), &tid, ret);
-}
-
-GArray *watch_read_threads(const struct watch *w)
-{
-	GArray *tids = g_array_new(FALSE, FALSE, sizeof(pid_t));
-	int fd = bpf_map__fd(w->skel->maps.threads);
-	pid_t tid = 0;
-
-	while (!bpf_map_get_next_key(fd, tid ? &tid : NULL, &tid))
-		g_array_append_val(tids, tid);
-	return tids;
-}
-
-GArray *watch_read_fds(const struct watch *w)
-{
-	return read_map(w->skel->maps.fds, offsetof(struct watched_fd, value),
-			sizeof(struct watched_fd));
-}
-
-GArray *watch_read_bhs(const struct watch *w)
-{
-	return read_map(w->skel->maps.bhs, offsetof(struct watched_bh, value),
-			sizeof(struct watched_bh));
-}
-
-GArray *watch_read_timers(const struct watch *w)
-{
-	return read_map(w->skel->maps.timers, offsetof(struct watched_timer, value),
-			sizeof(struct watched_timer));
-}
-
-GArray *watch_read_sources(const struct watch *w)
-{
-	return read_map(w->skel->maps.sources, offsetof(struct watched_source, value),
-			sizeof(struct watched_source));
-}
-
-size_t watch_sites(const struct watch *w)
-{
-	return w->sites;
-}
-
-uint64_t watch_lost(const struct watch *w)
-{
-	return w->skel->bss->lost;
-}
-
 /* --- only to prove something ---------------------------------------------------------------- */
 
 int watch_io_start(struct watch *w, struct failure *why)
@@ -294,12 +214,6 @@ void watch_io_stop(struct watch *w)
 {
 	bpf_link__destroy(w->io);
 	w->io = NULL;
-}
-
-GArray *watch_read_ios(const struct watch *w)
-{
-	return read_map(w->skel->maps.ios, offsetof(struct watched_io, value),
-			sizeof(struct watched_io));
 }
 
 static int attach_clock(struct watch *w, struct attachment *ret[2])
