@@ -43,7 +43,6 @@ class Faults:
         self.contexts: Dict[str, Row] = {
             row["ctx"]: row for row in rows.of_type("context")
         }
-        self.rows = rows
         self.loops = len({row["thread"] for row in self.contexts.values()})
         self.hole = self._hole()
 
@@ -212,8 +211,9 @@ class Faults:
         return int(fd)
 
     def timers(self, ctx: str, clock: str) -> List[Tuple[int, Any]]:
-        """Address and expiry of what is armed."""
-        rows = [r for r in self.rows.of_type("timer") if r["ctx"] == ctx]
+        """Address and expiry of what is armed now."""
+        read = run("handlers", "-p", self.pid, "--json").fine()
+        rows = [r for r in read.of_type("timer") if r["ctx"] == ctx]
         return [
             (int(r["addr"], 16), r["expire_ns"]) for r in rows if r["clock"] == clock
         ]

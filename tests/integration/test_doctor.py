@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from faults import Faults
@@ -319,11 +319,13 @@ def test_notified_as_a_gsource_and_asleep_is_normal(
 
 def test_a_timer_that_is_overdue(patient: Qemu, faults: Faults) -> None:
     """A REALTIME one of the device timers: what is left to sleep does not matter."""
-    armed = faults.timers("main_loop_tlg", "REALTIME")
-    if not armed:
-        pytest.skip("this QEMU has no timer armed on the clock REALTIME")
+
+    def armed() -> List[Tuple[int, Any]]:
+        return faults.timers("main_loop_tlg", "REALTIME")
+
+    wait_until(armed, "the display's timer is armed")
+    addr, expire = min(armed(), key=lambda timer: int(timer[1]))
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    addr, expire = min(armed, key=lambda timer: int(timer[1]))
     # Let it fire and be armed again, so that the sleep that is looked at lasts.
     time.sleep(max(0, expire - now) / 1e9 + 0.1)
     with faults.overdue(addr):
