@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
-from process_memory import PPOLL, Memory, exe, load_base, syscall_of, wait_until
+from process_memory import exe, load_base, wait_until
 from recordings import (
     Event,
     Recorder,
@@ -25,8 +25,9 @@ from recordings import (
     said,
     wait_sleeps,
 )
+from scripted import Scripted, settle
 from tracer_run import COLUMNS, DEMO, HANG_S, run
-from tracer_targets import Demo, Qemu, Qmp, installed
+from tracer_targets import Demo, Qemu, installed
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -123,78 +124,6 @@ def test_what_begins_ends(tmp_path: Path) -> None:
 
 
 # --- a real QEMU ----------------------------------------------------------------------------------
-
-
-def running(pid: int) -> bool:
-    tids = os.listdir(f"/proc/{pid}/task")
-    return any(syscall_of(pid, int(tid)) is None for tid in tids)
-
-
-def settle(pid: int) -> None:
-    """No thread runs, and none did in five looks."""
-    quiet = 0
-
-    def looks_quiet() -> bool:
-        nonlocal quiet
-        quiet = 0 if running(pid) else quiet + 1
-        return quiet >= 5
-
-    wait_until(looks_quiet, f"all threads of {pid} sleep")
-
-
-class Scripted(Qemu):
-    """A QEMU whose threads have names, with a slow disk and no display: nothing but the script
-    makes it do anything."""
-
-    def __init__(self) -> None:
-        super().__init__("qemu-system-x86_64")
-        self.monitor: Qmp = self.qmp()
-        wait_until(self.no_timer, "the clock's first second is over")
-        settle(self.pid)
-
-    def no_timer(self) -> bool:
-        """The main loop sleeps for hours; the RTC does something at the end of its first second."""
-        call = syscall_of(self.pid, self.pid)
-        if not call or call[0] != PPOLL:
-            return False
-        if not call[3]:
-            return True
-        memory = Memory(self.pid)
-        seconds = memory.u64(call[3])
-        memory.close()
-        return seconds > 3600
-
-    def default_args(self) -> List[object]:
-        slow = "null-co,node-name=slow,size=1048576,latency-ns=1000000"
-        return ["-name", "scripted,debug-threads=on", "-blockdev", slow]
-
-    def command(self, name: str, **arguments: object) -> Any:
-        """Sent, answered, and every consequence of it is over."""
-        answer = self.monitor.command(name, **arguments)
-        settle(self.pid)
-        return answer
-
-    def stir_io0(self) -> None:
-        """io0 is notified once: it has other settings."""
-        self.command(
-            "qom-set", path="/objects/io0", property="poll-max-ns", value=32768
-        )
-
-    def signal(self) -> None:
-        os.kill(self.pid, signal.SIGALRM)
-        settle(self.pid)
-
-    def thread(self, name: str) -> int:
-        if name == "main":
-            return self.pid
-        tids = Path(f"/proc/{self.pid}/task").iterdir()
-        (tid,) = [t.name for t in tids if (t / "comm").read_text().strip() == name]
-        return int(tid)
-
-    def kill(self) -> None:
-        if hasattr(self, "monitor"):
-            self.monitor.close()
-        super().kill()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ by hand) and by bpftrace, in runs of their own.
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,8 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 import pytest
 import recordings
-from process_memory import Memory, exe, load_base, maps, syscall_of, wait_until
+from process_memory import exe, wait_until
+from probed import semaphores, text_differs, untouched
 from recordings import (
     PACKET,
     Recorder,
@@ -48,6 +48,7 @@ from tracer_run import (
     run,
     start,
 )
+from scripted import Held
 from tracer_targets import Demo, Target, installed, summary
 
 pytestmark = pytest.mark.usefixtures("root")
@@ -126,40 +127,6 @@ def test_five_sources_counted_by_bpftrace(tmp_path: Path) -> None:
         for key, n in maps_printed[0].items()
     }
     assert counted == expected
-
-
-class Held(Target):
-    """A demo that has set itself up and is held before its first iteration: nobody reads the pipe
-    that it writes "ready" to, and the pipe is full."""
-
-    def __init__(self, scenario: str, iterations: int) -> None:
-        super().__init__("held")
-        self.reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        with pytest.raises(BlockingIOError):
-            while True:
-                os.write(writer, b"\n" * 4096)
-        os.set_blocking(writer, True)
-        words = [DEMO, "--scenario", scenario, "--iterations", iterations]
-        self.process = subprocess.Popen(
-            [str(word) for word in (*words, "--vnc", self.dir / "vnc")], stdout=writer
-        )
-        os.close(writer)
-        wait_until(
-            lambda: self.in_call(self.pid, 1), "the demo writes that it is ready"
-        )
-
-    def in_call(self, tid: int, number: int) -> bool:
-        call = syscall_of(self.pid, tid)
-        return call is not None and call[0] == number
-
-    def result(self) -> str:
-        """Let it run to its end; what it printed."""
-        assert self.process
-        with open(self.reader, "rb") as pipe:
-            text = pipe.read().decode().lstrip("\n")
-        assert self.process.wait(HANG_S) == 0
-        return text
 
 
 def test_five_sources_attached_to_while_it_runs(tmp_path: Path) -> None:
@@ -346,42 +313,6 @@ def test_a_disk_that_is_full_from_the_beginning(small_disk: Path) -> None:
 
 
 # --- a recorder changes nothing -------------------------------------------------------------------
-
-
-def text_differs(pid: int) -> List[str]:
-    """The mapped files whose code in memory is not the code in the file."""
-    memory = Memory(pid)
-    found = []
-    for m in maps(pid):
-        if "x" not in m.perms or not m.path.startswith("/"):
-            continue
-        with open(m.path, "rb") as file:
-            file.seek(m.offset)
-            code = file.read(m.end - m.start)
-        if memory.read(m.start, len(code)) != code:
-            found.append(m.path)
-    memory.close()
-    return found
-
-
-def semaphores(pid: int) -> Counter[int]:
-    """How many of the demo's probes are counted as listened to how often."""
-    path = exe(pid)
-    notes = subprocess.run(
-        ["readelf", "-n", path], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
-    base, memory = load_base(pid, path), Memory(pid)
-    addresses = {int(x, 16) for x in re.findall(r"Semaphore: 0x([0-9a-f]+)", notes)}
-    counts = Counter(
-        int.from_bytes(memory.read(base + at, 2), "little") for at in addresses
-    )
-    memory.close()
-    assert sum(counts.values()) > 70
-    return counts
-
-
-def untouched(pid: int) -> bool:
-    return not text_differs(pid) and set(semaphores(pid)) == {0}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
