@@ -160,7 +160,7 @@ static void read_tables(struct recorder *r, struct failure *why)
 	if (!s->l && session_layout(s, why))
 		return;
 	if (!loops_read(s->t, s->images, s->l, s->fds, READ_MEM, 0, &r->loops, NULL))
-		emit_tables(r);
+		emit_tables(r, NULL);
 }
 
 /* --- attaching --- */
@@ -241,6 +241,7 @@ static void follow_changes(struct recorder *r)
 		r->loops = before;
 		return;
 	}
+	emit_tables(r, before);
 	record_add_callbacks(r, before);
 	loops_free(before);
 }

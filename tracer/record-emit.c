@@ -142,8 +142,20 @@ static void emit_context(struct recorder *r, const struct context *c)
 	}
 }
 
-void emit_tables(struct recorder *r)
+static bool has_context(const struct loops *loops, uint64_t addr)
 {
-	for (size_t i = 0; r->loops && i < r->loops->contexts->len; i++)
-		emit_context(r, r->loops->contexts->pdata[i]);
+	for (size_t i = 0; loops && i < loops->contexts->len; i++)
+		if (((struct context *)loops->contexts->pdata[i])->addr == addr)
+			return true;
+	return false;
+}
+
+void emit_tables(struct recorder *r, const struct loops *before)
+{
+	for (size_t i = 0; r->loops && i < r->loops->contexts->len; i++) {
+		const struct context *c = r->loops->contexts->pdata[i];
+
+		if (!has_context(before, c->addr))
+			emit_context(r, c);
+	}
 }

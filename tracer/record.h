@@ -85,8 +85,8 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 void emit_text(struct recorder *r, uint16_t id, const uint64_t *values, const char *text);
 uint64_t record_now(void); /* CLOCK_MONOTONIC, as the events' times */
 
-/* The tables as they are now: contexts, handlers, timers, notifiers. */
-void emit_tables(struct recorder *r);
+/* The contexts as they are now, of which @before (or NULL) knows nothing: handlers, notifiers. */
+void emit_tables(struct recorder *r, const struct loops *before);
 
 /* --- record.c --- */
 

@@ -456,6 +456,10 @@ def test_an_iothread_made_while_recording(scripted: Scripted, tmp_path: Path) ->
         assert recorder.end().lost == 0
     found = events(tmp_path / "r")
     (made,) = [e for e in found if e.name == "context_new"]
+    (told,) = [e for e in found if e.name == "context" and e["ctx"] == made["ctx"]]
+    assert told["name"] == "late"
+    (row,) = [r for r in report(tmp_path / "r").of_type("loop") if r["thread"] == tid]
+    assert (row["loop"], row["ctx"]) == ("IOThread late", "late")
     own = of_thread(found, tid, "iteration_begin", "iteration_end", "poll_enter")
     assert {e["ctx"] for e in own} == {made["ctx"]}
     count = Counter(e.name for e in own)
