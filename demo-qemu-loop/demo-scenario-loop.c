@@ -195,7 +195,14 @@ static void five_teardown(Demo *demo G_GNUC_UNUSED)
 {
 	demo_vcpu_destroy();
 	wait_for_io0();
-	iothread_destroy(five.io0);
+	/* When a signal ends us io0's bottom half may still wait for the BQL, which we hold. */
+	if (demo_stopping()) {
+		bql_unlock();
+		iothread_destroy(five.io0);
+		bql_lock();
+	} else {
+		iothread_destroy(five.io0);
+	}
 	timer_free(five.context_timer);
 	timer_free(five.device_timer);
 	qemu_bh_delete(five.bh);
