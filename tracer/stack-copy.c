@@ -17,6 +17,15 @@
 
 #define TICK_NS (1000 * 1000) /* of a running thread's own clock */
 
+/* Bits of task_struct's __state, as they have been since 4.14; TASK_FROZEN is of 6.1. */
+enum {
+	TASK_INTERRUPTIBLE = 0x1,
+	TASK_UNINTERRUPTIBLE = 0x2,
+	TASK_STOPPED = 0x4,
+	TASK_TRACED = 0x8,
+	TASK_FROZEN = 0x8000,
+};
+
 struct stacks {
 	struct target *t;
 	struct images *images;
@@ -33,6 +42,7 @@ struct stacks {
 static struct thread_now thread_now(struct target *target, const struct stack_thread *t)
 {
 	struct thread_now now = { .tid = (pid_t)t->tid,
+				  .state = 'R', /* or about to: TASK_WAKING, TASK_NEW */
 				  .switches = t->switches,
 				  .run_ns = t->run_ns,
 				  .delay_ns = t->delay_ns,
@@ -40,7 +50,12 @@ static struct thread_now thread_now(struct target *target, const struct stack_th
 				  .sp = t->sp,
 				  .pc = t->pc };
 
-	now.state = t->state & 1 ? 'S' : t->state & 2 ? 'D' : t->state ? 'T' : 'R';
+	if (t->state & TASK_INTERRUPTIBLE)
+		now.state = 'S';
+	else if (t->state & TASK_UNINTERRUPTIBLE)
+		now.state = 'D';
+	else if (t->state & (TASK_STOPPED | TASK_TRACED | TASK_FROZEN))
+		now.state = 'T';
 	memcpy(now.args, t->args, sizeof(now.args));
 	return now;
 }
