@@ -33,6 +33,12 @@ struct proof {
 		moved; /* system calls of its thread that moved data; waking itself is none */
 };
 
+/* doctor-proof.c: gather it, look at it with one suspect in mind, free what it holds. */
+int proof_gather(struct doctor *d, struct proof *proof);
+void proof_of(const struct doctor *d, const struct patient *p, struct proof *proof);
+void proof_clear(struct proof *proof);
+struct watch_thread spin_thread_counts(const struct doctor *d, pid_t tid);
+
 /* Each finds what it is named for and says so; false if it cannot prove it. */
 bool spin_by_timer(struct doctor *d, struct patient *p, const struct proof *proof);
 bool spin_by_fd(struct doctor *d, struct patient *p, const struct proof *proof);

@@ -55,38 +55,6 @@ void finding_free(void *finding)
 
 /* --- the visit ---------------------------------------------------------------------------- */
 
-static void add_dispatch(const struct doctor *d, const struct loop_source *s, GArray *functions)
-{
-	uint64_t dispatch = 0;
-
-	target_read_u64(d->t, s->funcs + offsetof(GSourceFuncs, dispatch), &dispatch);
-	for (size_t i = 0; i < functions->len; i++)
-		if (g_array_index(functions, uint64_t, i) == dispatch)
-			return;
-	if (dispatch)
-		g_array_append_val(functions, dispatch);
-}
-
-static int attach_watch(struct doctor *d, struct failure *why)
-{
-	GArray *functions = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	int err;
-
-	for (size_t i = 0; i < d->loops->gcontexts->len; i++) {
-		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];
-
-		for (size_t k = 0; k < g->sources->len; k++) {
-			const struct loop_source *s = g->sources->pdata[k];
-
-			if (!s->is_aio_context)
-				add_dispatch(d, s, functions);
-		}
-	}
-	err = watch_open(d->t, d->images, d->l, functions, &d->watch, why);
-	g_array_free(functions, TRUE);
-	return err;
-}
-
 int doctor_open(struct doctor *d, struct target *t, struct images *images, struct layout *l,
 		struct fds *fds, struct failure *why)
 {
@@ -109,7 +77,7 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 	if (!err)
 		err = doctor_read_loops(d, why);
 	if (!err)
-		err = attach_watch(d, why);
+		err = watch_open(t, images, l, &d->watch, why);
 	d->start_ns = doctor_now_ns();
 	for (size_t i = 0; i < d->patients->len; i++)
 		((struct patient *)d->patients->pdata[i])->first_ns = d->start_ns;

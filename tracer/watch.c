@@ -68,20 +68,18 @@ static void find_waits(struct watch *w, GArray *enter, GArray *leave)
 	}
 }
 
+struct counted {
+	const char *name;
+	int args, cookie;
+};
+
 /* Exported by QEMU; in another program, or where it is not safe, they are not watched. */
-static void find_functions(struct watch *w, GArray *sites)
+static void find_functions(struct watch *w, const struct counted *functions, size_t n,
+			   GArray *sites)
 {
-	static const struct {
-		const char *name;
-		int args, cookie;
-	} functions[] = { { "aio_bh_call", 1, WATCH_BH_CALL },
-			  { "qemu_bh_schedule", 1, WATCH_BH_SCHEDULE },
-			  { "aio_bh_schedule_oneshot_full", 4, WATCH_BH_ONESHOT },
-			  { "timer_mod_ns", 2, WATCH_TIMER },
-			  { "aio_poll", 1, WATCH_TURN } };
 	struct image *program = images_program(w->images);
 
-	for (size_t i = 0; i < G_N_ELEMENTS(functions); i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct symbol *symbol = image_symbol(program, functions[i].name);
 		struct site site;
 
@@ -107,8 +105,10 @@ static void find_sources(struct watch *w, const GArray *functions, GArray *sites
 	}
 }
 
-static int attach_all(struct watch *w, const GArray *sources, struct failure *why)
+static int attach_turns(struct watch *w, struct failure *why)
 {
+	static const struct counted functions[] = { { "timer_mod_ns", 2, WATCH_TIMER },
+						    { "aio_poll", 1, WATCH_TURN } };
 	GArray *enter = g_array_new(FALSE, FALSE, sizeof(struct site));
 	GArray *leave = g_array_new(FALSE, FALSE, sizeof(struct site));
 	int err;
@@ -117,8 +117,7 @@ static int attach_all(struct watch *w, const GArray *sources, struct failure *wh
 	err = enter->len ? 0
 			 : fail(why, -ENOENT, "process %d has no libc whose polls could be probed",
 				w->t->pid);
-	find_functions(w, enter);
-	find_sources(w, sources, enter);
+	find_functions(w, functions, G_N_ELEMENTS(functions), enter);
 	/* The entries first: a return without its entry means nothing and is passed over. */
 	if (!err)
 		err = attach(w, w->skel->progs.on_entry, enter, why);
@@ -126,6 +125,23 @@ static int attach_all(struct watch *w, const GArray *sources, struct failure *wh
 		err = attach(w, w->skel->progs.on_wait_return, leave, why);
 	g_array_free(enter, TRUE);
 	g_array_free(leave, TRUE);
+	return err;
+}
+
+int watch_callbacks(struct watch *w, const GArray *sources, struct failure *why)
+{
+	static const struct counted functions[] = {
+		{ "aio_bh_call", 1, WATCH_BH_CALL },
+		{ "qemu_bh_schedule", 1, WATCH_BH_SCHEDULE },
+		{ "aio_bh_schedule_oneshot_full", 4, WATCH_BH_ONESHOT },
+	};
+	GArray *sites = g_array_new(FALSE, FALSE, sizeof(struct site));
+	int err;
+
+	find_functions(w, functions, G_N_ELEMENTS(functions), sites);
+	find_sources(w, sources, sites);
+	err = attach(w, w->skel->progs.on_entry, sites, why);
+	g_array_free(sites, TRUE);
 	return err;
 }
 
@@ -142,8 +158,8 @@ static void set_clocks(struct watch *w)
 	w->skel->bss->clock_known[CLOCK_HOST_OF_QEMU] = 1;
 }
 
-int watch_open(struct target *t, struct images *images, const struct layout *l,
-	       const GArray *sources, struct watch **ret, struct failure *why)
+int watch_open(struct target *t, struct images *images, const struct layout *l, struct watch **ret,
+	       struct failure *why)
 {
 	struct watch *w = g_new0(struct watch, 1);
 	int err;
@@ -174,7 +190,7 @@ int watch_open(struct target *t, struct images *images, const struct layout *l,
 		goto cleanup;
 	}
 	set_clocks(w);
-	err = attach_all(w, sources, why);
+	err = attach_turns(w, why);
 	if (err)
 		goto cleanup;
 	*ret = w;

@@ -40,15 +40,20 @@ struct watched_source {
 };
 
 /*
- * Load the programs and attach them to the waits of libc, to what the program exports of QEMU's
- * loop (what it does not export is not watched), and to the dispatch functions of GLib sources,
- * whose run addresses are in @sources. Errors: those of attach.h, -ENOENT (no libc whose polls
- * could be probed).
- * @t and @images are borrowed. The caller closes; NULL is fine there.
+ * Load the programs and attach them to the waits of libc, and to aio_poll() and timer_mod_ns()
+ * where the program exports them. Errors: those of attach.h, -ENOENT (no libc whose polls could be
+ * probed). @t and @images are borrowed. The caller closes; NULL is fine there.
  */
-int watch_open(struct target *t, struct images *images, const struct layout *l,
-	       const GArray *sources, struct watch **ret, struct failure *why);
+int watch_open(struct target *t, struct images *images, const struct layout *l, struct watch **ret,
+	       struct failure *why);
 void watch_close(struct watch *w);
+
+/*
+ * From now on also count bottom halves, and the dispatches of GLib sources (@sources: run addresses
+ * of their dispatch functions). Not cheap: where a function begins with an instruction that the
+ * kernel single-steps, a call costs the target 12 us. Hence only for a loop that spins anyway.
+ */
+int watch_callbacks(struct watch *w, const GArray *sources, struct failure *why);
 
 /* The counts of a thread; false if it never polled. */
 bool watch_read_thread(const struct watch *w, pid_t tid, struct watch_thread *ret);
