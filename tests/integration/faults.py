@@ -10,6 +10,7 @@ import os
 import re
 import struct
 import subprocess
+import threading
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -27,6 +28,7 @@ from tracer_run import Row, run
 PAGE = 4096
 SYS_PIDFD_GETFD = 438
 PENDING, SCHEDULED = 1, 2
+ONE = struct.pack("<Q", 1)
 
 
 class Faults:
@@ -85,15 +87,41 @@ class Faults:
 
     # --- what is done to it -------------------------------------------------------------------
 
-    def wake(self, ctx: str) -> None:
-        """As aio_notify() does: one more for the context's eventfd."""
+    @contextmanager
+    def eventfd(self, ctx: str) -> Iterator[int]:
+        """A duplicate of the context's eventfd."""
         libc = ctypes.CDLL(None, use_errno=True)
         pidfd = os.pidfd_open(self.pid)
         fd = libc.syscall(SYS_PIDFD_GETFD, pidfd, self.contexts[ctx]["notifier_fd"], 0)
         assert fd >= 0, os.strerror(ctypes.get_errno())
-        os.write(fd, struct.pack("<Q", 1))
-        os.close(fd)
         os.close(pidfd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def wake(self, ctx: str) -> None:
+        """As aio_notify() does: one more for the context's eventfd."""
+        with self.eventfd(ctx) as fd:
+            os.write(fd, ONE)
+
+    @contextmanager
+    def kept_busy(self, ctx: str) -> Iterator[None]:
+        """No fault: woken again and again, faster than it can sleep."""
+        ended = threading.Event()
+
+        def keep() -> None:
+            with self.eventfd(ctx) as fd:
+                while not ended.is_set():
+                    os.write(fd, ONE)
+
+        thread = threading.Thread(target=keep)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def put_bh(self, ctx: str, callback: int, opaque: int, name: str) -> int:
         """A scheduled bottom half on the list of @ctx, and nobody woken. Returns its address."""

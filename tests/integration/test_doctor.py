@@ -281,6 +281,15 @@ def test_a_handler_that_never_drains(patient: Qemu, faults: Faults, ctx: str) ->
     healthy(visit(patient.pid))
 
 
+@pytest.mark.parametrize("ctx", ["qemu_aio_context", "io0"])
+def test_a_handler_that_is_busy_and_drains(
+    patient: Qemu, faults: Faults, ctx: str
+) -> None:
+    """Ready all the time as well, but each time something was taken."""
+    with faults.kept_busy(ctx):
+        healthy(visit(patient.pid))
+
+
 @pytest.mark.parametrize("ctx", ["qemu_aio_context", "iohandler_ctx", "io0"])
 def test_a_bh_that_nobody_woke_the_loop_for(
     patient: Qemu, faults: Faults, ctx: str
