@@ -8,8 +8,8 @@
 
 static struct {
 	QemuThread thread;
-	QemuSemaphore work; /* fn and opaque are set */
-	void (*fn)(void *opaque);
+	QemuSemaphore work;	  /* posted for each fn, and once without one, to end */
+	void (*fn)(void *opaque); /* not done yet; under the BQL */
 	void *opaque;
 } vcpu;
 
@@ -21,6 +21,7 @@ static void *vcpu_thread(void *unused G_GNUC_UNUSED)
 			return NULL;
 		bql_lock();
 		vcpu.fn(vcpu.opaque);
+		vcpu.fn = NULL;
 		bql_unlock();
 	}
 }
@@ -33,15 +34,22 @@ void demo_vcpu_create(void)
 
 void demo_vcpu_run(void (*fn)(void *opaque), void *opaque)
 {
+	assert(!vcpu.fn);
 	vcpu.fn = fn;
 	vcpu.opaque = opaque;
 	qemu_sem_post(&vcpu.work);
 }
 
-/* Called with the BQL held, so it must not be waiting for that: its last work is done. */
 void demo_vcpu_destroy(void)
 {
-	demo_vcpu_run(NULL, NULL);
+	/* Work that a signal kept from being done waits for the BQL, which we hold. */
+	bool pending = vcpu.fn != NULL;
+
+	qemu_sem_post(&vcpu.work);
+	if (pending)
+		bql_unlock();
 	qemu_thread_join(&vcpu.thread);
+	if (pending)
+		bql_lock();
 	qemu_sem_destroy(&vcpu.work);
 }

@@ -77,7 +77,8 @@ void demo_vnc_close(void);
 /*
  * A thread that stands for a vCPU: it takes the BQL for what it does to devices.  demo_vcpu_run()
  * has it call @fn so, once; @fn runs while the main loop sleeps in its poll, because nowhere else
- * does the loop let go of the BQL.
+ * does the loop let go of the BQL.  One @fn at a time.  All three with the BQL held, which
+ * demo_vcpu_destroy() lets go of until the last @fn is done.
  */
 void demo_vcpu_create(void);
 void demo_vcpu_run(void (*fn)(void *opaque), void *opaque);

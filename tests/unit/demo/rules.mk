@@ -10,8 +10,8 @@ $(BUILD)/tests/unit/demo/%: tests/unit/demo/%.c $(BUILD)/libdemoloop.a
 
 $(BUILD)/tests/unit/demo/test-probes: $(BUILD)/libtrace.a
 
-# It runs the scenarios themselves, all of the program but its main().
-$(BUILD)/tests/unit/demo/test-events: $(BUILD)/libtrace.a \
+# They run the scenarios themselves, all of the program but its main().
+$(BUILD)/tests/unit/demo/test-events $(BUILD)/tests/unit/demo/test-vcpu: $(BUILD)/libtrace.a \
 	$(filter-out %/demo.o,$(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)))
 
 # A program that fails shows all it said.
