@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-unit check-integration lint bench-attach help clean
+.PHONY: all setup demo check check-unit check-integration lint bench-attach bench-loop help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -122,6 +122,20 @@ $(BUILD)/bench/hot: tests/bench/hot.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $< -o $@
 
+BENCH_LOOP_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/bench-loop*.c))
+
+$(BUILD)/obj/tests/bench/%.o: tests/bench/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -Idemo-qemu-loop/include -MMD -MP -c $< -o $@
+
+$(BUILD)/bench/bench-loop: $(BENCH_LOOP_OBJ) $(BUILD)/libdemoloop.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+
+-include $(BENCH_LOOP_OBJ:.o=.d)
+
 # A test directory that needs rules of its own has them in rules.mk.
 include $(wildcard tests/unit/*/rules.mk)
 
@@ -130,6 +144,9 @@ lint: $(BPF_SKEL) $(TRACE_GEN) ## formatting, clang-tidy, cppcheck, shellcheck, 
 
 bench-attach: $(BUILD)/bench/attach-sites $(BUILD)/bench/hot ## print what attaching costs: 200 sites on QEMU, SIGKILL, losses
 	$(Q)$(PYTHON) tests/bench/attach.py --build $(BUILD)
+
+bench-loop: $(BUILD)/bench/bench-loop ## print what the loop's operations cost, beside GLib and bare system calls
+	$(Q)$(BUILD)/bench/bench-loop
 
 # --- what people type -------------------------------------------------------------------------
 demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb

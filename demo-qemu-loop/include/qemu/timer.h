@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* Clocks and timers, where a program written for QEMU looks for it. */
+#include "../../timer.h"

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * make bench-loop: what an operation of the loop costs, beside plain GLib and beside the bare system
+ * calls that it needs; bench-loop.h says which file is who.
+ *
+ *   bench-loop [--rounds N] [--batch-ms MS] [ROW...]     ROW: a word of the row's name
+ *
+ * In each round every contestant of a row runs one batch, so that a disturbance meets all of them;
+ * the figures are the medians of the rounds.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include <glib.h>
+#include "bench-loop.h"
+
+enum { LOOP, GLIB, BARE, CONTESTANTS };
+
+typedef struct Row {
+	BenchRow what;
+	const char *name;
+	unsigned n;
+	unsigned step; /* operations are run in multiples of it */
+	bool has_fds;
+	double ns[CONTESTANTS]; /* result; 0: takes no part, -1: could not run */
+} Row;
+
+static Row rows[] = {
+	{ .what = BENCH_BH, .name = "BH, reschedule", .step = 1 },
+	{ .what = BENCH_ONESHOT, .name = "BH, one-shot, bursts of 5,000", .n = 5000, .step = 5000 },
+	{ .what = BENCH_NOTIFIER, .name = "notifier round trip", .n = 1, .has_fds = true },
+	{ .what = BENCH_FDS_POLL, .name = "1 fd of 10, aio_poll", .n = 10, .has_fds = true },
+	{ .what = BENCH_FDS_POLL, .name = "1 fd of 1,000, aio_poll", .n = 1000, .has_fds = true },
+	{ .what = BENCH_FDS_POLL, .name = "1 fd of 10,000, aio_poll", .n = 10000, .has_fds = true },
+	{ .what = BENCH_FDS_SOURCE, .name = "1 fd of 10, GSource", .n = 10, .has_fds = true },
+	{ .what = BENCH_FDS_SOURCE, .name = "1 fd of 1,000, GSource", .n = 1000, .has_fds = true },
+	{ .what = BENCH_FDS_SOURCE, .name = "1 fd of 10,000, GSource", .n = 10000, .has_fds = true },
+	{ .what = BENCH_TIMERS, .name = "timers, 1,000", .n = 1000, .step = 1000 },
+	{ .what = BENCH_CROSS, .name = "cross-thread BH round trip" },
+	{ .what = BENCH_CROSS_BUSY_POLL, .name = "the same, busy polling" },
+};
+
+static unsigned rounds = 15;
+static double batch_ms = 5;
+
+static const BenchContestant *contestant(const Row *row, int who)
+{
+	const BenchContestant *all[] = { bench_aio, bench_glib, bench_bare };
+
+	return &all[who][row->what];
+}
+
+static double now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1e9 + ts.tv_nsec;
+}
+
+static double batch_ns(const BenchContestant *c, void *state, unsigned ops)
+{
+	double start = now_ns();
+
+	c->run(state, ops);
+	return now_ns() - start;
+}
+
+/* As many operations as take a batch's time; this also warms up. */
+static unsigned calibrate(const BenchContestant *c, void *state, unsigned step)
+{
+	unsigned ops = step;
+
+	while (batch_ns(c, state, ops) < batch_ms * 1e6 && ops < (1u << 30))
+		ops *= 2;
+	return ops;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *values, unsigned n)
+{
+	qsort(values, n, sizeof(*values), compare);
+	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+/* --- one row ------------------------------------------------------------------------------ */
+
+static void close_fds(int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+	g_free(fds);
+}
+
+static int *open_fds(unsigned n)
+{
+	int *fds = g_new(int, n);
+
+	for (unsigned i = 0; i < n; i++) {
+		fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (fds[i] < 0) {
+			close_fds(fds, i);
+			return NULL;
+		}
+	}
+	return fds;
+}
+
+static void measure(Row *row, const BenchParam *param)
+{
+	double *ns[CONTESTANTS] = { NULL };
+	void *state[CONTESTANTS] = { NULL };
+	unsigned ops[CONTESTANTS] = { 0 };
+
+	for (int who = 0; who < CONTESTANTS; who++) {
+		const BenchContestant *c = contestant(row, who);
+
+		if (!c->run)
+			continue;
+		ns[who] = g_new(double, rounds);
+		state[who] = c->setup(param);
+		ops[who] = calibrate(c, state[who], MAX(row->step, 1));
+	}
+	for (unsigned round = 0; round < rounds; round++) {
+		for (int who = 0; who < CONTESTANTS; who++) {
+			if (state[who])
+				ns[who][round] =
+					batch_ns(contestant(row, who), state[who], ops[who]) /
+					ops[who];
+		}
+	}
+	for (int who = 0; who < CONTESTANTS; who++) {
+		if (!state[who])
+			continue;
+		row->ns[who] = median(ns[who], rounds);
+		contestant(row, who)->teardown(state[who]);
+		g_free(ns[who]);
+	}
+}
+
+/* In a thread of its own, which is home to this row's context and to no other. */
+static gpointer row_thread(gpointer opaque)
+{
+	Row *row = opaque;
+	BenchParam param = { .n = row->n };
+
+	if (row->has_fds) {
+		param.fds = open_fds(param.n);
+		if (!param.fds) {
+			for (int who = 0; who < CONTESTANTS; who++)
+				row->ns[who] = -1;
+			return NULL;
+		}
+	}
+	measure(row, &param);
+	if (row->has_fds)
+		close_fds(param.fds, param.n);
+	return NULL;
+}
+
+/* --- the table ---------------------------------------------------------------------------- */
+
+static void print_ns(double ns)
+{
+	if (ns > 0)
+		printf(" %10.0f", ns);
+	else
+		printf(" %10s", "-");
+}
+
+static void print_ratio(double ns, double other)
+{
+	if (ns > 0 && other > 0)
+		printf(" %8.2f", ns / other);
+	else
+		printf(" %8s", "-");
+}
+
+static void print_row(const Row *row)
+{
+	if (row->ns[LOOP] < 0) {
+		printf("%-30s  not run: more descriptors than this process may open\n", row->name);
+		return;
+	}
+	printf("%-30s", row->name);
+	for (int who = 0; who < CONTESTANTS; who++)
+		print_ns(row->ns[who]);
+	print_ratio(row->ns[LOOP], row->ns[GLIB]);
+	print_ratio(row->ns[LOOP], row->ns[BARE]);
+	printf("\n");
+	fflush(stdout);
+}
+
+static const Row *find_row(BenchRow what, unsigned n)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		if (rows[i].what == what && rows[i].n == n)
+			return &rows[i];
+	}
+	return NULL;
+}
+
+/* Says so if 1,000 idle descriptors make one ready much dearer than 10 do. */
+static unsigned check_idle_fds(BenchRow what, const char *how)
+{
+	const Row *few = find_row(what, 10), *many = find_row(what, 1000);
+
+	if (few->ns[LOOP] <= 0 || many->ns[LOOP] <= 0)
+		return 0;
+	printf("1,000 fds, %s: %.2f times the cost of 10", how, many->ns[LOOP] / few->ns[LOOP]);
+	if (many->ns[LOOP] <= 1.5 * few->ns[LOOP]) {
+		printf("\n");
+		return 0;
+	}
+	printf("  MISSED: at most 1.5\n");
+	return 1;
+}
+
+static void print_goals(void)
+{
+	unsigned missed = 0;
+
+	printf("\n");
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		if (rows[i].ns[LOOP] > 0 && rows[i].ns[LOOP] > rows[i].ns[GLIB]) {
+			printf("%s: slower than GLib  MISSED\n", rows[i].name);
+			missed++;
+		}
+	}
+	missed += check_idle_fds(BENCH_FDS_POLL, "aio_poll");
+	missed += check_idle_fds(BENCH_FDS_SOURCE, "GSource");
+	printf(missed ? "%u goals missed\n" : "no goal missed\n", missed);
+}
+
+/* --- the program -------------------------------------------------------------------------- */
+
+static bool wanted(const Row *row, char **words)
+{
+	if (!words || !*words)
+		return true;
+	for (; *words; words++) {
+		if (strstr(row->name, *words))
+			return true;
+	}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	int n_rounds = (int)rounds;
+	char **words = NULL;
+	const GOptionEntry entries[] = {
+		{ "rounds", 0, 0, G_OPTION_ARG_INT, &n_rounds, "rounds per row (15)", "N" },
+		{ "batch-ms", 0, 0, G_OPTION_ARG_DOUBLE, &batch_ms, "time of a batch (5)", "MS" },
+		{ G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &words, "", "[ROW...]" },
+		{ NULL },
+	};
+	GOptionContext *options = g_option_context_new(NULL);
+	struct rlimit nofile;
+	GError *error = NULL;
+
+	g_option_context_add_main_entries(options, entries, NULL);
+	if (!g_option_context_parse(options, &argc, &argv, &error) || n_rounds < 1) {
+		fprintf(stderr, "bench-loop: %s\n",
+			error ? error->message : "--rounds: must be at least 1");
+		return 2;
+	}
+	g_option_context_free(options);
+	rounds = (unsigned)n_rounds;
+
+	if (getrlimit(RLIMIT_NOFILE, &nofile) == 0) {
+		nofile.rlim_cur = nofile.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &nofile);
+	}
+	bench_aio_init();
+
+	printf("ns per operation, medians of %u interleaved rounds\n\n", rounds);
+	printf("%-30s %10s %10s %10s %8s %8s\n", "", "loop", "GLib", "syscalls", "/GLib", "/sysc.");
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		if (!wanted(&rows[i], words))
+			continue;
+		g_thread_join(g_thread_new("bench-row", row_thread, &rows[i]));
+		print_row(&rows[i]);
+	}
+	print_goals();
+	g_strfreev(words);
+	return 0;
+}
