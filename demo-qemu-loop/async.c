@@ -34,10 +34,7 @@ __attribute__((noinline)) void aio_notify(AioContext *ctx)
 
 	/* What the caller published comes before the flag. */
 	smp_wmb();
-	qatomic_set(&ctx->notified, true);
-
-	/* Pairs with the barriers of aio_ctx_prepare() and aio_poll(). */
-	smp_mb();
+	qatomic_set_mb(&ctx->notified, true);
 	notify_me = mutant_read_notify_me(ctx);
 	probe_notify(ctx, notify_me, notify_me != 0, loop_caller());
 	if (notify_me)
@@ -47,10 +44,7 @@ __attribute__((noinline)) void aio_notify(AioContext *ctx)
 void aio_notify_accept(AioContext *ctx)
 {
 	probe_notify_accept(ctx, qatomic_read(&ctx->notified), ctx->notify_me);
-	qatomic_set(&ctx->notified, false);
-
-	/* Clear first, look for work after: what is published in between notifies anew. */
-	smp_mb();
+	qatomic_set_mb(&ctx->notified, false);
 }
 
 /* Empties the counter.  That is all: what the notification was about, its owner knows. */
