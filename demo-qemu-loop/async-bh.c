@@ -43,11 +43,20 @@ struct BHListSlice {
 
 /* --- any thread --------------------------------------------------------------------------- */
 
+/* Returns what they were.  Of a one-shot nobody knows but the loop, and not before it is queued. */
+static inline unsigned aio_bh_raise(QEMUBH *bh, unsigned new_flags)
+{
+	if (!(new_flags & BH_ONESHOT))
+		return qatomic_fetch_or(&bh->flags, new_flags);
+	bh->flags = new_flags;
+	return 0;
+}
+
 static unsigned aio_bh_raise_traced(QEMUBH *bh, unsigned new_flags, const void *site)
 {
 	AioContext *ctx = bh->ctx;
 	QEMUBHFunc *cb = bh->cb;
-	unsigned old_flags = qatomic_fetch_or(&bh->flags, new_flags);
+	unsigned old_flags = aio_bh_raise(bh, new_flags);
 
 	probe_bh_schedule(ctx, bh, cb, old_flags | new_flags, !(old_flags & BH_PENDING), site);
 	return old_flags;
@@ -65,7 +74,7 @@ static inline __attribute__((always_inline)) void aio_bh_enqueue(QEMUBH *bh, uns
 	if ((new_flags & BH_SCHEDULED) && probe_enabled(bh_schedule))
 		old_flags = aio_bh_raise_traced(bh, new_flags, loop_caller());
 	else
-		old_flags = qatomic_fetch_or(&bh->flags, new_flags);
+		old_flags = aio_bh_raise(bh, new_flags);
 
 	if (!(old_flags & BH_PENDING))
 		QSLIST_INSERT_HEAD_ATOMIC(&ctx->bh_list, bh, next);
@@ -131,7 +140,11 @@ static QEMUBH *aio_bh_dequeue(BHList *head, unsigned *flags)
 	if (!bh)
 		return NULL;
 	QSLIST_REMOVE_HEAD(head, next);
-	*flags = qatomic_fetch_and(&bh->flags, ~(BH_PENDING | BH_SCHEDULED | BH_IDLE));
+	*flags = qatomic_read(&bh->flags);
+	if (*flags & BH_ONESHOT)
+		bh->flags = BH_ONESHOT; /* nobody else's any more */
+	else
+		*flags = qatomic_fetch_and(&bh->flags, ~(BH_PENDING | BH_SCHEDULED | BH_IDLE));
 	return bh;
 }
 
