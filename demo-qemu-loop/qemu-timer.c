@@ -12,6 +12,7 @@
 #include "loop-trace.h"
 #include "main-loop.h"
 #include "timer.h"
+#include "timer-order.h"
 
 typedef struct QEMUClock {
 	QLIST_HEAD(, QEMUTimerList) timerlists; /* of all loops */
@@ -27,6 +28,7 @@ struct QEMUTimerList {
 	QEMUTimerListNotifyCB *notify_cb;
 	void *notify_opaque;
 	QemuEvent timers_done_ev; /* not set while timerlist_run_timers() calls */
+	TimerOrder order;	  /* the chain of active_timers once more */
 };
 
 QEMUTimerListGroup main_loop_tlg;
@@ -61,6 +63,7 @@ void timerlist_free(QEMUTimerList *timer_list)
 
 	qemu_event_destroy(&timer_list->timers_done_ev);
 	qemu_mutex_destroy(&timer_list->active_timers_lock);
+	timer_order_free(&timer_list->order);
 	g_free(timer_list);
 }
 
@@ -122,6 +125,34 @@ void timerlist_notify(QEMUTimerList *timer_list)
 		qemu_notify_event();
 }
 
+/* What points at the one behind @ts; @ts NULL: at the first. */
+static QEMUTimer **timerlist_link(QEMUTimerList *timer_list, QEMUTimer *ts)
+{
+	return ts ? &ts->next : &timer_list->active_timers;
+}
+
+static void timer_del_locked(QEMUTimerList *timer_list, QEMUTimer *ts)
+{
+	if (ts->expire_time == -1)
+		return;
+	qatomic_set(timerlist_link(timer_list, timer_order_remove(&timer_list->order, ts)),
+		    ts->next);
+	ts->next = NULL;
+	qatomic_set(&ts->expire_time, -1);
+}
+
+/* True if the timer became the first: then the loop sleeps too long. */
+static bool timer_mod_ns_locked(QEMUTimerList *timer_list, QEMUTimer *ts, int64_t expire_time)
+{
+	QEMUTimer **link;
+
+	qatomic_set(&ts->expire_time, MAX(expire_time, 0));
+	link = timerlist_link(timer_list, timer_order_insert(&timer_list->order, ts));
+	ts->next = *link;
+	qatomic_set(link, ts);
+	return link == &timer_list->active_timers;
+}
+
 /* Takes the first timer off if it is due at @now; the caller calls it without the lock. */
 static QEMUTimer *timerlist_pop_expired(QEMUTimerList *timer_list, int64_t now, QEMUTimerCB **cb,
 					void **opaque, int64_t *expire_time)
@@ -131,10 +162,8 @@ static QEMUTimer *timerlist_pop_expired(QEMUTimerList *timer_list, int64_t now, 
 	qemu_mutex_lock(&timer_list->active_timers_lock);
 	ts = timer_list->active_timers;
 	if (timer_expired(ts, now)) {
-		qatomic_set(&timer_list->active_timers, ts->next);
-		ts->next = NULL;
 		*expire_time = ts->expire_time;
-		qatomic_set(&ts->expire_time, -1);
+		timer_del_locked(timer_list, ts);
 		*cb = ts->cb;
 		*opaque = ts->opaque;
 	} else {
@@ -250,32 +279,6 @@ void timer_deinit(QEMUTimer *ts)
 {
 	assert(ts->expire_time == -1);
 	ts->timer_list = NULL;
-}
-
-static void timer_del_locked(QEMUTimerList *timer_list, QEMUTimer *ts)
-{
-	QEMUTimer **link = &timer_list->active_timers;
-
-	qatomic_set(&ts->expire_time, -1);
-	while (*link && *link != ts)
-		link = &(*link)->next;
-	if (*link)
-		qatomic_set(link, ts->next);
-}
-
-/* True if the timer became the first: then the loop sleeps too long. */
-static bool timer_mod_ns_locked(QEMUTimerList *timer_list, QEMUTimer *ts, int64_t expire_time)
-{
-	QEMUTimer **link = &timer_list->active_timers;
-
-	/* "<=": behind those of the same time. */
-	while (timer_expired(*link, expire_time))
-		link = &(*link)->next;
-
-	qatomic_set(&ts->expire_time, MAX(expire_time, 0));
-	ts->next = *link;
-	qatomic_set(link, ts);
-	return link == &timer_list->active_timers;
 }
 
 /* Under the lock: once it is free, the loop may call the timer, and that may free it. */

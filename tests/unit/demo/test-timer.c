@@ -45,6 +45,63 @@ static void test_order_of_expiry(void)
 	timer_free(later);
 }
 
+#define MANY 300
+
+static struct Many {
+	QEMUTimer timer;
+	int64_t time;	   /* -1: not armed */
+	unsigned armed_as; /* counts all armings */
+} many[MANY];
+static unsigned n_armings;
+
+static bool is_before(const struct Many *a, const struct Many *b)
+{
+	return a->time != b->time ? a->time < b->time : a->armed_as < b->armed_as;
+}
+
+static void fired_cb(void *opaque)
+{
+	struct Many *m = opaque;
+
+	/* It is the first of those that are still to fire. */
+	for (unsigned i = 0; i < MANY; i++)
+		g_assert_true(&many[i] == m || many[i].time < 0 || is_before(m, &many[i]));
+	m->time = -1;
+}
+
+/* Armed, armed anew and disarmed at random, from few to many, with few different times. */
+static void test_many(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		aio_timer_init(test_ctx, &many[i].timer, QEMU_CLOCK_HOST, SCALE_NS, fired_cb,
+			       &many[i]);
+		many[i].time = -1;
+	}
+	for (unsigned round = 1; round <= MANY; round++) {
+		for (unsigned step = 0; step < 2 * round; step++) {
+			struct Many *m = &many[g_test_rand_int_range(0, (int)round)];
+			int64_t time = g_test_rand_int_range(1, 40);
+
+			if (g_test_rand_int_range(0, 4) == 0) {
+				timer_del(&m->timer);
+				m->time = -1;
+			} else if (time % 2) {
+				timer_mod(&m->timer, time);
+				m->time = time;
+				m->armed_as = n_armings++;
+			} else if (m->time < 0 || time < m->time) {
+				timer_mod_anticipate(&m->timer, time);
+				m->time = time;
+				m->armed_as = n_armings++;
+			}
+			g_assert_true(timer_pending(&m->timer) == (m->time >= 0));
+		}
+		run();
+		for (unsigned i = 0; i < MANY; i++)
+			g_assert_cmpint(many[i].time, ==, -1);
+	}
+}
+
 static int rearms;
 
 static void rearm_cb(void *opaque)
@@ -252,6 +309,7 @@ int main(int argc, char **argv)
 	test_ctx_init();
 	qemu_clock_enable(QEMU_CLOCK_VIRTUAL, true);
 	g_test_add_func("/timer/equal-expiry-runs-in-the-order-armed", test_order_of_expiry);
+	g_test_add_func("/timer/many-run-by-time-then-in-the-order-armed", test_many);
 	g_test_add_func("/timer/rearmed-in-the-past-runs-in-the-same-run", test_rearm_same_run);
 	g_test_add_func("/timer/deleted-by-an-earlier-one-does-not-run", test_del);
 	g_test_add_func("/timer/anticipate-never-delays", test_anticipate);
