@@ -269,6 +269,7 @@ static void *other_thread(void *opaque)
 {
 	AioBench *b = opaque;
 
+	bench_pin_other();
 	qemu_set_current_aio_context(b->other_ctx);
 	qemu_sem_post(&b->ready);
 	while (!b->stop)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The system calls that the rows cannot do without; see bench-loop.h.  Bottom halves and timers that
- * are due need none.
+ * The system calls that the rows cannot do without; see bench-loop.h.  Bottom halves and timers
+ * that are due need none.
  */
 #include <errno.h>
 #include <poll.h>
@@ -100,6 +100,7 @@ static gpointer other_thread(gpointer opaque)
 {
 	BareBench *b = opaque;
 
+	bench_pin_other();
 	while (wait_for(b->there))
 		must(write(b->here, &one, sizeof(one)) == sizeof(one));
 	return NULL;

@@ -199,6 +199,7 @@ static gpointer other_thread(gpointer opaque)
 {
 	GlibBench *b = opaque;
 
+	bench_pin_other();
 	g_main_context_push_thread_default(b->other_context);
 	while (!b->stop)
 		g_main_context_iteration(b->other_context, TRUE);

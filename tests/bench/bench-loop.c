@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * make bench-loop: what an operation of the loop costs, beside plain GLib and beside the bare system
- * calls that it needs; bench-loop.h says which file is who.
+ * make bench-loop: what an operation of the loop costs, beside plain GLib and beside the bare
+ * system calls that it needs; bench-loop.h says which file is who.
  *
  *   bench-loop [--rounds N] [--batch-ms MS] [ROW...]     ROW: a word of the row's name
  *
  * In each round every contestant of a row runs one batch, so that a disturbance meets all of them;
  * the figures are the medians of the rounds.
  */
-#include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,7 +29,9 @@ typedef struct Row {
 	unsigned n;
 	unsigned step; /* operations are run in multiples of it */
 	bool has_fds;
-	double ns[CONTESTANTS]; /* result; 0: takes no part, -1: could not run */
+	unsigned cpus;		/* 0: where the scheduler likes; 1 or 2: for the two threads */
+	double ns[CONTESTANTS]; /* the result; 0: takes no part */
+	const char *missing;	/* why there is none */
 } Row;
 
 static Row rows[] = {
@@ -41,10 +43,14 @@ static Row rows[] = {
 	{ .what = BENCH_FDS_POLL, .name = "1 fd of 10,000, aio_poll", .n = 10000, .has_fds = true },
 	{ .what = BENCH_FDS_SOURCE, .name = "1 fd of 10, GSource", .n = 10, .has_fds = true },
 	{ .what = BENCH_FDS_SOURCE, .name = "1 fd of 1,000, GSource", .n = 1000, .has_fds = true },
-	{ .what = BENCH_FDS_SOURCE, .name = "1 fd of 10,000, GSource", .n = 10000, .has_fds = true },
+	{ .what = BENCH_FDS_SOURCE,
+	  .name = "1 fd of 10,000, GSource",
+	  .n = 10000,
+	  .has_fds = true },
 	{ .what = BENCH_TIMERS, .name = "timers, 1,000", .n = 1000, .step = 1000 },
-	{ .what = BENCH_CROSS, .name = "cross-thread BH round trip" },
-	{ .what = BENCH_CROSS_BUSY_POLL, .name = "the same, busy polling" },
+	{ .what = BENCH_CROSS, .name = "cross-thread BH, on one CPU", .cpus = 1 },
+	{ .what = BENCH_CROSS, .name = "cross-thread BH, on two", .cpus = 2 },
+	{ .what = BENCH_CROSS_BUSY_POLL, .name = "cross-thread BH, busy polling", .cpus = 2 },
 };
 
 static unsigned rounds = 15;
@@ -94,6 +100,41 @@ static double median(double *values, unsigned n)
 {
 	qsort(values, n, sizeof(*values), compare);
 	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+/* --- CPUs --------------------------------------------------------------------------------- */
+
+static int cpus[2]; /* the first two we may use; the same twice if there is one */
+static const Row *pinned_row;
+
+static void find_cpus(void)
+{
+	cpu_set_t set;
+	unsigned n = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return;
+	for (int cpu = 0; cpu < CPU_SETSIZE && n < 2; cpu++) {
+		if (CPU_ISSET(cpu, &set))
+			cpus[n++] = cpu;
+	}
+	if (n == 1)
+		cpus[1] = cpus[0];
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		g_error("sched_setaffinity: %m");
+}
+
+void bench_pin_other(void)
+{
+	pin(cpus[pinned_row->cpus - 1]);
 }
 
 /* --- one row ------------------------------------------------------------------------------ */
@@ -157,11 +198,18 @@ static gpointer row_thread(gpointer opaque)
 	Row *row = opaque;
 	BenchParam param = { .n = row->n };
 
+	if (row->cpus > 1 && cpus[0] == cpus[1]) {
+		row->missing = "only one CPU";
+		return NULL;
+	}
+	if (row->cpus) {
+		pinned_row = row;
+		pin(cpus[0]);
+	}
 	if (row->has_fds) {
 		param.fds = open_fds(param.n);
 		if (!param.fds) {
-			for (int who = 0; who < CONTESTANTS; who++)
-				row->ns[who] = -1;
+			row->missing = "more descriptors than this process may open";
 			return NULL;
 		}
 	}
@@ -191,8 +239,8 @@ static void print_ratio(double ns, double other)
 
 static void print_row(const Row *row)
 {
-	if (row->ns[LOOP] < 0) {
-		printf("%-30s  not run: more descriptors than this process may open\n", row->name);
+	if (row->missing) {
+		printf("%-30s  not run: %s\n", row->name, row->missing);
 		return;
 	}
 	printf("%-30s", row->name);
@@ -242,7 +290,7 @@ static void print_goals(void)
 	}
 	missed += check_idle_fds(BENCH_FDS_POLL, "aio_poll");
 	missed += check_idle_fds(BENCH_FDS_SOURCE, "GSource");
-	printf(missed ? "%u goals missed\n" : "no goal missed\n", missed);
+	printf("%u goals missed\n", missed);
 }
 
 /* --- the program -------------------------------------------------------------------------- */
@@ -285,6 +333,7 @@ int main(int argc, char **argv)
 		nofile.rlim_cur = nofile.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &nofile);
 	}
+	find_cpus();
 	bench_aio_init();
 
 	printf("ns per operation, medians of %u interleaved rounds\n\n", rounds);

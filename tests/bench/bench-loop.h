@@ -32,7 +32,7 @@ typedef enum BenchRow {
 	BENCH_FDS_SOURCE,      /* the same by g_main_context_iteration() */
 	BENCH_TIMERS,	       /* n are armed, in no order, then all fire */
 	BENCH_CROSS,	       /* a bottom half in another thread schedules one here; both sleep */
-	BENCH_CROSS_BUSY_POLL, /* the same; both poll busily as an IOThread does */
+	BENCH_CROSS_BUSY_POLL, /* the same, both polling busily as an IOThread does */
 	BENCH_ROWS,
 } BenchRow;
 
@@ -43,6 +43,12 @@ extern const BenchContestant bench_bare[BENCH_ROWS];
 
 /* Before the first row: the loop's clocks. */
 void bench_aio_init(void);
+
+/*
+ * The other thread of a cross-thread row calls it first: to which CPU.  Left to the scheduler, the
+ * two share one or not from one run to the next, and that decides the figure.
+ */
+void bench_pin_other(void);
 
 /* Which of n is next, in an order that no cache line foresees; the same in every run. */
 static inline unsigned bench_next(unsigned *seed, unsigned n)
