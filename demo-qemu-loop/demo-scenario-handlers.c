@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lists of handlers, for tools that walk them: very long (many-fds), and with removed nodes still
- * linked because the loop sleeps inside a callback (deleted-handler).
+ * Lists for tools that walk them: very long (many-fds, crowd), and with removed nodes still linked
+ * because the loop sleeps inside a callback (deleted-handler).
  */
 #include "osdep.h"
 #include <sys/resource.h>
@@ -88,6 +88,100 @@ static void many_fds_teardown(Demo *demo G_GNUC_UNUSED)
 		event_notifier_cleanup(notifier);
 	}
 	g_free(many.notifiers);
+}
+
+/* --- crowd -------------------------------------------------------------------------------- */
+
+/*
+ * A context that no thread runs, as that of an IOThread before its thread has started: nothing in
+ * it is ever called.  The main loop goes on beside it.
+ */
+#define CROWD_DUE_NS (3600 * NANOSECONDS_PER_SECOND)
+
+static struct {
+	AioContext *ctx;
+	EventNotifier *notifiers;
+	QEMUBH **bhs;
+	QEMUTimer **timers;
+	unsigned n, calls;
+} crowd;
+
+static void crowd_read(void *opaque G_GNUC_UNUSED)
+{
+	crowd.calls++;
+}
+
+static void crowd_bh(void *opaque G_GNUC_UNUSED)
+{
+	crowd.calls++;
+}
+
+static void crowd_timer(void *opaque G_GNUC_UNUSED)
+{
+	crowd.calls++;
+}
+
+static int crowd_setup(Demo *demo, Error **errp)
+{
+	unsigned n = demo->options->fds;
+	int64_t due = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + CROWD_DUE_NS;
+	int ret = many_fds_raise_limit(n, errp);
+
+	if (ret < 0)
+		return ret;
+	crowd.ctx = aio_context_new(errp);
+	if (!crowd.ctx)
+		return -EIO;
+
+	crowd.notifiers = g_new0(EventNotifier, n);
+	crowd.bhs = g_new0(QEMUBH *, n);
+	crowd.timers = g_new0(QEMUTimer *, n);
+	for (crowd.n = 0; crowd.n < n; crowd.n++) {
+		EventNotifier *notifier = &crowd.notifiers[crowd.n];
+
+		ret = event_notifier_init(notifier, false);
+		if (ret < 0) {
+			error_setg_errno(errp, -ret, "cannot make eventfd number %u", crowd.n);
+			return ret;
+		}
+		aio_set_fd_handler(crowd.ctx, event_notifier_get_fd(notifier), crowd_read, NULL,
+				   NULL, NULL, notifier);
+		crowd.bhs[crowd.n] = aio_bh_new(crowd.ctx, crowd_bh, notifier);
+		qemu_bh_schedule(crowd.bhs[crowd.n]);
+		crowd.timers[crowd.n] = aio_timer_new(crowd.ctx, QEMU_CLOCK_REALTIME, SCALE_NS,
+						      crowd_timer, notifier);
+		/* The later, the earlier: each is put at the head of the sorted list. */
+		timer_mod(crowd.timers[crowd.n], due - crowd.n * SCALE_US);
+	}
+	return 0;
+}
+
+static void crowd_stimulate(Demo *demo G_GNUC_UNUSED)
+{
+	qemu_notify_event();
+}
+
+static void crowd_print(Demo *demo G_GNUC_UNUSED)
+{
+	printf("each=%u\n", crowd.n);
+	printf("calls=%u\n", crowd.calls);
+}
+
+static void crowd_teardown(Demo *demo G_GNUC_UNUSED)
+{
+	while (crowd.n > 0) {
+		EventNotifier *notifier = &crowd.notifiers[--crowd.n];
+
+		timer_free(crowd.timers[crowd.n]);
+		qemu_bh_delete(crowd.bhs[crowd.n]);
+		aio_set_fd_handler(crowd.ctx, event_notifier_get_fd(notifier), NULL, NULL, NULL,
+				   NULL, NULL);
+		event_notifier_cleanup(notifier);
+	}
+	aio_context_unref(crowd.ctx);
+	g_free(crowd.timers);
+	g_free(crowd.bhs);
+	g_free(crowd.notifiers);
 }
 
 /* --- deleted-handler ---------------------------------------------------------------------- */
@@ -186,6 +280,14 @@ const DemoScenario demo_scenarios_handlers[] = {
 		.stimulate = many_fds_stimulate,
 		.print = many_fds_print,
 		.teardown = many_fds_teardown,
+	},
+	{
+		.name = "crowd",
+		.summary = "--fds N handlers, bottom halves, timers in a context nobody runs",
+		.setup = crowd_setup,
+		.stimulate = crowd_stimulate,
+		.print = crowd_print,
+		.teardown = crowd_teardown,
 	},
 	{
 		.name = "deleted-handler",

@@ -18,7 +18,7 @@ static const char usage[] =
 	"  --iterations N   run N scripted iterations, print exact counts, exit;\n"
 	"                   without it, wait for events until SIGINT or SIGTERM\n"
 	"  --seed S         where a script makes a choice, the same S makes the same one (1)\n"
-	"  --fds N          many-fds: how many descriptors (1000)\n"
+	"  --fds N          many-fds, crowd: how many descriptors (1000)\n"
 	"  --vnc PATH       five-sources, busy: the listening socket\n"
 	"                   (in $XDG_RUNTIME_DIR, or in a new directory in /tmp)\n"
 	"  --list           list the scenarios; with --json one object a line\n"

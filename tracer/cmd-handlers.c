@@ -20,9 +20,22 @@ struct totals {
 	int contexts, handlers, bhs, timers, damaged;
 };
 
-static const char *handler_state(const struct handler *h)
+/* 1, 0, -1 unknown; the kernel's answer, not what the loop has seen of it. */
+static int handler_ready(const struct loops *loops, const struct handler *h)
 {
-	return h->deleted ? "deleted" : h->on_poll_list ? "active, on the poll list" : "active";
+	int ready = fds_ready(loops->fds, h->fd, (short)h->events);
+
+	return ready < 0 ? -1 : ready > 0;
+}
+
+static const char *handler_state(const struct handler *h, int ready)
+{
+	static const char *const states[] = { "active",		"poll list",
+					      "ready",		"ready, poll list",
+					      "deleted",	"deleted, poll list",
+					      "deleted, ready", "deleted, ready, poll list" };
+
+	return states[4 * h->deleted + 2 * (ready > 0) + h->on_poll_list];
 }
 
 /* "read", "write", or both where a handler has both callbacks. */
@@ -42,7 +55,7 @@ static char *callbacks_text(const struct loops *loops, const struct handler *h)
 }
 
 static void handler_json(const struct loops *loops, const struct context *c,
-			 const struct handler *h, GArray *fds)
+			 const struct handler *h, int ready, GArray *fds)
 {
 	const struct fd_info *info = fds_get(loops->fds, h->fd);
 	char *read = describe_callback(loops, h->io_read);
@@ -54,13 +67,15 @@ static void handler_json(const struct loops *loops, const struct context *c,
 	for (size_t i = 0; fds && i < fds->len; i++)
 		json_array_append_new(list, json_integer(g_array_index(fds, int, i)));
 	out_json(json_pack(
-		"{s:s, s:s, s:o, s:o, s:i, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:i, "
-		"s:s, s:s}",
+		"{s:s, s:s, s:o, s:o, s:i, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, "
+		"s:b, s:o, s:i, s:s, s:s}",
 		"type", "handler", "ctx", c->name, "ctx_addr", out_address(c->addr), "thread",
 		c->tid ? json_integer(c->tid) : json_null(), "fd", h->fd, "fds", list, "fd_kind",
 		info->kind, "fd_detail", out_text(info->detail), "events", out_events(h->events),
 		"io_read", out_text(read), "io_write", out_text(write), "io_poll", out_text(poll),
-		"opaque", out_text(opaque), "state", h->deleted ? "deleted" : "active", "count",
+		"opaque", out_text(opaque), "state", h->deleted ? "deleted" : "active", "ready",
+		ready < 0 ? json_null() : json_boolean(ready), "on_poll_list", h->on_poll_list,
+		"why_here", out_text(describe_why_here(c->kind, read)), "count",
 		fds ? (int)fds->len : 1, "source", layout_source_name(loops->l->source), "via",
 		read_way_name(loops->way)));
 	g_free(read);
@@ -70,7 +85,7 @@ static void handler_json(const struct loops *loops, const struct context *c,
 }
 
 static void handler_row(const struct loops *loops, const struct context *c, const struct handler *h,
-			GArray *fds, struct table *table)
+			int ready, GArray *fds, struct table *table)
 {
 	const struct fd_info *info = fds_get(loops->fds, h->fd);
 	bool own = h->fd == c->notifier_fd;
@@ -83,8 +98,9 @@ static void handler_row(const struct loops *loops, const struct context *c, cons
 
 	snprintf(cell, sizeof(cell), fds ? "x%d" : "%3d", fds ? (int)fds->len : h->fd);
 	table_row(table, cell, info->kind, out_events(h->events), callback, opaque ? opaque : "-",
-		  handler_state(h), NULL);
+		  handler_state(h, ready), NULL);
 	table_under(table, 3, calls);
+	table_under(table, 3, describe_why_here(c->kind, callback));
 	table_under(table, 3, under);
 	g_free(callback);
 	g_free(opaque);
@@ -102,13 +118,14 @@ static void show_handlers(const struct loops *loops, const struct context *c,
 	struct table *table = options->json ? NULL : table_new(heads);
 	struct fold *fold = fold_new(options->all);
 	GPtrArray *keys = g_ptr_array_new_with_free_func(g_free);
+	int *ready = g_new(int, c->handlers->len + 1);
 
 	for (size_t i = 0; i < c->handlers->len; i++) {
 		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
-		char *key =
-			g_strdup_printf("%s/%u/%" PRIx64 "/%" PRIx64 "/%" PRIx64 "/%d/%d",
-					fds_get(loops->fds, h->fd)->kind, h->events & 7, h->io_read,
-					h->io_write, h->io_poll, h->deleted, h->on_poll_list);
+		char *key = g_strdup_printf("%s/%u/%" PRIx64 "/%" PRIx64 "/%" PRIx64 "/%d/%d/%d",
+					    fds_get(loops->fds, h->fd)->kind, h->events & 7,
+					    h->io_read, h->io_write, h->io_poll, h->deleted,
+					    h->on_poll_list, ready[i] = handler_ready(loops, h));
 
 		fold_add(fold, key, h->fd);
 		g_ptr_array_add(keys, key);
@@ -121,13 +138,14 @@ static void show_handlers(const struct loops *loops, const struct context *c,
 		if (!few && !fds)
 			continue;
 		if (options->json)
-			handler_json(loops, c, h, fds);
+			handler_json(loops, c, h, ready[i], fds);
 		else
-			handler_row(loops, c, h, fds, table);
+			handler_row(loops, c, h, ready[i], fds, table);
 	}
 	if (table)
 		table_print(table, "  ");
 	g_ptr_array_free(keys, TRUE);
+	g_free(ready);
 	fold_free(fold);
 }
 
@@ -155,16 +173,17 @@ static void show_bhs(const struct loops *loops, const struct context *c, bool js
 		char *state = bh_state(bh->flags), *cb = describe_callback(loops, bh->cb);
 
 		if (json)
-			out_json(json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "type", "bh",
+			out_json(json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:b, s:o}", "type", "bh",
 					   "ctx", c->name, "addr", out_address(bh->addr), "name",
 					   out_text(bh->name), "callback", out_text(cb), "state",
-					   state, "opaque", out_address(bh->opaque)));
+					   state, "taken", bh->taken, "opaque",
+					   out_address(bh->opaque)));
 		else
-			printf("  BH        %s (%s)\n",
+			printf("  BH        %s (%s%s)\n",
 			       bh->name[0] ? bh->name
 			       : cb	   ? cb
 					   : "?",
-			       state);
+			       state, bh->taken ? ", taken by an aio_bh_poll() that runs" : "");
 		g_free(state);
 		g_free(cb);
 	}

@@ -140,3 +140,19 @@ const char *describe_purpose(enum context_kind kind)
 		return "not one of the main two, and no IOThread is known to own it";
 	}
 }
+
+const char *describe_why_here(enum context_kind kind, const char *callback)
+{
+	if (!callback || !g_str_has_prefix(callback, "virtio_queue_host_notifier"))
+		return NULL;
+	switch (kind) {
+	case CONTEXT_MAIN:
+		return "its device serves the block layer without an iothread=: drains poll it too";
+	case CONTEXT_IOHANDLER:
+		return "its device has no iothread=, and no drain may run it: top level only";
+	case CONTEXT_IOTHREAD:
+		return "its device was given this IOThread (iothread=)";
+	default:
+		return NULL;
+	}
+}

@@ -32,6 +32,9 @@ char *describe_opaque(const struct loops *loops, uint64_t addr);
 /* What a context is for and what may drive it. Not to be freed. */
 const char *describe_purpose(enum context_kind kind);
 
+/* Why a virtio queue's notifier, known by its callback, is in this context; else NULL. */
+const char *describe_why_here(enum context_kind kind, const char *callback);
+
 /* "sleeping in ppoll" and so on. Not to be freed. */
 const char *call_name(long nr);
 

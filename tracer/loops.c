@@ -8,13 +8,14 @@
 
 #include "tracer/loops.h"
 
-#define ATTEMPTS  5 /* a list that changes under the reader is read again */
-#define N_CLOCKS  4
-#define MAX_LISTS 4096
+#define ATTEMPTS   5 /* a list that changes under the reader is read again */
+#define N_CLOCKS   4
+#define MAX_LISTS  4096
+#define MAX_SLICES 64 /* nested aio_bh_poll()s */
 
 /* What one list of tables_read() is of. */
 struct wanted {
-	enum { WANT_HANDLERS, WANT_BHS, WANT_TIMERS } what;
+	enum { WANT_HANDLERS, WANT_TAKEN, WANT_BHS, WANT_TIMERS } what;
 	struct context *context; /* NULL: main_loop_tlg */
 	uint64_t head;		 /* address of the list's head */
 	int clock;
@@ -56,6 +57,24 @@ static void plan_timers(struct loops *loops, struct plan *plan, struct context *
 	plan_list(loops, plan, w, l->off[TIMER_NEXT], "QEMUTimer");
 }
 
+/* Each aio_bh_poll() that runs keeps what it took in a slice on its stack. */
+static void plan_slices(struct loops *loops, struct plan *plan, struct context *c)
+{
+	const struct layout *l = loops->l;
+	uint64_t at;
+
+	if (l->off[CTX_SLICES] < 0 || l->off[SLICE_NEXT] < 0 || l->off[SLICE_LIST] < 0 ||
+	    target_read_u64(loops->t, c->addr + l->off[CTX_SLICES], &at))
+		return;
+	for (int n = 0; at && n < MAX_SLICES; n++) {
+		struct wanted w = { WANT_TAKEN, c, at + l->off[SLICE_LIST], 0 };
+
+		plan_list(loops, plan, w, l->off[BH_NEXT], "QEMUBH");
+		if (target_read_u64(loops->t, at + l->off[SLICE_NEXT], &at))
+			break;
+	}
+}
+
 /* The timer lists of the clocks that no context owns are those of main_loop_tlg. */
 static void plan_main_timers(struct loops *loops, struct plan *plan)
 {
@@ -92,6 +111,7 @@ static void make_plan(struct loops *loops, struct plan *plan)
 		struct wanted bhs = { WANT_BHS, c, c->addr + l->off[CTX_BH_LIST], 0 };
 
 		plan_list(loops, plan, handlers, l->off[NODE_NEXT], "AioHandler");
+		plan_slices(loops, plan, c);
 		if (l->off[CTX_BH_LIST] >= 0)
 			plan_list(loops, plan, bhs, l->off[BH_NEXT], "QEMUBH");
 		for (int k = 0; k < N_CLOCKS && l->off[CTX_TLG] >= 0; k++) {
@@ -135,13 +155,14 @@ static bool take_handlers(struct loops *loops, const struct wanted *w, const GAr
 	return true;
 }
 
-static void take_bhs(struct loops *loops, struct context *c, const GArray *elements)
+static void take_bhs(struct loops *loops, const struct wanted *w, const GArray *elements)
 {
 	const struct layout *l = loops->l;
+	struct context *c = w->context;
 
 	for (size_t i = 0; i < elements->len; i++) {
 		const struct element *e = &g_array_index(elements, struct element, i);
-		struct bottom_half bh = { .addr = e->addr };
+		struct bottom_half bh = { .addr = e->addr, .taken = w->what == WANT_TAKEN };
 
 		if (e->failed || GET(BH_CTX) != c->addr)
 			return;
@@ -228,8 +249,8 @@ static int read_once(struct loops *loops, int timeout_ms, bool *consistent, stru
 
 		if (w->what == WANT_HANDLERS)
 			*consistent &= take_handlers(loops, w, elements);
-		else if (w->what == WANT_BHS)
-			take_bhs(loops, w->context, elements);
+		else if (w->what == WANT_BHS || w->what == WANT_TAKEN)
+			take_bhs(loops, w, elements);
 		else
 			take_timers(loops, w, elements);
 	}

@@ -25,6 +25,7 @@ struct handler {
 struct bottom_half {
 	uint64_t addr, cb, opaque;
 	uint32_t flags; /* BH_* */
+	bool taken;	/* off the context's list, by an aio_bh_poll() that has not called it yet */
 	char name[64];	/* "" in builds that keep none */
 };
 
@@ -48,7 +49,7 @@ struct context {
 	int notified, notify_me; /* -1: unknown */
 	char fdmon[32];		 /* poll, epoll, io_uring; "" unknown */
 	GArray *handlers;	 /* struct handler */
-	GArray *bhs;		 /* struct bottom_half that are on the list */
+	GArray *bhs;		 /* struct bottom_half: those taken, then the list */
 	GArray *timers;		 /* struct timer, by clock and expiry */
 	uint64_t damaged_at;	 /* where its handler list breaks, or 0 */
 };

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """qemu contexts: which AioContexts there are, one row each, and what their threads do."""
 from qemu_gdb import describe
-from qemu_gdb.cmd_handlers import context_row, damage_rows, total_row
 from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
 from qemu_gdb.out import Table, json_line, plural
+from qemu_gdb.rows import context_row, damage_rows, total_row
 from qemu_gdb.session import Session
 
 

@@ -3,12 +3,12 @@
 from typing import Any, NamedTuple, Optional
 
 from qemu_gdb import describe
-from qemu_gdb.cmd_handlers import damage_rows
 from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
 from qemu_gdb.fds import FdInfo
 from qemu_gdb.out import Fold, Table, events, json_line, plural, printable, ranges
 from qemu_gdb.owner import NOTIFIER, SOURCE, UNKNOWN, WAKEUP, Owner
+from qemu_gdb.rows import damage_rows
 from qemu_gdb.session import Session
 from qemu_gdb.threads import Thread
 
@@ -64,7 +64,9 @@ def register() -> None:
 
 def _rows(session: Session, thread: Thread) -> list[Row]:
     rows = []
-    for fd, bits, _ in thread.polls.fds if thread.polls else []:
+    polled = thread.polls.fds if thread.polls else []
+    ready = session.fds.ready_each([(fd, bits) for fd, bits, _ in polled])
+    for (fd, bits, _), is_ready in zip(polled, ready):
         owner = session.owners.find(thread.tid, fd)
         rows.append(
             Row(
@@ -74,7 +76,7 @@ def _rows(session: Session, thread: Thread) -> list[Row]:
                 owner,
                 session.names.callback(owner.callback),
                 session.names.calls(owner.callback),
-                session.fds.ready(fd, bits),
+                is_ready,
             )
         )
     return rows

@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""qemu handlers: every context with its thread, handlers, bottom halves and timers."""
-import time
-from typing import Any, Optional
+"""qemu handlers, qemu bh, qemu timers: what is registered in each context."""
+from typing import Any
 
-import gdb
-
-from qemu_gdb import describe
+from qemu_gdb import tables
 from qemu_gdb.choose import choose
 from qemu_gdb.command import Command
-from qemu_gdb.errors import Damaged
-from qemu_gdb.loops import Context, Handler, Timer
-from qemu_gdb.out import (
-    COLUMNS,
-    Fold,
-    Table,
-    address,
-    cut,
-    duration,
-    events,
-    json_line,
-    plural,
-    printable,
-    ranges,
+from qemu_gdb.loops import IOHANDLER, MAIN, Context
+from qemu_gdb.out import json_line, plural
+from qemu_gdb.rows import (
+    MAIN_TIMERS,
+    bh_row,
+    context_row,
+    damage_rows,
+    handler_rows,
+    timer_row,
+    total_row,
 )
 from qemu_gdb.session import Session
 
-CLOCKS = ("REALTIME", "VIRTUAL", "HOST", "VIRTUAL_RT")
-MAIN_TIMERS = "main_loop_tlg"
+FOLDING = ("all", "json", "verbose")
+
+
+def _is_unfolded(options: frozenset[str]) -> bool:
+    return bool(options & {"all", "verbose"})
+
+
+def _chosen(session: Session, text: str) -> list[Context]:
+    return [choose(session, text)] if text else session.loops.contexts
 
 
 class Handlers(Command):
@@ -35,246 +35,159 @@ class Handlers(Command):
     CTX is a context's name (qemu_aio_context, iohandler_ctx, an IOThread's), an address, or any
     expression: qemu handlers ((IOThread*)0x55d2c0)->ctx. Without one: all contexts.
     A handler waits for a descriptor; a BH (bottom half) runs at the loop's next turn; a timer when
-    it is due. Handlers that differ only in descriptor and argument are one row with a count.
+    it is due. Rows that differ only in descriptor and argument are one with a count.
+    STATE: deleted, kept while somebody walks the list; ready, the descriptor is, now; poll list,
+    busy polling asks it. A virtio queue's notifier comes with why it is in this context.
     """
 
     name = "handlers"
-    options = ("all", "json", "verbose")
+    options = FOLDING
 
     def run(self, session: Session, text: str, options: frozenset[str]) -> str:
-        loops = session.loops
-        chosen = [choose(session, text)] if text else loops.contexts
+        loops, main = session.loops, not text
+        chosen = _chosen(session, text)
         for context in chosen:
             loops.read_lists(context)
-        if not text:
+        if main:
             loops.read_main_timers()
-        unfolded = bool(options & {"all", "verbose"})
+        unfolded = _is_unfolded(options)
         if "json" in options:
-            return "".join(
-                map(json_line, _json_rows(session, chosen, not text, unfolded))
-            )
-        return _text(session, chosen, not text, unfolded)
+            return "".join(map(json_line, _all_rows(session, chosen, main, unfolded)))
+        return _all_text(session, chosen, main, unfolded)
+
+
+class BottomHalves(Command):
+    """The bottom halves of each AioContext: qemu bh [CTX] [--all] [--json]
+
+    A bottom half is a call that somebody asked the loop to make at its next turn, from any thread.
+    Those shown are on a context's list, or taken off it by an aio_bh_poll() that has not come to
+    them yet. A scheduled one in a loop that sleeps is a lost wake-up; one that is idle is looked
+    at every 10 ms; a cancelled one is only dropped at the next turn.
+    """
+
+    name = "bh"
+    options = FOLDING
+
+    def run(self, session: Session, text: str, options: frozenset[str]) -> str:
+        chosen = _chosen(session, text)
+        for context in chosen:
+            session.loops.read_bhs(context)
+        count = sum(len(context.bhs) for context in chosen)
+        if "json" in options:
+            rows: list[dict[str, Any]] = []
+            for context in chosen:
+                rows += [bh_row(session, context, bh) for bh in context.bhs]
+                rows += damage_rows(context.name, context.damages)
+            rows.append(_total(chosen, bhs=count))
+            return "".join(map(json_line, rows))
+        out = [f"{session.title()}: bottom halves\n"]
+        for context in chosen:
+            out.append(tables.heading(session, context))
+            out.append(tables.bhs(session, context, _is_unfolded(options)))
+            out.append(tables.damages(context.damages))
+        out.append(f"\n{plural(count, 'BH')}; layout {session.layout_text()}.\n")
+        return "".join(out)
+
+
+class Timers(Command):
+    """The armed timers: qemu timers [CTX|all] [--all] [--json]
+
+    Without an argument those the main loop runs: main_loop_tlg, which devices use, and the two of
+    its contexts. "all" adds every IOThread's. Each list is sorted: the first row is due first.
+    REALTIME and HOST are clocks of this machine; the time of the guest's clocks, VIRTUAL and
+    VIRTUAL_RT, cannot be known from outside, so their timers show when on them they are due.
+    """
+
+    name = "timers"
+    options = FOLDING
+
+    def run(self, session: Session, text: str, options: frozenset[str]) -> str:
+        loops, main = session.loops, text in ("", "all")
+        chosen = loops.contexts if main else [choose(session, text)]
+        rest = [] if text else [c for c in chosen if c.kind not in (MAIN, IOHANDLER)]
+        chosen = [context for context in chosen if context not in rest]
+        for context in chosen:
+            loops.read_timers(context)
+        if main:
+            loops.read_main_timers()
+        if "json" in options:
+            return "".join(map(json_line, _timer_rows(session, chosen, main)))
+        unfolded = _is_unfolded(options)
+        out = [f"{session.title()}: armed timers\n"]
+        if main:
+            out.append(f"\n{tables.MAIN_PURPOSE}\n")
+            out.append(tables.timers(session, loops.main_timers, unfolded))
+            out.append(tables.damages(loops.damages))
+        for context in chosen:
+            out.append(tables.heading(session, context))
+            out.append(tables.timers(session, context.timers, unfolded))
+            out.append(tables.damages(context.damages))
+        count = sum(len(context.timers) for context in chosen) + len(loops.main_timers)
+        more = "; those of IOThreads as well: qemu timers all" if rest else ""
+        out.append(f"\n{plural(count, 'timer')}{more}.\n")
+        return "".join(out)
 
 
 def register() -> None:
     Handlers()
+    BottomHalves()
+    Timers()
 
 
-def context_row(session: Session, context: Context) -> dict[str, Any]:
-    return {
-        "type": "context",
-        "ctx": context.name,
-        "ctx_addr": address(context.addr),
-        "thread": context.tid,
-        "doing": session.doing(context.tid),
-        "notifier_fd": context.notifier_fd,
-        "notified": None if context.notified is None else bool(context.notified),
-        "notify_me": context.notify_me,
-        "handlers": len(context.handlers),
-        "fdmon": session.fdmon(context) or None,
-        "source": session.layout.source,
-    }
+def _total(contexts: list[Context], **counts: int) -> dict[str, Any]:
+    damaged = sum(bool(context.damages) for context in contexts)
+    total = {"type": "total", "contexts": len(contexts), **counts}
+    return {**total, "damaged": damaged, "lost": 0}
 
 
-def total_row(contexts: list[Context], main_timers: list[Timer]) -> dict[str, Any]:
-    return {
-        "type": "total",
-        "contexts": len(contexts),
-        "handlers": sum(len(context.handlers) for context in contexts),
-        "bhs": sum(len(context.bhs) for context in contexts),
-        "timers": sum(len(context.timers) for context in contexts) + len(main_timers),
-        "damaged": sum(bool(context.damages) for context in contexts),
-        "lost": 0,
-    }
-
-
-def damage_rows(
-    ctx: Optional[str], damages: list[tuple[str, Damaged]]
+def _timer_rows(
+    session: Session, contexts: list[Context], main: bool
 ) -> list[dict[str, Any]]:
-    return [
-        {
-            "type": "damage",
-            "ctx": ctx,
-            "list": what,
-            "addr": address(d.addr),
-            "why": d.why,
-        }
-        for what, d in damages
-    ]
-
-
-def _handler_row(
-    session: Session, context: Context, handler: Handler, fds: list[int]
-) -> dict[str, Any]:
-    info = session.fds.get(handler.fd)
-    names = session.names
-    return {
-        "type": "handler",
-        "ctx": context.name,
-        "ctx_addr": address(context.addr),
-        "thread": context.tid,
-        "fd": handler.fd,
-        "fds": fds,
-        "fd_kind": info.kind,
-        "fd_detail": info.detail or None,
-        "events": events(handler.events),
-        "io_read": names.callback(handler.io_read),
-        "io_write": names.callback(handler.io_write),
-        "io_poll": names.callback(handler.io_poll),
-        "opaque": session.opaque(handler.opaque),
-        "state": "deleted" if handler.deleted else "active",
-        "count": len(fds) or 1,
-        "source": session.layout.source,
-        "via": "gdb",
-    }
-
-
-def _folded(
-    session: Session, context: Context, unfolded: bool
-) -> list[tuple[Handler, list[int]]]:
-    """The rows: a handler, and the descriptors it stands for if it stands for several."""
-    fold = Fold(unfolded)
-    keys = []
-    for h in context.handlers:
-        kind = session.fds.get(h.fd).kind
-        callbacks = (h.io_read, h.io_write, h.io_poll)
-        keys.append((kind, h.events & 7, callbacks, describe.handler_state(h)))
-        fold.add(keys[-1], h.fd)
-    rows = []
-    for handler, key in zip(context.handlers, keys):
-        shown, fds = fold.take(key)
-        if shown:
-            rows.append((handler, fds))
-    return rows
-
-
-def _left_ns(session: Session, timer: Timer) -> Optional[int]:
-    """REALTIME is CLOCK_MONOTONIC, HOST is CLOCK_REALTIME; what time it is on the virtual clocks
-    cannot be known from outside."""
-    clock = {0: time.CLOCK_MONOTONIC, 2: time.CLOCK_REALTIME}.get(timer.clock)
-    if clock is None or not session.inferior.live:
-        return None
-    return timer.expire_ns - time.clock_gettime_ns(clock)
-
-
-def _clock_name(timer: Timer) -> str:
-    return CLOCKS[timer.clock] if 0 <= timer.clock < len(CLOCKS) else "?"
-
-
-def _json_rows(
-    session: Session, contexts: list[Context], main: bool, unfolded: bool
-) -> list[dict[str, Any]]:
-    names, loops = session.names, session.loops
+    """In loopscope's order: those of the contexts, then main_loop_tlg's."""
+    loops = session.loops
     rows: list[dict[str, Any]] = []
-
-    def add_timers(ctx: str, timers: list[Timer]) -> None:
-        for t in timers:
-            rows.append(
-                {
-                    "type": "timer",
-                    "ctx": ctx,
-                    "addr": address(t.addr),
-                    "clock": _clock_name(t),
-                }
-            )
-            rows[-1].update(callback=names.callback(t.cb), expire_ns=t.expire_ns)
-            rows[-1].update(left_ns=_left_ns(session, t), opaque=address(t.opaque))
-
     for context in contexts:
-        rows.append(context_row(session, context))
-        for handler, fds in _folded(session, context, unfolded):
-            rows.append(_handler_row(session, context, handler, fds))
-        for bh in context.bhs:
-            rows.append({"type": "bh", "ctx": context.name, "addr": address(bh.addr)})
-            rows[-1].update(
-                name=printable(bh.name) or None, callback=names.callback(bh.cb)
-            )
-            rows[-1].update(
-                state=describe.bh_state(bh.flags), opaque=address(bh.opaque)
-            )
-        add_timers(context.name, context.timers)
+        rows += [timer_row(session, context.name, timer) for timer in context.timers]
         rows += damage_rows(context.name, context.damages)
     if main:
-        add_timers(MAIN_TIMERS, loops.main_timers)
+        rows += [timer_row(session, MAIN_TIMERS, timer) for timer in loops.main_timers]
         rows += damage_rows(None, loops.damages)
-    rows.append(total_row(contexts, loops.main_timers))
-    return rows
+    count = sum(row["type"] == "timer" for row in rows)
+    return [*rows, _total(contexts, timers=count)]
 
 
-def _handlers_text(session: Session, context: Context, unfolded: bool) -> str:
-    table = Table(" FD", "KIND", "EVENTS", "CALLBACK", "ARGUMENT", "STATE")
-    names = session.names
-    for handler, fds in _folded(session, context, unfolded):
-        info = session.fds.get(handler.fd)
-        called = [names.name(cb) for cb in (handler.io_read, handler.io_write) if cb]
-        own = handler.fd == context.notifier_fd
-        table.row(
-            f"x{len(fds)}" if fds else f"{handler.fd:3}",
-            info.kind,
-            events(handler.events),
-            "its own notifier" if own else " / ".join(called) or "-",
-            session.opaque(handler.opaque) or "-",
-            describe.handler_state(handler),
-        )
-        if not own:
-            table.under(3, describe.calls(names, handler.io_read or handler.io_write))
-        table.under(3, f"fds {ranges(fds)}" if fds else info.detail)
-    return table.text("  ")
+def _all_rows(
+    session: Session, contexts: list[Context], main: bool, unfolded: bool
+) -> list[dict[str, Any]]:
+    loops = session.loops
+    rows: list[dict[str, Any]] = []
+    for context in contexts:
+        rows.append(context_row(session, context))
+        rows += handler_rows(session, context, unfolded)
+        rows += [bh_row(session, context, bh) for bh in context.bhs]
+        rows += [timer_row(session, context.name, timer) for timer in context.timers]
+        rows += damage_rows(context.name, context.damages)
+    if main:
+        rows += [timer_row(session, MAIN_TIMERS, timer) for timer in loops.main_timers]
+        rows += damage_rows(None, loops.damages)
+    return [*rows, total_row(contexts, loops.main_timers)]
 
 
-def _bhs_text(session: Session, context: Context) -> str:
-    if session.layout.offset("QEMUBH", "ctx") is None:
-        return "  BHs       unknown: this build's QEMUBH is not proven\n"
-    lines = [
-        f"  BH        {printable(bh.name) or session.names.callback(bh.cb) or '?'}"
-        f" ({describe.bh_state(bh.flags)})\n"
-        for bh in context.bhs
-    ]
-    return "".join(lines) or "  BHs       none scheduled\n"
-
-
-def _timers_text(session: Session, timers: list[Timer]) -> str:
-    if session.layout.offset("QEMUTimerList", "active_timers") is None:
-        return "  timers    unknown: no timer was armed to prove their layout on\n"
-    lines = []
-    for timer in timers:
-        left = _left_ns(session, timer)
-        if left is None:
-            due = f"at {timer.expire_ns} ns"
-        else:
-            due = "due now" if left < 0 else f"in {duration(left)}"
-        calls = describe.calls(session.names, timer.cb)
-        name = session.names.callback(timer.cb) or "?"
-        line = f"  timer     {_clock_name(timer):10} {due}  {name}"
-        lines.append(cut(f"{line} ({calls})" if calls else line, COLUMNS) + "\n")
-    return "".join(lines) or "  timers    none armed\n"
-
-
-def _damages_text(damages: list[tuple[str, Damaged]]) -> str:
-    return "".join(
-        f"  DAMAGED: {describe.damage(what, damage)}\n" for what, damage in damages
-    )
-
-
-def _text(session: Session, contexts: list[Context], main: bool, unfolded: bool) -> str:
+def _all_text(
+    session: Session, contexts: list[Context], main: bool, unfolded: bool
+) -> str:
     loops = session.loops
     out = [f"{session.title()}: its AioContexts\n"]
     for context in contexts:
-        fdmon = session.fdmon(context)
-        out.append(f"\n{context.name}: {describe.PURPOSE[context.kind]}\n")
-        out.append(
-            f"  {session.doing(context.tid)}{'; fd monitor ' + fdmon if fdmon else ''}\n"
-        )
-        out.append(_handlers_text(session, context, unfolded))
-        out.append(_bhs_text(session, context))
-        out.append(_timers_text(session, context.timers))
-        out.append(_damages_text(context.damages))
+        out.append(tables.heading(session, context))
+        out.append(tables.handlers(session, context, unfolded))
+        out.append(tables.bhs(session, context, unfolded))
+        out.append(tables.timers(session, context.timers, unfolded))
+        out.append(tables.damages(context.damages))
     if main:
-        out.append(
-            f"\n{MAIN_TIMERS}: timers of devices, run by the main loop after dispatch\n"
-        )
-        out.append(_timers_text(session, loops.main_timers))
-        out.append(_damages_text(loops.damages))
+        out.append(f"\n{tables.MAIN_PURPOSE}\n")
+        out.append(tables.timers(session, loops.main_timers, unfolded))
+        out.append(tables.damages(loops.damages))
     total = total_row(contexts, loops.main_timers)
     counts = ", ".join(
         plural(total[key], what)

@@ -26,6 +26,8 @@ class Prefix(gdb.Command):
 
       qemu contexts      which loops there are, and what their threads do now
       qemu handlers      who waits for what in each of them; "qemu handlers io0" only that one
+      qemu bh            which calls they still have to make at their next turn
+      qemu timers        what is due when, on which clock; "qemu timers all" with IOThreads'
       qemu gpollfds      what each sleeping thread polls at this moment, and whose it is
       qemu layout        how these commands know where QEMU keeps all that
 

@@ -27,6 +27,12 @@ PURPOSE = {
     OTHER: "not one of the main two, and no IOThread is known to own it",
 }
 
+WHY_VIRTIO = {
+    MAIN: "its device serves the block layer without an iothread=: drains poll it too",
+    IOHANDLER: "its device has no iothread=, and no drain may run it: top level only",
+    IOTHREAD: "its device was given this IOThread (iothread=)",
+}
+
 
 def role(
     contexts: list[Context],
@@ -67,10 +73,18 @@ def thread(
     return f"{text}, sleeping in {polls.call}, timeout {duration(polls.timeout_ns)}"
 
 
-def handler_state(handler: Handler) -> str:
-    if handler.deleted:
-        return "deleted"
-    return "active, on the poll list" if handler.on_poll_list else "active"
+def handler_state(handler: Handler, ready: Optional[bool]) -> str:
+    words = ["deleted"] if handler.deleted else []
+    words += ["ready"] if ready else []
+    words += ["poll list"] if handler.on_poll_list else []
+    return ", ".join(words) or "active"
+
+
+def why_here(kind: str, callback: Optional[str]) -> Optional[str]:
+    """Why a virtio queue's notifier, known by its callback, is in a context of this kind."""
+    if not callback or not callback.startswith("virtio_queue_host_notifier"):
+        return None
+    return WHY_VIRTIO.get(kind)
 
 
 def bh_state(flags: int) -> str:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the file descriptors of a live process are, from /proc/PID/fd and net. Of a core: "unknown".
 
-ready() asks a duplicate of the descriptor, which is closed at once: the process is not touched.
+ready_each() asks duplicates of the descriptors, which are closed at once: the process is not
+touched.
 """
 import ctypes
 import os
@@ -14,6 +15,7 @@ from qemu_gdb.inferior import Inferior
 from qemu_gdb.out import printable
 
 SYS_PIDFD_GETFD = 438
+AT_ONCE = 128  # duplicates: few, as this process may have a low limit
 UNIX_LISTENS = 0x10000
 TCP_LISTEN = 0x0A
 ANON = re.compile(r"anon_inode:\[?([^\]\s]{1,15})")
@@ -105,9 +107,9 @@ class Fds:
                 if len(words) < 7 or not HEX.fullmatch(words[3]):
                     continue  # the rest of a path with a newline in it
                 listens = "listens on " if int(words[3], 16) & UNIX_LISTENS else ""
-                self._unix[words[6]] = listens + (
-                    words[7] if len(words) > 7 else "unnamed"
-                )
+                name = listens + (words[7] if len(words) > 7 else "unnamed")
+                # A name with a newline in it can forge lines: what is said twice is not said.
+                self._unix[words[6]] = "" if words[6] in self._unix else name
         if inode in self._unix:
             return FdInfo("unix", self._unix[inode])
         for table in ("tcp", "tcp6", "udp", "udp6"):
@@ -121,18 +123,57 @@ class Fds:
                 return FdInfo(table[:3], f"port {port}, peer port {peer}")
         return FdInfo("socket", "")
 
-    def ready(self, fd: int, events: int) -> Optional[bool]:
-        """Is it ready for poll(2)'s @events now? None: cannot be told."""
+    def ready_each(self, wanted: list[tuple[int, int]]) -> list[Optional[bool]]:
+        """Is each (fd, poll(2)'s events) ready now? None: cannot be told."""
+        found: list[Optional[bool]] = [None] * len(wanted)
         if self._pidfd < 0:
-            return None
-        copy = self._libc.syscall(SYS_PIDFD_GETFD, self._pidfd, fd, 0)
-        if copy < 0:
-            return None
+            return found
+        for first in range(0, len(wanted), AT_ONCE):
+            self._ask(wanted, found, range(first, min(first + AT_ONCE, len(wanted))))
+        return found
+
+    def _ask(
+        self,
+        wanted: list[tuple[int, int]],
+        found: list[Optional[bool]],
+        some: range,
+    ) -> None:
+        poll, copies = select.poll(), {}
         try:
-            poll = select.poll()
-            poll.register(copy, events)
-            return bool(poll.poll(0))
+            for i in some:
+                fd, events = wanted[i]
+                if self.get(fd).kind == "signalfd":
+                    found[i] = self._signalfd_ready(fd)
+                    continue
+                copy = self._libc.syscall(SYS_PIDFD_GETFD, self._pidfd, fd, 0)
+                if copy >= 0:
+                    copies[copy] = i
+                    poll.register(copy, events)
+            for i in copies.values():
+                found[i] = False
+            for copy, _ in poll.poll(0):
+                found[copies[copy]] = True
         except OSError:
-            return None
+            pass
         finally:
-            os.close(copy)
+            for copy in copies:
+                os.close(copy)
+
+    def _signalfd_ready(self, fd: int) -> Optional[bool]:
+        """A signalfd looks at the signals of whoever asks: a duplicate of ours would see ours."""
+        mask = self._number(f"fdinfo/{fd}", "sigmask:")
+        shared = self._number("status", "ShdPnd:")
+        own = self._number("status", "SigPnd:")
+        if mask is None or shared is None or own is None:
+            return None
+        return bool(mask & (shared | own))
+
+    def _number(self, file: str, key: str) -> Optional[int]:
+        try:
+            with open(f"{self._proc}/{file}", encoding="ascii", errors="replace") as f:
+                for line in f:
+                    if line.startswith(key):
+                        return int(line[len(key) :], 16)
+        except (OSError, ValueError):
+            pass
+        return None

@@ -5,6 +5,7 @@ current() tells which. Images are the ELF files it has mapped: their bias, exten
 table of functions come from the headers in its memory, not from gdb's idea of the files, so that
 they are also known without symbols.
 """
+import bisect
 import os
 import re
 import struct
@@ -131,6 +132,7 @@ class Images:
     def __init__(self, memory: Memory, inferior: Inferior) -> None:
         self._memory = memory
         self._maps = mappings()
+        self._starts = [m.start for m in self._maps]
         self._known: dict[str, Optional[Image]] = {}
         self.program = self._find_program(inferior)
 
@@ -161,10 +163,16 @@ class Images:
         for image in self._known.values():
             if image is not None and image.holds(addr):
                 return image
-        for m in self._maps:
-            if m.start <= addr < m.end:
-                return self._open(m.path)
-        return None
+        m = self._mapping(addr)
+        return self._open(m.path) if m else None
+
+    def _mapping(self, addr: int) -> Optional[Mapping]:
+        i = bisect.bisect_right(self._starts, addr) - 1
+        return self._maps[i] if i >= 0 and addr < self._maps[i].end else None
+
+    def holds(self, addr: int) -> bool:
+        """Whether a file is mapped there; true everywhere if gdb does not tell what is mapped."""
+        return not self._maps or self._mapping(addr) is not None
 
     def library(self, prefix: str) -> Optional[Image]:
         for m in self._maps:

@@ -6,7 +6,7 @@ string together: an IOThread that nobody named is found like any other. read_loo
 a list that breaks keeps what came before and its Damaged in context.damages.
 """
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Optional
 
 from qemu_gdb.errors import Damaged, QemuError, Unreadable
@@ -40,6 +40,7 @@ class BottomHalf(NamedTuple):
     cb: int
     opaque: int
     flags: int
+    taken: bool  # off the list, by an aio_bh_poll() that has not called it yet
 
 
 class Timer(NamedTuple):
@@ -70,9 +71,14 @@ class Context:
 class Loops:
     """The contexts of one target at one stop."""
 
-    def __init__(self, memory: Memory, layout: Layout) -> None:
+    def __init__(
+        self, memory: Memory, layout: Layout, in_image: Callable[[int], bool]
+    ) -> None:
+        """@in_image: whether there is a program or a library at an address."""
         self.memory = memory
         self.layout = layout
+        self._in_image = in_image
+        self._code: set[int] = set()  # functions that are in one
         self.contexts: list[Context] = []
         self.main_timers: list[Timer] = []
         self.damages: list[tuple[str, Damaged]] = []  # of what no context owns
@@ -193,31 +199,63 @@ class Loops:
         prev_at = self.layout.offset("AioHandler", "node.le_prev")
         try:
             for addr, data in walk(self.memory, head, decode.size, next_at, prev_at):
+                fields = decode(data)
+                self._check_code(addr, *fields[3:6])
                 context.handlers.append(
-                    Handler(addr, *(value or 0 for value in decode(data)))
+                    Handler(addr, *[value or 0 for value in fields])
                 )
         except Damaged as damage:
             context.damages.append(("handlers", damage))
 
+    def _slices(self, context: Context) -> Iterator[int]:
+        """What an aio_bh_poll() that runs has taken is a list of its own, on its stack."""
+        at = self.layout.offset("AioContext", "bh_slice_list.sqh_first")
+        next_at = self.layout.offset("BHListSlice", "next.sqe_next")
+        list_at = self.layout.offset("BHListSlice", "bh_list.slh_first")
+        if at is None or next_at is None or list_at is None:
+            return
+        for addr, _ in walk(self.memory, context.addr + at, list_at + 8, next_at):
+            yield addr + list_at
+
     def read_bhs(self, context: Context) -> None:
+        """Those taken first: they are called before those of the list."""
         at = self.layout.offset("AioContext", "bh_list.slh_first")
-        next_at = self.layout.offset("QEMUBH", "next.sle_next")
-        decode = self.layout.decoder("QEMUBH", "ctx", "name", "cb", "opaque", "flags")
-        if at is None or next_at is None:
+        if at is None or self.layout.offset("QEMUBH", "next.sle_next") is None:
             return
         try:
-            for addr, data in walk(
-                self.memory, context.addr + at, decode.size, next_at
-            ):
-                owner, name, cb, opaque, flags = decode(data)
-                if owner is not None and owner != context.addr:
-                    raise Damaged(addr, f"is not of this context but of {owner:#x}")
-                text = self.memory.string(name, 64) if name else ""
-                context.bhs.append(
-                    BottomHalf(addr, text, cb or 0, opaque or 0, flags or 0)
-                )
+            for head in self._slices(context):
+                context.bhs.extend(self._bhs_of(context, head, True))
+        except Damaged as damage:
+            context.damages.append(("BHs taken", damage))
+        try:
+            context.bhs.extend(self._bhs_of(context, context.addr + at, False))
         except Damaged as damage:
             context.damages.append(("BHs", damage))
+
+    def _bhs_of(self, context: Context, head: int, taken: bool) -> Iterator[BottomHalf]:
+        next_at = self.layout.offset("QEMUBH", "next.sle_next")
+        assert next_at is not None
+        decode = self.layout.decoder("QEMUBH", "ctx", "name", "cb", "opaque", "flags")
+        names: dict[int, str] = {0: ""}
+        for addr, data in walk(self.memory, head, decode.size, next_at):
+            owner, name, cb, opaque, flags = decode(data)
+            if owner is not None and owner != context.addr:
+                raise Damaged(addr, f"is not of this context but of {owner:#x}")
+            self._check_code(addr, cb)
+            name = name or 0
+            if name not in names:
+                names[name] = self.memory.string(name, 64)
+            yield BottomHalf(addr, names[name], cb or 0, opaque or 0, flags or 0, taken)
+
+    def _check_code(self, addr: int, *functions: Optional[int]) -> None:
+        """An element calls what lies in the program or a library, or it is none (0: unused)."""
+        for function in functions:
+            if function and function not in self._code:
+                if not self._in_image(function):
+                    raise Damaged(addr, f"calls {function:#x}, where no function is")
+                self._code.add(function)
+        if not any(functions) and None not in functions:
+            raise Damaged(addr, "calls nothing")
 
     def _timers_of(self, timer_list: int) -> Iterator[Timer]:
         lists = self.layout.decoder("QEMUTimerList", "clock", "active_timers")
@@ -240,6 +278,7 @@ class Loops:
             cb, opaque, expire, home = decode(data)
             if home is not None and home != timer_list:
                 raise Damaged(addr, f"is not of this list but of {home:#x}")
+            self._check_code(addr, cb)
             yield Timer(addr, cb or 0, opaque or 0, expire or 0, clock)
 
     def read_timers(self, context: Context) -> None:
@@ -259,6 +298,19 @@ class Loops:
                     self.main_timers.extend(self._timers_of(timer_list))
                 except Damaged as damage:
                     self.damages.append(("timers of main_loop_tlg", damage))
+
+    def is_stopped(self, clock: int) -> bool:
+        """A clock that is known to be disabled, such as the guest's while the guest is stopped."""
+        at = self.layout.offset("QEMUTimerList", "clock")
+        enabled_at = self.layout.offset("QEMUClock", "enabled")
+        if at is None or enabled_at is None or not 0 <= clock < N_CLOCKS:
+            return False
+        try:
+            timer_list = self._timer_list(self.contexts[0], clock)
+            clock_addr = self.memory.u64(timer_list + at)
+            return self.memory.read(clock_addr + enabled_at, 1) == b"\0"
+        except Unreadable:
+            return False
 
     def read_lists(self, context: Context) -> None:
         self.read_handlers(context)

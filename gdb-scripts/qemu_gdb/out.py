@@ -37,8 +37,11 @@ def write(text: str) -> None:
     gdb.write(text)
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def json_line(row: dict[str, Any]) -> str:
-    return json.dumps(row, separators=(",", ":")) + "\n"
+    return _encode(row) + "\n"
 
 
 def show_note(text: str, as_json: bool) -> None:

@@ -109,7 +109,7 @@ class Session:
     @functools.cached_property
     def loops(self) -> Loops:
         """The contexts with threads and names, not yet their lists."""
-        loops = Loops(self.memory, self.layout)
+        loops = Loops(self.memory, self.layout, self.images.holds)
         self._find_threads(loops.contexts)
         return loops
 

@@ -116,6 +116,11 @@ def test_handlers_of_a_loop_that_never_sleeps() -> None:
     with Demo("many-fds", "--fds", "23", "--iterations", "100000000") as target:
         for way in ("mem", "iter", "probe"):
             result = run("handlers", "-p", target.pid, "--via", way, "--json").fine()
-            counts = {row["io_read"]: row["count"] for row in result.of_type("handler")}
-            assert counts["many_fds_read"] == 23
+            # One row for those that are ready just now, one for the others.
+            counts = [
+                row["count"]
+                for row in result.of_type("handler")
+                if row["io_read"] == "many_fds_read"
+            ]
+            assert sum(counts) == 23
             assert result.total["damaged"] == 0

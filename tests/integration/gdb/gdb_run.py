@@ -51,12 +51,16 @@ def gdb_rows(text: str, *kinds: str) -> List[Row]:
 
 
 def comparable(rows: List[Row], *kinds: str) -> List[Row]:
-    """Without how it was read, and the timeout that is left, which no two moments share."""
-    return [
-        {key: value for key, value in row.items() if key not in ("via", "doing")}
-        for row in rows
-        if row["type"] in kinds
-    ]
+    """Without how it was read, and without what no two moments share: of the time that is left
+    only whether it is known."""
+    found = []
+    for row in rows:
+        if row["type"] in kinds:
+            row = {k: v for k, v in row.items() if k not in ("via", "doing")}
+            if "left_ns" in row:
+                row["left_ns"] = row["left_ns"] is not None
+            found.append(row)
+    return found
 
 
 def names(text: str) -> List[str]:

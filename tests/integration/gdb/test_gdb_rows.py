@@ -44,10 +44,15 @@ def test_contexts_are_those_of_loopscope(target: What, gdb: Gdb) -> None:
     assert len(theirs) >= 3 and ours == theirs
 
 
-def test_timers_are_those_of_loopscope(qemu_core: Core, gdb: Gdb) -> None:
-    theirs = loopscope_rows("handlers", qemu_core, "timer")
-    ours = gdb_rows(gdb.out(qemu_core, "qemu handlers --json"), "timer")
-    assert theirs and ours == theirs
+@pytest.mark.parametrize("live", [True, False], ids=["live", "core"])
+def test_timers_are_those_of_loopscope(
+    qemu: Qemu, qemu_core: Core, gdb: Gdb, live: bool
+) -> None:
+    what = qemu if live else qemu_core
+    theirs = loopscope_rows("handlers", what, "timer")
+    for command in ("qemu handlers --json", "qemu timers all --json"):
+        assert gdb_rows(gdb.out(what, command), "timer") == theirs
+    assert theirs
 
 
 def test_the_layout_is_that_of_loopscope(target: What, gdb: Gdb) -> None:
@@ -133,7 +138,7 @@ def test_a_core_that_the_kernel_wrote(gdb: Gdb) -> None:
         core = Core(path, program, demo.pid)
         handlers = gdb_rows(gdb.out(core, "qemu handlers --json --all"), "handler")
         fds = gdb_rows(gdb.out(core, "qemu gpollfds --json"), "fd")
-    unknown = {"fd_kind": "unknown", "fd_detail": None}
+    unknown = {"fd_kind": "unknown", "fd_detail": None, "ready": None}
     assert handlers == [{**row, **unknown} for row in before]
     assert [row["fd"] for row in fds] == [3, 4, 5, 6, 7, 8]
 
@@ -152,7 +157,10 @@ def test_equal_handlers_are_one_row_with_a_count(gdb: Gdb) -> None:
         assert gdb.out(many, "qemu handlers --all").count("\n") >= 23
 
 
-@pytest.mark.parametrize("command", ["contexts", "handlers", "gpollfds", "layout"])
+@pytest.mark.parametrize(
+    "command",
+    ["contexts", "handlers", "bh", "timers", "timers all", "gpollfds", "layout"],
+)
 def test_text_fits_in_100_columns(target: What, gdb: Gdb, command: str) -> None:
     lines = gdb.out(target, f"qemu {command}").splitlines()
     # gdb gives notes, which go to stderr, to a script as well.

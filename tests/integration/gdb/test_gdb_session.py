@@ -52,7 +52,7 @@ def test_help_teaches(gdb: Gdb) -> None:
     text = done.stdout.decode()
     for word in ("prepares", "queries", "polls", "checks", "dispatches"):
         assert f"*{word}*" in text
-    for command in ("handlers", "contexts", "gpollfds", "layout"):
+    for command in ("handlers", "bh", "timers", "contexts", "gpollfds", "layout"):
         assert f"qemu {command} -- " in text
     assert max(map(len, text.splitlines())) <= 100
 
