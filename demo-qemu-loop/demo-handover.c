@@ -30,3 +30,18 @@ void demo_wait_asleep(AioContext *ctx, int thread_id)
 	       (!qatomic_read(&ctx->notify_me) || thread_state(thread_id) != 'S'))
 		g_usleep(50);
 }
+
+/* Bit 0 of notify_me is GLib's, the rest counts aio_poll()s. */
+void demo_wait_nested(AioContext *ctx, int thread_id)
+{
+	while (!demo_stopping() &&
+	       (qatomic_read(&ctx->notify_me) < 2 || thread_state(thread_id) != 'S'))
+		g_usleep(50);
+}
+
+void demo_wait_blocked(const int *thread_id)
+{
+	while (!demo_stopping() &&
+	       (!qatomic_read(thread_id) || thread_state(qatomic_read(thread_id)) != 'S'))
+		g_usleep(50);
+}

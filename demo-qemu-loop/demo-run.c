@@ -5,13 +5,9 @@
 #include "demo.h"
 
 const DemoScenario *const demo_families[] = {
-	demo_scenarios_loop,
-	demo_scenarios_handlers,
-	demo_scenarios_busy,
-	demo_scenarios_blocked,
-	demo_scenarios_spin,
-	demo_scenarios_lost,
-	NULL,
+	demo_scenarios_loop,	demo_scenarios_handlers, demo_scenarios_busy,
+	demo_scenarios_blocked, demo_scenarios_spin,	 demo_scenarios_lost,
+	demo_scenarios_drain,	demo_scenarios_wait,	 NULL,
 };
 
 static bool stop_requested;

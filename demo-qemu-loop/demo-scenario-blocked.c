@@ -231,7 +231,7 @@ const DemoScenario demo_scenarios_blocked[] = {
 	},
 	{
 		.name = "blocked-lock",
-		.summary = "a handler waits for a lock that the thread lock-holder has",
+		.summary = "a handler waits for a lock of the thread lock-holder",
 		.verdict = "BLOCKED CALLBACK",
 		.setup = lock_setup,
 		.stimulate = blocked_stimulate,

@@ -144,7 +144,7 @@ static void busy_teardown(Demo *demo G_GNUC_UNUSED)
 const DemoScenario demo_scenarios_busy[] = {
 	{
 		.name = "busy",
-		.summary = "bottom halves, timers, eventfds, VNC clients: thousands a second",
+		.summary = "BHs, timers, eventfds, VNC clients: thousands a second",
 		.setup = busy_setup,
 		.stimulate = busy_stimulate,
 		.print = busy_print,

@@ -275,7 +275,7 @@ static void deleted_teardown(Demo *demo G_GNUC_UNUSED)
 const DemoScenario demo_scenarios_handlers[] = {
 	{
 		.name = "many-fds",
-		.summary = "--fds N eventfds (1000) in iohandler_ctx, one callback for all",
+		.summary = "--fds N eventfds (1000) in iohandler_ctx, one callback",
 		.setup = many_fds_setup,
 		.stimulate = many_fds_stimulate,
 		.print = many_fds_print,
@@ -283,7 +283,7 @@ const DemoScenario demo_scenarios_handlers[] = {
 	},
 	{
 		.name = "crowd",
-		.summary = "--fds N handlers, bottom halves, timers in a context nobody runs",
+		.summary = "--fds N handlers, BHs, timers in a context nobody runs",
 		.setup = crowd_setup,
 		.stimulate = crowd_stimulate,
 		.print = crowd_print,
@@ -291,7 +291,7 @@ const DemoScenario demo_scenarios_handlers[] = {
 	},
 	{
 		.name = "deleted-handler",
-		.summary = "a callback removes ready handlers and waits in a nested aio_poll",
+		.summary = "a callback removes ready handlers, then calls aio_poll",
 		.setup = deleted_setup,
 		.stimulate = deleted_stimulate,
 		.print = deleted_print,

@@ -230,7 +230,7 @@ static void signal_print(Demo *demo G_GNUC_UNUSED)
 const DemoScenario demo_scenarios_loop[] = {
 	{
 		.name = "five-sources",
-		.summary = "the loop of a QEMU with -vnc: five descriptors, an IOThread",
+		.summary = "the loop of a QEMU with -vnc: five fds, an IOThread",
 		.setup = five_setup,
 		.stimulate = five_stimulate,
 		.print = five_print,

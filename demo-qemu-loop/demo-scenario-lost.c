@@ -138,7 +138,7 @@ static void lost_teardown(Demo *demo G_GNUC_UNUSED)
 const DemoScenario demo_scenarios_lost[] = {
 	{
 		.name = "lost-wakeup",
-		.summary = "asleep for ever with a bottom half scheduled (QEMU 5710a3e09f)",
+		.summary = "asleep with a bottom half scheduled (QEMU 5710a3e09f)",
 		.verdict = "LOST WAKEUP",
 		.hangs = true,
 		.setup = lost_setup,

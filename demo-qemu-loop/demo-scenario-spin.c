@@ -161,7 +161,7 @@ const DemoScenario demo_scenarios_spin[] = {
 	},
 	{
 		.name = "spin-prepare",
-		.summary = "the GSource always-ready says so in each prepare, and does nothing",
+		.summary = "the GSource always-ready says so in each prepare",
 		.verdict = "SPIN",
 		.setup = prepare_setup,
 		.print = spin_print,

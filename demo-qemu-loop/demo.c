@@ -61,13 +61,13 @@ static void print_json(const DemoScenario *s)
 static void list(bool json)
 {
 	if (!json)
-		printf("%-16s %-16s %s\n", "NAME", "VERDICT", "SUMMARY");
+		printf("%-23s %-16s %s\n", "NAME", "VERDICT", "SUMMARY");
 	for (const DemoScenario *const *family = demo_families; *family; family++) {
 		for (const DemoScenario *s = *family; s->name; s++) {
 			if (json)
 				print_json(s);
 			else
-				printf("%-16s %-16s %s\n", s->name, s->verdict ?: "-", s->summary);
+				printf("%-23s %-16s %s\n", s->name, s->verdict ?: "-", s->summary);
 		}
 	}
 }

@@ -49,6 +49,8 @@ extern const DemoScenario demo_scenarios_busy[];
 extern const DemoScenario demo_scenarios_blocked[];
 extern const DemoScenario demo_scenarios_spin[];
 extern const DemoScenario demo_scenarios_lost[];
+extern const DemoScenario demo_scenarios_drain[];
+extern const DemoScenario demo_scenarios_wait[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 
@@ -67,6 +69,12 @@ bool demo_stopping(void);
  * program.
  */
 void demo_wait_asleep(AioContext *ctx, int thread_id);
+
+/* The same of an aio_poll() that the main thread, say, has called from a callback. */
+void demo_wait_nested(AioContext *ctx, int thread_id);
+
+/* The same of a thread that has nothing to wait for but a lock, once *@thread_id is not 0. */
+void demo_wait_blocked(const int *thread_id);
 
 /* A VNC listener in the loop, and a client that connects to it and hangs up.  One at a time. */
 int demo_vnc_open(const DemoOptions *options, Error **errp);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Faults of the loop; the header says which. */
 #include "osdep.h"
+#include "aio-wait.h"
 #include "atomic.h"
 #include "mutants.h"
 
@@ -23,4 +24,21 @@ uint32_t mutant_loaded_early(AioContext *ctx)
 		return qatomic_read(&ctx->notify_me);
 	early_ctx = NULL;
 	return early_notify_me;
+}
+
+__thread void (*mutant_kick_barrier)(void);
+
+static __thread unsigned early_waiters;
+
+void mutant_before_condition(void)
+{
+	if (!mutant_kick_barrier)
+		return;
+	early_waiters = qatomic_read(&global_aio_wait.num_waiters);
+	mutant_kick_barrier();
+}
+
+unsigned mutant_waiters_loaded_early(void)
+{
+	return early_waiters;
 }

@@ -7,6 +7,8 @@
  *                           done before the store that publishes the work (QEMU 5710a3e09f).  A
  *                           processor does that now and then; here it is done each time, and the
  *                           function is called in between, for another thread to lose the race in.
+ *   mutant_kick_barrier     the same of aio_wait_kick(): its load of num_waiters is done before the
+ *                           condition changes, at mutant_before_condition().
  */
 #ifndef DEMO_MUTANTS_H
 #define DEMO_MUTANTS_H
@@ -15,9 +17,12 @@
 #include "atomic.h"
 
 extern __thread void (*mutant_notify_barrier)(AioContext *ctx);
+extern __thread void (*mutant_kick_barrier)(void);
 
 void mutant_load_early(AioContext *ctx);
 uint32_t mutant_loaded_early(AioContext *ctx);
+void mutant_before_condition(void);
+unsigned mutant_waiters_loaded_early(void);
 
 /* Where a bottom half is about to be published. */
 static inline void mutant_before_publish(AioContext *ctx)
@@ -32,6 +37,14 @@ static inline uint32_t mutant_read_notify_me(AioContext *ctx)
 	if (G_UNLIKELY(mutant_notify_barrier))
 		return mutant_loaded_early(ctx);
 	return qatomic_read(&ctx->notify_me);
+}
+
+/* Where aio_wait_kick() asks who waits. */
+static inline unsigned mutant_read_waiters(const unsigned *num_waiters)
+{
+	if (G_UNLIKELY(mutant_kick_barrier))
+		return mutant_waiters_loaded_early();
+	return qatomic_read(num_waiters);
 }
 
 #endif

@@ -113,6 +113,19 @@ static void test_blocked(void)
 	expect_counts("--scenario blocked-lock --iterations 2", "iterations=2\ncalls=2\n");
 }
 
+static void test_waits(void)
+{
+	expect_counts("--scenario nested-drain --iterations 23", "iterations=23\n"
+								 "drains=23\n"
+								 "waits=23\n"
+								 "completed=69\n"
+								 "client_calls=23\n"
+								 "client_calls_in_drain=0\n");
+	expect_counts("--scenario aio-wait --iterations 23", "iterations=23\n"
+							     "waits=23\n"
+							     "completed=23\n");
+}
+
 /* Without a stimulus, so each one needs no other reason than its own to go on. */
 static void test_spin(void)
 {
@@ -153,6 +166,8 @@ static void expect_verdict(const char *line, const char *name)
 	const char *verdict = g_str_has_prefix(name, "blocked-") ? "\"BLOCKED CALLBACK\""
 			      : g_str_has_prefix(name, "spin-")	 ? "\"SPIN\""
 			      : g_str_equal(name, "lost-wakeup") ? "\"LOST WAKEUP\""
+			      : strstr(name, "-kick")		 ? "\"NESTED WAIT\""
+			      : g_str_equal(name, "nested-bql")	 ? "\"BQL HOLD\""
 								 : "null";
 	char *end = g_strdup_printf("\", \"verdict\": %s}", verdict);
 
@@ -250,6 +265,8 @@ static void test_clean_end(void)
 	expect_clean_end("spin-bh", path, SIGTERM);
 	expect_clean_end("spin-timer", path, SIGTERM);
 	expect_clean_end("spin-prepare", path, SIGTERM);
+	expect_clean_end("nested-drain", path, SIGTERM);
+	expect_clean_end("aio-wait", path, SIGTERM);
 	g_assert_cmpint(rmdir(dir), ==, 0);
 	g_free(path);
 	g_free(dir);
@@ -265,6 +282,24 @@ static void test_lost_wakeup(void)
 		char *rest = run_until("lost-wakeup", "/nonexistent", SIGTERM);
 
 		g_assert_cmpstr(rest, ==, "iterations=1\nbh_calls=1\n");
+		free(rest);
+	}
+}
+
+/* The condition has come true; the main thread sleeps on in the wait, until the signal. */
+static void test_nested_waits(void)
+{
+	static const char *const scenarios[][2] = {
+		{ "missing-kick", "iterations=1\nwaits=1\ncompleted=1\n" },
+		{ "aio-wait-kick-barrier", "iterations=1\nwaits=1\ncompleted=1\n" },
+		{ "nested-bql", "iterations=1\ncompleted=0\n" },
+	};
+
+	for (unsigned i = 0; i < 10 * G_N_ELEMENTS(scenarios); i++) {
+		const char *const *scenario = scenarios[i % G_N_ELEMENTS(scenarios)];
+		char *rest = run_until(scenario[0], "/nonexistent", SIGTERM);
+
+		g_assert_cmpstr(rest, ==, scenario[1]);
 		free(rest);
 	}
 }
@@ -295,8 +330,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/removed-handlers-are-never-called", test_deleted_handler);
 	g_test_add_func("/program/busy-counts-are-exact", test_busy);
 	g_test_add_func("/program/blocked-callbacks-are-one-an-iteration", test_blocked);
+	g_test_add_func("/program/waits-counts-are-exact", test_waits);
 	g_test_add_func("/program/each-spin-goes-on-by-itself", test_spin);
 	g_test_add_func("/program/lost-wakeup-sleeps-until-a-signal", test_lost_wakeup);
+	g_test_add_func("/program/nested-waits-last-until-a-signal", test_nested_waits);
 	g_test_add_func("/program/usage-errors-are-one-line-and-2", test_usage);
 	g_test_add_func("/program/list-as-table-and-as-json", test_list);
 	g_test_add_func("/program/a-signal-ends-it-cleanly", test_clean_end);
