@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-unit check-integration lint bench-attach bench-loop help clean
+.PHONY: all setup demo check check-unit check-integration lint bench-attach bench-loop bench-selfrec help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -48,7 +48,8 @@ $(BUILD)/libdemoloop.a: $(DEMO_LIB) $(PROBES_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/demo-qemu-loop: $(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)) $(BUILD)/libdemoloop.a
+$(BUILD)/demo-qemu-loop: $(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)) \
+		$(BUILD)/libdemoloop.a $(BUILD)/libtrace.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
@@ -60,7 +61,7 @@ $(BUILD)/obj-noprobes/demo-qemu-loop/%.o: demo-qemu-loop/%.c | $(TRACE_GEN)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -DNO_PROBES -MMD -MP -c $< -o $@
 
-$(BUILD)/demo-qemu-loop-noprobes: $(DEMO_BARE_OBJ)
+$(BUILD)/demo-qemu-loop-noprobes: $(DEMO_BARE_OBJ) $(BUILD)/libtrace.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
@@ -136,6 +137,11 @@ $(BUILD)/bench/bench-loop: $(BENCH_LOOP_OBJ) $(BUILD)/libdemoloop.a
 
 -include $(BENCH_LOOP_OBJ:.o=.d)
 
+$(BUILD)/bench/selfrec: tests/bench/selfrec.c $(BUILD)/libdemoloop.a $(BUILD)/libtrace.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+
 # A test directory that needs rules of its own has them in rules.mk.
 include $(wildcard tests/unit/*/rules.mk)
 
@@ -147,6 +153,9 @@ bench-attach: $(BUILD)/bench/attach-sites $(BUILD)/bench/hot ## print what attac
 
 bench-loop: $(BUILD)/bench/bench-loop ## print what the loop's operations cost, beside GLib and bare system calls
 	$(Q)$(BUILD)/bench/bench-loop
+
+bench-selfrec: $(BUILD)/bench/selfrec ## print what an event costs a program that records itself, and losses
+	$(Q)dir=$$(mktemp -d) && $< $$dir/r; rc=$$?; rm -rf $$dir; exit $$rc
 
 # --- what people type -------------------------------------------------------------------------
 demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb

@@ -6,6 +6,7 @@
 #include "osdep.h"
 #include <getopt.h>
 #include "demo.h"
+#include "self-record.h"
 #include "trace/version.h"
 
 static const char usage[] =
@@ -21,6 +22,9 @@ static const char usage[] =
 	"  --fds N          many-fds, crowd: how many descriptors (1000)\n"
 	"  --vnc PATH       five-sources, busy: the listening socket\n"
 	"                   (in $XDG_RUNTIME_DIR, or in a new directory in /tmp)\n"
+	"  --record DIR     record every event into the new directory DIR, as loopscope would\n"
+	"  --record-buffer KIB\n"
+	"                   room for a thread's events until they are written (8192)\n"
 	"  --list           list the scenarios; with --json one object a line\n"
 	"  --help, --version\n"
 	"\n"
@@ -83,15 +87,61 @@ static int64_t parse_number(const char *option, const char *value, int64_t min, 
 	return number;
 }
 
+/* --- recording ---------------------------------------------------------------------------- */
+
+static const char *recording; /* where to, or NULL */
+
+/* In the writer thread: what it met, while the program goes on. */
+static void recording_failed(int err)
+{
+	fprintf(stderr, "demo-qemu-loop: %s: %s; what is there can be read\n", recording,
+		strerror(-err));
+}
+
+/* Also when the program exits in the middle of something. */
+static void end_recording(void)
+{
+	SelfRecordStats stats;
+
+	if (self_record_end(&stats))
+		fprintf(stderr,
+			"demo-qemu-loop: %s: %" PRIu64 " events of %u threads, %" PRIu64 " lost\n",
+			recording, stats.events, stats.threads, stats.lost);
+}
+
+static int begin_recording(size_t buffer_bytes)
+{
+	Error *err = NULL;
+	int ret = self_record_begin(recording, buffer_bytes, recording_failed, &err);
+
+	if (ret < 0)
+		error_report_err(err);
+	else
+		atexit(end_recording);
+	return ret;
+}
+
 int main(int argc, char **argv)
 {
-	enum { OPT_SCENARIO = 256, OPT_ITERATIONS, OPT_SEED, OPT_FDS, OPT_VNC, OPT_LIST, OPT_JSON };
+	enum {
+		OPT_SCENARIO = 256,
+		OPT_ITERATIONS,
+		OPT_SEED,
+		OPT_FDS,
+		OPT_VNC,
+		OPT_LIST,
+		OPT_JSON,
+		OPT_RECORD,
+		OPT_RECORD_BUFFER
+	};
 	static const struct option longopts[] = {
 		{ "scenario", required_argument, NULL, OPT_SCENARIO },
 		{ "iterations", required_argument, NULL, OPT_ITERATIONS },
 		{ "seed", required_argument, NULL, OPT_SEED },
 		{ "fds", required_argument, NULL, OPT_FDS },
 		{ "vnc", required_argument, NULL, OPT_VNC },
+		{ "record", required_argument, NULL, OPT_RECORD },
+		{ "record-buffer", required_argument, NULL, OPT_RECORD_BUFFER },
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "help", no_argument, NULL, 'h' },
@@ -100,6 +150,7 @@ int main(int argc, char **argv)
 	};
 	DemoOptions options = { .iterations = -1, .seed = 1, .fds = 1000 };
 	const DemoScenario *scenario = NULL;
+	size_t record_buffer = SELF_RECORD_BUFFER;
 	bool do_list = false, json = false;
 	int c;
 
@@ -121,6 +172,12 @@ int main(int argc, char **argv)
 			break;
 		case OPT_VNC:
 			options.vnc_path = optarg;
+			break;
+		case OPT_RECORD:
+			recording = optarg;
+			break;
+		case OPT_RECORD_BUFFER:
+			record_buffer = parse_number("record-buffer", optarg, 4, 1 << 20) << 10;
 			break;
 		case OPT_LIST:
 			do_list = true;
@@ -152,5 +209,7 @@ int main(int argc, char **argv)
 		usage_error("which --scenario? demo-qemu-loop --list shows what there is");
 	if (scenario->hangs && options.iterations >= 0)
 		usage_error("%s ends by a signal only, not after --iterations", scenario->name);
+	if (recording && begin_recording(record_buffer) < 0)
+		return 1;
 	return demo_run(scenario, &options);
 }

@@ -44,6 +44,8 @@ static void *iothread_run(void *opaque)
 	iothread->thread_id = qemu_get_thread_id();
 	qemu_sem_post(&iothread->init_done_sem);
 
+	if (probe_enabled(iothread_state))
+		loop_trace_context(iothread->ctx, LOOP_CONTEXT_KIND_IOTHREAD, iothread->id);
 	probe_iothread_state(iothread, iothread->ctx, LOOP_IOTHREAD_PHASE_POLLING);
 	while (iothread->running) {
 		aio_poll(iothread->ctx, true);

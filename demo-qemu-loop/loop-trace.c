@@ -9,6 +9,7 @@
  */
 #include "osdep.h"
 #include "aio-bh.h"
+#include "atomic.h"
 #include "loop-trace.h"
 #include "main-loop.h"
 
@@ -26,6 +27,58 @@ void loop_trace_ready_fds(const void *ctx, const GPollFD *fds, unsigned n)
 		if (fds[i].revents)
 			probe_fd_ready(ctx, fds[i].fd, fds[i].events, fds[i].revents);
 	}
+}
+
+/* --- names -------------------------------------------------------------------------------- */
+
+/* A record that ends with a text. */
+typedef union {
+	struct loop_event h;
+	struct loop_context context;
+	struct loop_source_name source_name;
+	char bytes[128];
+} TextRecord;
+
+static void record_text(TextRecord *record, size_t text_at, const char *text)
+{
+	size_t size = text_at +
+		      g_strlcpy(record->bytes + text_at, text, sizeof(record->bytes) - text_at) + 1;
+
+	record->h.size = MIN((size + 7) / 8 * 8, sizeof(record->bytes));
+	probe_record(&record->h);
+}
+
+void loop_trace_context(AioContext *ctx, enum loop_context_kind kind, const char *name)
+{
+	TextRecord record = { .context = {
+				      .h.id = LOOP_EV_CONTEXT,
+				      .ctx = (uintptr_t)ctx,
+				      .kind = kind,
+				      .home_tid = gettid(),
+			      } };
+	struct loop_notify_state state = {
+		.h = { .id = LOOP_EV_NOTIFY_STATE, .size = sizeof(state) },
+		.ctx = (uintptr_t)ctx,
+		.notify_me = qatomic_read(&ctx->notify_me),
+		.notified = qatomic_read(&ctx->notified),
+		.fd = event_notifier_get_fd(&ctx->notifier),
+	};
+
+	record_text(&record, offsetof(struct loop_context, name), name);
+	probe_record(&state.h);
+}
+
+static void trace_source_name(GSource *source)
+{
+	TextRecord record = { .source_name = {
+				      .h.id = LOOP_EV_SOURCE_NAME,
+				      .source = (uintptr_t)source,
+				      .dispatch = (uintptr_t)source->source_funcs->dispatch,
+			      } };
+
+	if (g_source_get_name(source))
+		record_text(&record, offsetof(struct loop_source_name, name),
+			    g_source_get_name(source));
 }
 
 /* --- who chose the timeout ---------------------------------------------------------------- */
@@ -114,6 +167,8 @@ guint loop_source_attach(GSource *source, GMainContext *context)
 	probe_source_attach(context ?: g_main_context_default(), source,
 			    g_source_get_priority(source), source->source_funcs->dispatch,
 			    callback_of(source), loop_caller());
+	if (probe_enabled(source_attach))
+		trace_source_name(source);
 	return g_source_attach(source, context);
 }
 

@@ -30,6 +30,12 @@ uint32_t loop_bql(void);
 /* Those of a poll set whose revents the wait has set. */
 void loop_trace_ready_fds(const void *ctx, const GPollFD *fds, unsigned n);
 
+/*
+ * For one who records in this process (self-record.h): what a context is called, which thread runs
+ * it, by which descriptor it is woken.
+ */
+void loop_trace_context(AioContext *ctx, enum loop_context_kind kind, const char *name);
+
 /* --- who chose the timeout ---------------------------------------------------------------- */
 
 /* The one who asked for the shortest so far; of two who asked for the same, the first. */

@@ -191,6 +191,11 @@ int qemu_init_main_loop(Error **errp)
 	gpollfds = g_array_new(FALSE, FALSE, sizeof(GPollFD));
 	attach_to_default(aio_get_g_source(qemu_aio_context), "aio-context");
 	attach_to_default(iohandler_get_g_source(), "io-handler");
+	if (probe_enabled(context_new)) {
+		loop_trace_context(qemu_aio_context, LOOP_CONTEXT_KIND_MAIN, "qemu_aio_context");
+		loop_trace_context(iohandler_get_aio_context(), LOOP_CONTEXT_KIND_IOHANDLER,
+				   "iohandler_ctx");
+	}
 	return 0;
 }
 

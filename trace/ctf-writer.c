@@ -321,6 +321,10 @@ static int write_metadata(struct ctf_writer *writer, const struct ctf_env *env)
 	all[2] = (struct ctf_env){ "host_kernel", host.release };
 	metadata.n_env = ENV_ADDED;
 	for (; env && env->key; env++) {
+		if (strcmp(env->key, all[0].key) == 0) {
+			all[0] = *env;
+			continue;
+		}
 		if (metadata.n_env == ENV_MAX)
 			return -E2BIG;
 		all[metadata.n_env++] = *env;

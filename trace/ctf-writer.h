@@ -32,7 +32,8 @@ struct ctf_writer_stats {
 };
 
 /* Make the directory, which may exist but has to be empty (-ENOTEMPTY), and its metadata.  To env,
- * which ends with a NULL key and may be NULL, our version and the host's kernel are added. */
+ * which ends with a NULL key and may be NULL, our version and the host's kernel are added, and
+ * "loopscope" as the tracer_name if it has no other. */
 int ctf_writer_open(const char *path, const struct ctf_env *env, struct ctf_writer **ret_writer);
 
 /* Add an event to the stream of its tid.  -EINVAL: not an event of the table. */

@@ -42,6 +42,20 @@ const char *loop_field_text(const struct loop_event *event, const struct loop_fi
 	return field->type == LOOP_STR ? (const char *)event + field->offset : NULL;
 }
 
+bool loop_field_is_code(const struct loop_field *field)
+{
+	static const char *const names[] = { "cb",	"site",	   "dispatch",
+					     "action",	"io_read", "io_write",
+					     "io_poll", "ip",	   "io_poll_ready" };
+
+	if (field->type != LOOP_PTR)
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(field->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
 const char *loop_field_name(const struct loop_field *field, uint32_t value)
 {
 	if (!field->names || field->is_flags)

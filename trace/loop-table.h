@@ -63,6 +63,9 @@ uint64_t loop_field_u64(const struct loop_event *event, const struct loop_field 
 /* A text field; the event was checked by whoever received it. */
 const char *loop_field_text(const struct loop_event *event, const struct loop_field *field);
 
+/* Whether it holds the address of a function, or of an instruction in one. */
+bool loop_field_is_code(const struct loop_field *field);
+
 /* What the value of an enum field is called, or NULL. */
 const char *loop_field_name(const struct loop_field *field, uint32_t value);
 

@@ -19,19 +19,6 @@ uint64_t record_now(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-/* The fields that hold the address of a function or of code. */
-static bool is_code(const struct loop_field *field)
-{
-	static const char *const names[] = { "cb",	"site",	   "dispatch",
-					     "action",	"io_read", "io_write",
-					     "io_poll", "ip",	   "io_poll_ready" };
-
-	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
-		if (!strcmp(field->name, names[i]))
-			return true;
-	return false;
-}
-
 static void pack(const struct loop_event_desc *desc, const uint64_t *values, uint8_t *event)
 {
 	for (int i = 0; i < desc->n_fields; i++) {
@@ -95,7 +82,7 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 	struct loop_event *event = (struct loop_event *)bytes;
 
 	for (int i = 0; i < desc->n_fields; i++)
-		if (desc->fields[i].type == LOOP_PTR && is_code(&desc->fields[i]))
+		if (loop_field_is_code(&desc->fields[i]))
 			name_code(r, values[i]);
 	pack(desc, values, (uint8_t *)bytes);
 	event->time_ns = time_ns;
