@@ -170,7 +170,7 @@ check: ## everything that is tested in minutes; what cannot run here says why
 
 check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 
-check-integration: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## loopscope and gdb on the demo and on QEMU
+check-integration: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes ## loopscope and gdb on the demo and on QEMU
 	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 \
 		$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/integration
 

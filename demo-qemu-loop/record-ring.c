@@ -5,8 +5,8 @@
 #include "record-ring.h"
 
 /*
- * The same pages twice in a row, or NULL.  mremap() of no bytes of a shared mapping maps it once more: so it
- * takes no descriptor, whose number the program would miss.
+ * The same pages twice in a row, or NULL.  mremap() of no bytes of a shared mapping maps it once
+ * more: so it takes no descriptor, whose number the program would miss.
  */
 static char *map_twice(size_t size)
 {

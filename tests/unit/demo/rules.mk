@@ -8,7 +8,7 @@ $(BUILD)/tests/unit/demo/%: tests/unit/demo/%.c $(BUILD)/libdemoloop.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP $(filter %.c %.o,$^) $(filter %.a,$^) -o $@ \
 		$(ALL_LDFLAGS) $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
-$(BUILD)/tests/unit/demo/test-probes: $(BUILD)/libtrace.a
+$(BUILD)/tests/unit/demo/test-probes $(BUILD)/tests/unit/demo/test-self-record: $(BUILD)/libtrace.a
 
 # They run the scenarios themselves, all of the program but its main().
 $(BUILD)/tests/unit/demo/test-events $(BUILD)/tests/unit/demo/test-vcpu: $(BUILD)/libtrace.a \
