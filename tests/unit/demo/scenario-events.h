@@ -38,11 +38,13 @@ static inline int this_thread(void)
 	return thread;
 }
 
-/* Also called in a signal handler. */
+/* Also called in a signal handler.  Names are not counted: they are no probes. */
 static inline void count_event(struct loop_event *event)
 {
 	int thread = this_thread();
 
+	if (!loop_event_desc(event->id)->is_probe)
+		return;
 	qatomic_inc(&scenario_events->counts[thread][event->id]);
 	if (event->id == LOOP_EV_TIMEOUT_CHOSEN && thread == MAIN_THREAD)
 		qatomic_inc(&scenario_events->chosen[((struct loop_timeout_chosen *)event)->by]);
