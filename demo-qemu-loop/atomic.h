@@ -62,6 +62,17 @@
 #define qatomic_and(ptr, n)	  ((void)qatomic_fetch_and(ptr, n))
 #define qatomic_or(ptr, n)	  ((void)qatomic_fetch_or(ptr, n))
 
+#define qatomic_fetch_xor(ptr, n) __atomic_fetch_xor(ptr, n, __ATOMIC_SEQ_CST)
+#define qatomic_add_fetch(ptr, n) __atomic_add_fetch(ptr, n, __ATOMIC_SEQ_CST)
+#define qatomic_sub_fetch(ptr, n) __atomic_sub_fetch(ptr, n, __ATOMIC_SEQ_CST)
+#define qatomic_and_fetch(ptr, n) __atomic_and_fetch(ptr, n, __ATOMIC_SEQ_CST)
+#define qatomic_or_fetch(ptr, n)  __atomic_or_fetch(ptr, n, __ATOMIC_SEQ_CST)
+#define qatomic_xor_fetch(ptr, n) __atomic_xor_fetch(ptr, n, __ATOMIC_SEQ_CST)
+#define qatomic_inc_fetch(ptr)	  qatomic_add_fetch(ptr, 1)
+#define qatomic_dec_fetch(ptr)	  qatomic_sub_fetch(ptr, 1)
+#define qatomic_sub(ptr, n)	  ((void)qatomic_fetch_sub(ptr, n))
+#define qatomic_xor(ptr, n)	  ((void)qatomic_fetch_xor(ptr, n))
+
 /* Returns what was found; the exchange happened if that equals @old. */
 #define qatomic_cmpxchg(ptr, old, new)                                                             \
 	({                                                                                         \
@@ -70,5 +81,12 @@
 					    __ATOMIC_SEQ_CST);                                     \
 		found_;                                                                            \
 	})
+
+/* In a loop that waits for another CPU. */
+#if defined(__x86_64__) || defined(__i386__)
+#define cpu_relax() __builtin_ia32_pause()
+#else
+#define cpu_relax() barrier()
+#endif
 
 #endif

@@ -38,3 +38,34 @@ void bql_unlock(void)
 	probe_bql_released(&bql, loop_caller());
 	qemu_mutex_unlock(&bql);
 }
+
+/* co_tls_bql_locked stays up: the thread runs nothing in between. */
+void qemu_cond_wait_bql(QemuCond *cond)
+{
+	assert(bql_locked());
+	probe_bql_released(&bql, loop_caller());
+	qemu_cond_wait(cond, &bql);
+	probe_bql_acquired(&bql, loop_caller(), __FILE__, __LINE__);
+}
+
+void qemu_cond_timedwait_bql(QemuCond *cond, int ms)
+{
+	assert(bql_locked());
+	probe_bql_released(&bql, loop_caller());
+	qemu_cond_timedwait(cond, &bql, ms);
+	probe_bql_acquired(&bql, loop_caller(), __FILE__, __LINE__);
+}
+
+/* The pointer says only whether there is something to unlock. */
+BQLLockAuto *bql_auto_lock(const char *file, int line)
+{
+	if (bql_locked())
+		return NULL;
+	bql_lock_impl(file, line);
+	return (BQLLockAuto *)&bql;
+}
+
+void bql_auto_unlock(BQLLockAuto *l G_GNUC_UNUSED)
+{
+	bql_unlock();
+}

@@ -65,6 +65,17 @@ void qemu_set_fd_handler(int fd, IOHandler *fd_read, IOHandler *fd_write, void *
 	aio_set_fd_handler(iohandler_ctx, fd, fd_read, fd_write, NULL, NULL, opaque);
 }
 
+void event_notifier_set_handler(EventNotifier *e, EventNotifierHandler *handler)
+{
+	iohandler_init();
+	aio_set_event_notifier(iohandler_ctx, e, handler, NULL, NULL);
+}
+
+bool qemu_in_main_thread(void)
+{
+	return qemu_get_current_aio_context() == qemu_get_aio_context();
+}
+
 QEMUBH *qemu_bh_new_full(QEMUBHFunc *cb, void *opaque, const char *name,
 			 MemReentrancyGuard *reentrancy_guard)
 {

@@ -26,7 +26,12 @@ AioContext *qemu_get_aio_context(void);
 AioContext *iohandler_get_aio_context(void);
 GSource *iohandler_get_g_source(void);
 
+/* How many bytes the reader would take: a chardev's frontend says so before it is read from. */
+typedef int IOCanReadHandler(void *opaque);
+
+/* Both in iohandler_ctx; NULL removes. */
 void qemu_set_fd_handler(int fd, IOHandler *fd_read, IOHandler *fd_write, void *opaque);
+void event_notifier_set_handler(EventNotifier *e, EventNotifierHandler *handler);
 
 QEMUBH *qemu_bh_new_full(QEMUBHFunc *cb, void *opaque, const char *name,
 			 MemReentrancyGuard *reentrancy_guard);
@@ -64,9 +69,33 @@ void bql_lock_impl(const char *file, int line);
 void bql_unlock(void);
 #define bql_lock() bql_lock_impl(__FILE__, __LINE__)
 
+/* Without the lock while they wait, as qemu_cond_wait(). */
+void qemu_cond_wait_bql(QemuCond *cond);
+void qemu_cond_timedwait_bql(QemuCond *cond, int ms);
+
+/* Locks unless the thread has it, until the end of the scope. */
+typedef struct BQLLockAuto BQLLockAuto;
+BQLLockAuto *bql_auto_lock(const char *file, int line);
+void bql_auto_unlock(BQLLockAuto *l);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BQLLockAuto, bql_auto_unlock)
+#define BQL_LOCK_GUARD()                                                                           \
+	g_autoptr(BQLLockAuto) bql_guard_ G_GNUC_UNUSED = bql_auto_lock(__FILE__, __LINE__)
+
 /* Their names before 9.0. */
-#define qemu_mutex_lock_iothread()   bql_lock()
-#define qemu_mutex_unlock_iothread() bql_unlock()
-#define qemu_mutex_iothread_locked() bql_locked()
+#define qemu_mutex_lock_iothread()	    bql_lock()
+#define qemu_mutex_unlock_iothread()	    bql_unlock()
+#define qemu_mutex_iothread_locked()	    bql_locked()
+#define qemu_mutex_lock_iothread_impl(f, l) bql_lock_impl(f, l)
+#define qemu_cond_wait_iothread(c)	    qemu_cond_wait_bql(c)
+#define qemu_cond_timedwait_iothread(c, ms) qemu_cond_timedwait_bql(c, ms)
+#define QEMU_IOTHREAD_LOCK_GUARD()	    BQL_LOCK_GUARD()
+
+/* The main thread, or one that stands in for it because it holds the BQL. */
+bool qemu_in_main_thread(void);
+
+/* What a function says of itself: run by the main thread only, or by any. */
+#define GLOBAL_STATE_CODE() assert(qemu_in_main_thread())
+#define IO_CODE()	    ((void)0)
+#define IO_OR_GS_CODE()	    ((void)0)
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads and their locks over pthreads; the header says how they are used. */
 #include "osdep.h"
+#include <sched.h>
 #include "thread.h"
 #include "atomic.h"
 #include "futex.h"
@@ -75,6 +76,21 @@ void qemu_rec_mutex_init(QemuRecMutex *mutex)
 void qemu_rec_mutex_destroy(QemuRecMutex *mutex)
 {
 	qemu_mutex_destroy(&mutex->m);
+}
+
+void qemu_rec_mutex_lock_impl(QemuRecMutex *mutex, const char *file, int line)
+{
+	qemu_mutex_lock_impl(&mutex->m, file, line);
+}
+
+int qemu_rec_mutex_trylock_impl(QemuRecMutex *mutex, const char *file, int line)
+{
+	return qemu_mutex_trylock_impl(&mutex->m, file, line);
+}
+
+void qemu_rec_mutex_unlock_impl(QemuRecMutex *mutex, const char *file, int line)
+{
+	qemu_mutex_unlock_impl(&mutex->m, file, line);
 }
 
 /* Timed waits count on CLOCK_MONOTONIC, which nobody sets back. */
@@ -345,4 +361,48 @@ void qemu_thread_naming(bool enable)
 int qemu_get_thread_id(void)
 {
 	return gettid();
+}
+
+/* --- CPUs --------------------------------------------------------------------------------- */
+
+#define BITS_PER_LONG (CHAR_BIT * sizeof(unsigned long))
+
+int qemu_thread_set_affinity(QemuThread *thread, unsigned long *host_cpus, unsigned long nbits)
+{
+	size_t size = CPU_ALLOC_SIZE(nbits);
+	cpu_set_t *set = CPU_ALLOC(nbits);
+	int err;
+
+	CPU_ZERO_S(size, set);
+	for (unsigned long cpu = 0; cpu < nbits; cpu++) {
+		if (host_cpus[cpu / BITS_PER_LONG] >> (cpu % BITS_PER_LONG) & 1)
+			CPU_SET_S(cpu, size, set);
+	}
+	err = pthread_setaffinity_np(thread->thread, size, set);
+	CPU_FREE(set);
+	return -err;
+}
+
+/* The kernel refuses a set that is smaller than its own, whose size it does not tell. */
+int qemu_thread_get_affinity(QemuThread *thread, unsigned long **host_cpus, unsigned long *nbits)
+{
+	unsigned long n = CPU_SETSIZE;
+	cpu_set_t *set = CPU_ALLOC(n);
+	int err;
+
+	while ((err = pthread_getaffinity_np(thread->thread, CPU_ALLOC_SIZE(n), set)) == EINVAL) {
+		CPU_FREE(set);
+		n *= 2;
+		set = CPU_ALLOC(n);
+	}
+	if (!err) {
+		*nbits = n;
+		*host_cpus = g_new0(unsigned long, DIV_ROUND_UP(n, BITS_PER_LONG));
+		for (unsigned long cpu = 0; cpu < n; cpu++) {
+			if (CPU_ISSET_S(cpu, CPU_ALLOC_SIZE(n), set))
+				(*host_cpus)[cpu / BITS_PER_LONG] |= 1UL << (cpu % BITS_PER_LONG);
+		}
+	}
+	CPU_FREE(set);
+	return -err;
 }

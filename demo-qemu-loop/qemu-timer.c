@@ -433,6 +433,11 @@ bool qemu_clock_use_for_deadline(QEMUClockType type G_GNUC_UNUSED)
 	return true;
 }
 
+QEMUTimerList *qemu_clock_get_main_loop_timerlist(QEMUClockType type)
+{
+	return main_loop_tlg.tl[type];
+}
+
 int64_t qemu_clock_deadline_ns_all(QEMUClockType type, int attr_mask)
 {
 	QEMUClock *clock = &qemu_clocks[type];

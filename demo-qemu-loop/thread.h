@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads, mutexes, condition variables, semaphores and events (QEMU: qemu/thread.h).  A failing
- * primitive is a bug of the program, so these functions abort instead of returning an error.
+ * Threads, mutexes, condition variables, semaphores, events and spin locks (QEMU: qemu/thread.h).
+ * A failing primitive is a bug of the program, so these functions abort instead of returning an
+ * error.  lockable.h has guards that unlock at the end of a scope.
  *
  * The lock macros pass their own file and line on, so that whoever observes a lock can say who
- * took it.
+ * took it.  Where a function is wanted, as a pointer say, there is one of the same name.
  */
 #ifndef DEMO_THREAD_H
 #define DEMO_THREAD_H
 
 #include <pthread.h>
+#include "atomic.h"
 #include "lockcnt.h"
 #include "notify.h"
 
@@ -43,6 +45,11 @@ typedef struct QemuThread {
 	pthread_t thread;
 } QemuThread;
 
+/* For a few instructions at a time, never around a call that may sleep. */
+typedef struct QemuSpin {
+	int value;
+} QemuSpin;
+
 #define QEMU_THREAD_JOINABLE 0
 #define QEMU_THREAD_DETACHED 1
 
@@ -57,9 +64,12 @@ void qemu_mutex_unlock_impl(QemuMutex *mutex, const char *file, const int line);
 
 void qemu_rec_mutex_init(QemuRecMutex *mutex);
 void qemu_rec_mutex_destroy(QemuRecMutex *mutex);
-#define qemu_rec_mutex_lock(mutex)    qemu_mutex_lock(&(mutex)->m)
-#define qemu_rec_mutex_trylock(mutex) qemu_mutex_trylock(&(mutex)->m)
-#define qemu_rec_mutex_unlock(mutex)  qemu_mutex_unlock(&(mutex)->m)
+void qemu_rec_mutex_lock_impl(QemuRecMutex *mutex, const char *file, int line);
+int qemu_rec_mutex_trylock_impl(QemuRecMutex *mutex, const char *file, int line);
+void qemu_rec_mutex_unlock_impl(QemuRecMutex *mutex, const char *file, int line);
+#define qemu_rec_mutex_lock(mutex)    qemu_rec_mutex_lock_impl(mutex, __FILE__, __LINE__)
+#define qemu_rec_mutex_trylock(mutex) qemu_rec_mutex_trylock_impl(mutex, __FILE__, __LINE__)
+#define qemu_rec_mutex_unlock(mutex)  qemu_rec_mutex_unlock_impl(mutex, __FILE__, __LINE__)
 
 void qemu_cond_init(QemuCond *cond);
 void qemu_cond_destroy(QemuCond *cond);
@@ -72,6 +82,46 @@ bool qemu_cond_timedwait_impl(QemuCond *cond, QemuMutex *mutex, int ms, const ch
 /* False if @ms milliseconds went by first. */
 #define qemu_cond_timedwait(cond, mutex, ms)                                                       \
 	qemu_cond_timedwait_impl(cond, mutex, ms, __FILE__, __LINE__)
+
+static inline void(qemu_mutex_lock)(QemuMutex *mutex)
+{
+	qemu_mutex_lock(mutex);
+}
+
+static inline int(qemu_mutex_trylock)(QemuMutex *mutex)
+{
+	return qemu_mutex_trylock(mutex);
+}
+
+static inline void(qemu_mutex_unlock)(QemuMutex *mutex)
+{
+	qemu_mutex_unlock(mutex);
+}
+
+static inline void(qemu_rec_mutex_lock)(QemuRecMutex *mutex)
+{
+	qemu_rec_mutex_lock(mutex);
+}
+
+static inline int(qemu_rec_mutex_trylock)(QemuRecMutex *mutex)
+{
+	return qemu_rec_mutex_trylock(mutex);
+}
+
+static inline void(qemu_rec_mutex_unlock)(QemuRecMutex *mutex)
+{
+	qemu_rec_mutex_unlock(mutex);
+}
+
+static inline void(qemu_cond_wait)(QemuCond *cond, QemuMutex *mutex)
+{
+	qemu_cond_wait(cond, mutex);
+}
+
+static inline bool(qemu_cond_timedwait)(QemuCond *cond, QemuMutex *mutex, int ms)
+{
+	return qemu_cond_timedwait(cond, mutex, ms);
+}
 
 void qemu_sem_init(QemuSemaphore *sem, int init);
 void qemu_sem_destroy(QemuSemaphore *sem);
@@ -86,6 +136,39 @@ void qemu_event_set(QemuEvent *ev);
 void qemu_event_reset(QemuEvent *ev);
 void qemu_event_wait(QemuEvent *ev);
 
+static inline void qemu_spin_init(QemuSpin *spin)
+{
+	qatomic_set(&spin->value, 0);
+}
+
+static inline void qemu_spin_destroy(QemuSpin *spin G_GNUC_UNUSED)
+{
+}
+
+/* True if somebody else has it. */
+static inline bool qemu_spin_trylock(QemuSpin *spin)
+{
+	return qatomic_xchg(&spin->value, 1) != 0;
+}
+
+static inline bool qemu_spin_locked(QemuSpin *spin)
+{
+	return qatomic_read(&spin->value) != 0;
+}
+
+static inline void qemu_spin_lock(QemuSpin *spin)
+{
+	while (qemu_spin_trylock(spin)) {
+		while (qemu_spin_locked(spin))
+			cpu_relax();
+	}
+}
+
+static inline void qemu_spin_unlock(QemuSpin *spin)
+{
+	qatomic_store_release(&spin->value, 0);
+}
+
 /*
  * All signals are blocked in the new thread: they belong to the main loop's signalfd, or to the
  * main thread.  @name is what ps and perf show, cut to 15 bytes.
@@ -98,6 +181,10 @@ bool qemu_thread_is_self(QemuThread *thread);
 void qemu_thread_exit(void *retval) __attribute__((noreturn));
 void qemu_thread_naming(bool enable);
 int qemu_get_thread_id(void);
+
+/* On which host CPUs it may run, a bit each.  0 or -errno; g_free() what get returns. */
+int qemu_thread_set_affinity(QemuThread *thread, unsigned long *host_cpus, unsigned long nbits);
+int qemu_thread_get_affinity(QemuThread *thread, unsigned long **host_cpus, unsigned long *nbits);
 
 /* Called in the thread when it ends.  Not for the main thread, whose end is the process's. */
 void qemu_thread_atexit_add(Notifier *notifier);

@@ -90,6 +90,7 @@ bool qemu_clock_expired(QEMUClockType type);
 bool qemu_clock_run_timers(QEMUClockType type);
 bool qemu_clock_run_all_timers(void);
 bool qemu_clock_use_for_deadline(QEMUClockType type);
+QEMUTimerList *qemu_clock_get_main_loop_timerlist(QEMUClockType type);
 /* ... and these at every list of the clock. */
 int64_t qemu_clock_deadline_ns_all(QEMUClockType type, int attr_mask);
 void qemu_clock_notify(QEMUClockType type);
@@ -194,6 +195,22 @@ static inline void timer_free(QEMUTimer *ts)
 
 int64_t get_clock(void);	  /* CLOCK_MONOTONIC */
 int64_t get_clock_realtime(void); /* CLOCK_REALTIME */
+
+/* The host's cycle counter, for measuring; its unit is the processor's. */
+static inline int64_t cpu_get_host_ticks(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return (int64_t)__builtin_ia32_rdtsc();
+#else
+	return get_clock();
+#endif
+}
+
+/* If the host clock jumped by more than this, somebody set it. */
+static inline int64_t get_max_clock_jump(void)
+{
+	return 60 * NANOSECONDS_PER_SECOND;
+}
 
 /* Rounds up, so that nobody wakes before the deadline; never is -1 in both units. */
 int qemu_timeout_ns_to_ms(int64_t ns);

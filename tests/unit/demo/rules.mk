@@ -8,6 +8,9 @@ $(BUILD)/tests/unit/demo/%: tests/unit/demo/%.c $(BUILD)/libdemoloop.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -MMD -MP $(filter %.c %.o,$^) $(filter %.a,$^) -o $@ \
 		$(ALL_LDFLAGS) $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
+# Its include lines are those of a program for QEMU.
+$(BUILD)/tests/unit/demo/test-compat: DEMO_CFLAGS += -Idemo-qemu-loop/include
+
 $(BUILD)/tests/unit/demo/test-probes $(BUILD)/tests/unit/demo/test-self-record: $(BUILD)/libtrace.a
 
 # They run the scenarios themselves, all of the program but its main().
