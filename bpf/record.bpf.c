@@ -43,6 +43,25 @@ static bool is_target(__u64 id)
 	return id >> 32 == tgid;
 }
 
+static __always_inline void *reserve(__u64 size)
+{
+	void *r = bpf_ringbuf_reserve(&ring, size, 0);
+
+	if (!r)
+		__sync_fetch_and_add(&lost, 1);
+	return r;
+}
+
+static void copy_args(struct pt_regs *ctx, __u64 *args)
+{
+	args[0] = PT_REGS_PARM1(ctx);
+	args[1] = PT_REGS_PARM2(ctx);
+	args[2] = PT_REGS_PARM3(ctx);
+	args[3] = PT_REGS_PARM4(ctx);
+	args[4] = PT_REGS_PARM5(ctx);
+	args[5] = ctx->r9;
+}
+
 SEC("uprobe")
 int on_usdt(struct pt_regs *ctx)
 {
@@ -51,19 +70,12 @@ int on_usdt(struct pt_regs *ctx)
 
 	if (!is_target(id))
 		return 0;
-	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-	if (!r) {
-		__sync_fetch_and_add(&lost, 1);
+	r = reserve(sizeof(*r));
+	if (!r)
 		return 0;
-	}
 	fill(&r->h, ctx, id, RECORD_USDT);
 	r->pc = PT_REGS_IP(ctx);
-	r->args[0] = PT_REGS_PARM1(ctx);
-	r->args[1] = PT_REGS_PARM2(ctx);
-	r->args[2] = PT_REGS_PARM3(ctx);
-	r->args[3] = PT_REGS_PARM4(ctx);
-	r->args[4] = PT_REGS_PARM5(ctx);
-	r->args[5] = ctx->r9;
+	copy_args(ctx, r->args);
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 0;
 }
@@ -78,26 +90,17 @@ int on_entry(struct pt_regs *ctx)
 
 	if (!is_target(id))
 		return 0;
-	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-	if (!r) {
-		__sync_fetch_and_add(&lost, 1);
+	r = reserve(sizeof(*r));
+	if (!r)
 		return 0;
-	}
 	key = fill(&r->h, ctx, id, RECORD_ENTRY);
-	r->args[0] = PT_REGS_PARM1(ctx);
-	r->args[1] = PT_REGS_PARM2(ctx);
-	r->args[2] = PT_REGS_PARM3(ctx);
-	r->args[3] = PT_REGS_PARM4(ctx);
-	r->args[4] = PT_REGS_PARM5(ctx);
-	r->args[5] = ctx->r9;
-	r->stack[0] = r->stack[1] = r->stack[2] = 0;
+	copy_args(ctx, r->args);
+	r->sp = PT_REGS_SP(ctx);
 	for (int i = 0; i < RECORD_READS; i++)
 		r->reads[i] = 0;
 	site = bpf_map_lookup_elem(&sites, &key);
 	if (site) {
-		if (site->stack)
-			bpf_probe_read_user(r->stack, sizeof(r->stack),
-					    (void *)(PT_REGS_SP(ctx) + site->stack - 1));
+		r->sp += site->stack_bytes;
 		for (int i = 0; i < RECORD_READS && i < site->n_reads; i++) {
 			__u32 arg = site->reads[i].arg;
 
@@ -106,10 +109,13 @@ int on_entry(struct pt_regs *ctx)
 						    (void *)(r->args[arg] + site->reads[i].off));
 		}
 	}
+	if (bpf_probe_read_user(r->stack, sizeof(r->stack), (void *)r->sp))
+		r->stack[0] = r->stack[1] = r->stack[2] = 0;
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 0;
 }
 
+/* At a function's return (of leaves), or where its caller goes on: the stack pointer is the same. */
 SEC("uprobe")
 int on_return(struct pt_regs *ctx)
 {
@@ -118,12 +124,11 @@ int on_return(struct pt_regs *ctx)
 
 	if (!is_target(id))
 		return 0;
-	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-	if (!r) {
-		__sync_fetch_and_add(&lost, 1);
+	r = reserve(sizeof(*r));
+	if (!r)
 		return 0;
-	}
 	fill(&r->h, ctx, id, RECORD_RETURN);
+	r->sp = PT_REGS_SP(ctx);
 	r->value = PT_REGS_RC(ctx);
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 0;

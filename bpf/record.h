@@ -9,9 +9,7 @@
 #define RECORD_MAX_SITES 4096
 #define RECORD_ARGS	 6
 #define RECORD_READS	 5
-#define RECORD_STACK                                                                               \
-	3 /* words at the stack pointer: the return address, then arguments 6 and 7                \
-	   */
+#define RECORD_STACK	 3 /* words: the return address, then arguments 6 and 7 */
 
 enum { RECORD_USDT = 1, RECORD_ENTRY = 2, RECORD_RETURN = 3 };
 
@@ -22,7 +20,7 @@ struct record_site {
 		__u16 arg;
 		__u16 off;
 	} reads[RECORD_READS];
-	__u32 stack; /* also send the words of the stack */
+	__u32 stack_bytes; /* from the stack pointer there up to the return address */
 };
 
 /* What every hit begins with: its kind, and the cookie of its site. */
@@ -43,12 +41,15 @@ struct record_usdt {
 struct record_entry {
 	struct record_hit h;
 	__u64 args[RECORD_ARGS];
+	__u64 sp; /* where the return address lies */
 	__u64 stack[RECORD_STACK];
 	__u64 reads[RECORD_READS]; /* 0 where the memory could not be read */
 };
 
+/* A function has returned, or its caller goes on. */
 struct record_return {
 	struct record_hit h;
+	__u64 sp; /* just above where the return address was */
 	__u64 value;
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tracer/clock.h"
 #include "tracer/describe.h"
 #include "tracer/doctor.h"
 #include "tracer/out.h"
@@ -141,7 +142,7 @@ static void catch_signals(void)
 int cmd_doctor(const struct options *options, struct failure *why)
 {
 	struct doctor d = { .min_ns = DEFAULT_MIN_MS * 1000000LL };
-	int64_t begun = doctor_now_ns();
+	int64_t begun = now_ns();
 	struct session s;
 	int err;
 
@@ -159,11 +160,11 @@ int cmd_doctor(const struct options *options, struct failure *why)
 	catch_signals();
 	if (!options->json || options->verbose)
 		fprintf(stderr, "attached to process %d: %zu probes, %.0f ms\n", s.t->pid,
-			watch_sites(d.watch), (double)(doctor_now_ns() - begun) / 1e6);
+			watch_sites(d.watch), (double)(now_ns() - begun) / 1e6);
 	err = doctor_visit(&d, options->timeout_ms, &stop, why);
 	if (err)
 		goto cleanup;
-	show(&d, options, (double)(doctor_now_ns() - d.start_ns) / 1e9);
+	show(&d, options, (double)(now_ns() - d.start_ns) / 1e9);
 	err = d.findings->len ? EXIT_FINDING : EXIT_FINE;
 
 cleanup:

@@ -77,8 +77,7 @@ static void list_function_event(struct session *s, const char *event, struct tab
 		struct site site = { 0 };
 
 		if (symbol && g_strv_contains((const char *const *)events, event) &&
-		    !(fn->leave ? site_at_untouched : site_at_args)(img, symbol->link, fn->n_args,
-								    &site, NULL)) {
+		    !function_site(fn, img, symbol->link, &site)) {
 			g_string_append_printf(where, "%s%s()", where->len ? ", " : "",
 					       symbol->name);
 			row.from = "function";

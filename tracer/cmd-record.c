@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "bpf/record.skel.h"
+#include "tracer/clock.h"
 #include "tracer/record.h"
 
 #define DRAIN_MS     5
@@ -91,7 +92,7 @@ static void recorder_free(struct recorder *r)
 	g_hash_table_destroy(r->threads);
 	g_hash_table_destroy(r->named);
 	g_hash_table_destroy(r->callbacks);
-	g_hash_table_destroy(r->contexts);
+	g_hash_table_destroy(r->resumes);
 	if (r->known)
 		g_hash_table_destroy(r->known);
 }
@@ -105,7 +106,7 @@ static void recorder_init(struct recorder *r, struct session *s)
 	r->threads = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	r->named = g_hash_table_new(NULL, NULL);
 	r->callbacks = g_hash_table_new(NULL, NULL);
-	r->contexts = g_hash_table_new(NULL, NULL);
+	r->resumes = g_hash_table_new(NULL, NULL);
 }
 
 static int load(struct recorder *r, struct failure *why)
@@ -220,7 +221,7 @@ static int attach_running(struct recorder *r, struct failure *why)
 	if (!record_add_usdt(r, program)) {
 		if (!r->loops)
 			return fail(why, no_layout.err, "%s", no_layout.text);
-		record_add_functions(r, why);
+		record_add_functions(r);
 		record_add_callbacks(r, NULL);
 	}
 	return record_attach(r, 0, why);
@@ -234,9 +235,9 @@ static void follow_changes(struct recorder *r)
 	struct session *s = r->s;
 	struct loops *before = r->loops;
 
-	if (!g_hash_table_size(r->contexts) || !before)
+	if (!r->looks || !before)
 		return;
-	g_hash_table_remove_all(r->contexts);
+	r->looks--;
 	if (loops_read(s->t, s->images, s->l, s->fds, READ_MEM, 0, &r->loops, NULL)) {
 		r->loops = before;
 		return;
@@ -264,11 +265,11 @@ static bool target_ended(int pidfd, int timeout_ms)
 static void run(struct recorder *r)
 {
 	const struct options *o = r->s->options;
-	uint64_t end = o->duration_ms ? record_now() + o->duration_ms * 1000000ULL : UINT64_MAX;
+	uint64_t end = o->duration_ms ? now_ns() + o->duration_ms * 1000000ULL : UINT64_MAX;
 	int pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
 	size_t attached = r->probes->len;
 
-	while (!interrupted && !r->error && record_now() < end) {
+	while (!interrupted && !r->error && (uint64_t)now_ns() < end) {
 		bool ended = pidfd < 0 || target_ended(pidfd, DRAIN_MS);
 
 		ring_buffer__consume(r->ring);
@@ -296,7 +297,7 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 		ring_buffer__consume(r->ring);
 	lost = r->skel->bss->lost;
 	if (lost)
-		ctf_writer_discard(r->writer, 0, lost, record_now());
+		ctf_writer_discard(r->writer, 0, lost, now_ns());
 	err = ctf_writer_close(r->writer, &stats);
 	r->writer = NULL;
 	if (!r->error)
@@ -304,7 +305,7 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 	fprintf(stderr,
 		"loopscope: %s: %" PRIu64 " events of %u threads in %.1f s, %" PRIu64 " lost\n",
 		path, stats.events, g_hash_table_size(r->threads),
-		(record_now() - started_ns) / 1e9, stats.discarded);
+		(now_ns() - started_ns) / 1e9, stats.discarded);
 	if (r->error)
 		return fail(why, r->error, "%s: %s; what is there can be read", path,
 			    strerror(-r->error));
@@ -327,7 +328,7 @@ static void say_attached(const struct recorder *r)
 static int record_process(struct recorder *r, struct failure *why)
 {
 	struct session *s = r->s;
-	uint64_t started = record_now();
+	uint64_t started = now_ns();
 	int err = session_open(s, s->options, why);
 
 	if (err)
@@ -371,7 +372,7 @@ static int begin_command(struct recorder *r, struct child *child, struct failure
 static int record_command(struct recorder *r, struct failure *why)
 {
 	struct child child = { 0, -1 };
-	uint64_t started = record_now();
+	uint64_t started = now_ns();
 	int err = start_child(r->s->options->command, &child, why);
 
 	if (err)

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tracer/clock.h"
 #include "tracer/doctor.h"
 #include "tracer/out.h"
 
@@ -46,7 +47,7 @@ static int64_t away_ns(const struct doctor *d, const struct patient *p, uint64_t
 
 	if (!is_away(d, p, ret_since, &run, &delay))
 		return 0;
-	ns = doctor_now_ns() - (int64_t)*ret_since;
+	ns = now_ns() - (int64_t)*ret_since;
 	*ret_cpu = p->now.run_ns > run ? p->now.run_ns - run : 0;
 	if (p->now.delay_ns > delay)
 		ns -= (int64_t)(p->now.delay_ns - delay);
@@ -100,7 +101,7 @@ static void sample(struct doctor *d, struct patient *p)
 	if (since == b->since_ns && b->samples > 1)
 		b->longest_ns = MAX(b->longest_ns, ns);
 	if (b->stacks == MAX_STACKS ||
-	    (since == b->since_ns && doctor_now_ns() - b->sampled_ns < CONFIRM_NS))
+	    (since == b->since_ns && now_ns() - b->sampled_ns < CONFIRM_NS))
 		return;
 	if (stacks_take(d->stacks, p->tid, TAKE_MS, &stack, NULL))
 		return;
@@ -116,7 +117,7 @@ static void sample(struct doctor *d, struct patient *p)
 	if (!away_ns(d, p, &again, &cpu) || again != since || w.busy_polling)
 		return;
 	b->since_ns = since;
-	b->sampled_ns = doctor_now_ns();
+	b->sampled_ns = now_ns();
 	note_stack(d, p, &stack, &w, ns, cpu);
 }
 

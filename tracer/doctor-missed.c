@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tracer/clock.h"
 #include "tracer/describe.h"
 #include "tracer/doctor-lost.h"
 #include "tracer/out.h"
@@ -58,7 +59,7 @@ static void check_bhs(const struct patient *p, const struct context *c, GArray *
 static bool clock_now(int clock, int64_t *ret_ns)
 {
 	if (clock == CLOCK_REALTIME_OF_QEMU)
-		*ret_ns = doctor_now_ns();
+		*ret_ns = now_ns();
 	else if (clock == CLOCK_HOST_OF_QEMU)
 		*ret_ns = g_get_real_time() * 1000;
 	else

@@ -2,6 +2,7 @@
 /* Who is watched: the threads of the target, which of them are loops, and what each is to them. */
 #include <string.h>
 
+#include "tracer/clock.h"
 #include "tracer/describe.h"
 #include "tracer/doctor.h"
 
@@ -45,7 +46,7 @@ int doctor_look(struct doctor *d, struct failure *why)
 			p = g_new0(struct patient, 1);
 			p->tid = now->tid;
 			p->at_start = *now;
-			p->first_ns = doctor_now_ns();
+			p->first_ns = now_ns();
 			p->blocked.others = g_ptr_array_new_with_free_func(g_free);
 			g_ptr_array_add(d->patients, p);
 		}

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tracer/clock.h"
 #include "tracer/doctor-spin.h"
 
 #define OFTEN_PER_S   100
@@ -36,7 +37,7 @@ static struct counts *counts_read(const struct doctor *d)
 {
 	struct counts *c = g_new(struct counts, 1);
 
-	c->at_ns = doctor_now_ns();
+	c->at_ns = now_ns();
 	c->fds = watch_read_fds(d->watch);
 	c->bhs = watch_read_bhs(d->watch);
 	c->timers = watch_read_timers(d->watch);
@@ -71,14 +72,14 @@ void spin_half(struct doctor *d)
 		p->half = spin_thread_counts(d, p->tid);
 		p->at_half = p->now;
 	}
-	d->half_ns = doctor_now_ns();
+	d->half_ns = now_ns();
 }
 
 /* Clocks other than the kernel's have to be learnt before "in the past" can be told. */
 static void learn_clocks(struct doctor *d)
 {
 	GArray *timers = watch_read_timers(d->watch);
-	int64_t ns = doctor_now_ns() - d->start_ns, offset;
+	int64_t ns = now_ns() - d->start_ns, offset;
 
 	for (size_t i = 0; i < timers->len; i++) {
 		const struct watch_timer *t = &g_array_index(timers, struct watched_timer, i).value;

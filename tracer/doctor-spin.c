@@ -7,6 +7,7 @@
  * half second (doctor-proof.c): that what keeps it awake (doctor-spin-*.c) did so in every single
  * turn, and that nobody took any data from it. No proof, no verdict.
  */
+#include "tracer/clock.h"
 #include "tracer/doctor-spin.h"
 
 #define MIN_TURNS_PER_S 100
@@ -38,7 +39,7 @@ static bool turns_without_sleep(const struct watch_thread *from, const struct wa
 static bool turns_in_timers(const struct doctor *d, pid_t tid)
 {
 	GArray *timers = watch_read_timers(d->watch);
-	int64_t ns = doctor_now_ns() - d->start_ns;
+	int64_t ns = now_ns() - d->start_ns;
 	bool turns = false;
 
 	for (size_t i = 0; i < timers->len && !turns; i++) {
@@ -54,7 +55,7 @@ static bool is_suspect(const struct doctor *d, const struct patient *p)
 {
 	static const struct watch_thread none;
 	struct watch_thread now = spin_thread_counts(d, p->tid);
-	int64_t first = d->half_ns - d->start_ns, second = doctor_now_ns() - d->half_ns;
+	int64_t first = d->half_ns - d->start_ns, second = now_ns() - d->half_ns;
 
 	if (!p->at_half.tid || !runs(&p->at_start, &p->at_half, first) ||
 	    !runs(&p->at_half, &p->now, second))

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tracer/clock.h"
 #include "tracer/doctor.h"
 
 #define STEP_MS 20
@@ -78,7 +79,7 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 		err = doctor_read_loops(d, why);
 	if (!err)
 		err = watch_open(t, images, l, &d->watch, why);
-	d->start_ns = doctor_now_ns();
+	d->start_ns = now_ns();
 	for (size_t i = 0; i < d->patients->len; i++)
 		((struct patient *)d->patients->pdata[i])->first_ns = d->start_ns;
 	return err;
@@ -87,7 +88,7 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 static int watch_for(struct doctor *d, int64_t until_ns, const volatile sig_atomic_t *stop,
 		     struct failure *why)
 {
-	while (doctor_now_ns() < until_ns && !*stop) {
+	while (now_ns() < until_ns && !*stop) {
 		int err = doctor_look(d, why);
 
 		if (err)

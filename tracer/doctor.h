@@ -77,7 +77,6 @@ struct doctor {
 
 /* --- doctor.c: what all verdicts use -------------------------------------------------------- */
 
-int64_t doctor_now_ns(void);
 struct finding *finding_new(struct doctor *d, const char *verdict, struct patient *p);
 void finding_say(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void finding_free(void *finding);

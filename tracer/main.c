@@ -60,12 +60,17 @@ enum takes {
 static const struct command {
 	const char *name;
 	enum takes takes;
+	const char *options; /* that mean something to it, beside -v */
 	int (*run)(const struct options *options, struct failure *why);
 } commands[] = {
-	{ "fds", TAKES_TARGET, cmd_fds },	   { "handlers", TAKES_TARGET, cmd_handlers },
-	{ "doctor", TAKES_PROCESS, cmd_doctor },   { "record", TAKES_RUN, cmd_record },
-	{ "report", TAKES_RECORDING, cmd_report }, { "export", TAKES_RECORDING, cmd_export },
-	{ "list", TAKES_PROCESS, cmd_list },	   { "layout", TAKES_TARGET, cmd_layout },
+	{ "fds", TAKES_TARGET, "pid tid via duration all layout json", cmd_fds },
+	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
+	{ "doctor", TAKES_PROCESS, "pid duration min layout json", cmd_doctor },
+	{ "record", TAKES_RUN, "pid duration output ring layout", cmd_record },
+	{ "report", TAKES_RECORDING, "events histograms json", cmd_report },
+	{ "export", TAKES_RECORDING, "to only json", cmd_export },
+	{ "list", TAKES_PROCESS, "pid layout json", cmd_list },
+	{ "layout", TAKES_TARGET, "pid layout btf json", cmd_layout },
 };
 
 static const struct command *find_command(const char *name)
@@ -186,14 +191,17 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* Returns 1 when there is nothing more to do. */
-static int parse_options(int argc, char **argv, struct options *o, struct failure *why)
+/* Returns 1 when there is nothing more to do; *given has a bit for each of long_options. */
+static int parse_options(int argc, char **argv, struct options *o, unsigned *given,
+			 struct failure *why)
 {
 	int c, err = 0;
 
 	*o = (struct options){ .way = READ_ITER, .timeout_ms = 2000 };
 	opterr = 0;
 	while (!err && (c = getopt_long(argc, argv, ":p:t:d:o:v", long_options, NULL)) != -1) {
+		for (size_t i = 0; long_options[i].name; i++)
+			*given |= (unsigned)(long_options[i].val == c) << i;
 		switch (c) {
 		case 'p':
 			err = parse_pid(optarg, "-p", &o->pid, why);
@@ -300,9 +308,24 @@ static int check_subject(const struct command *command, const struct options *o,
 	return 0;
 }
 
+/* An option that would be ignored is a mistake. */
+static int check_options(const struct command *command, unsigned given, struct failure *why)
+{
+	char **takes = g_strsplit(command->options, " ", -1);
+	int err = 0;
+
+	for (size_t i = 0; !err && long_options[i].name; i++)
+		if (given & 1u << i && long_options[i].val != 'v' &&
+		    !g_strv_contains((const char *const *)takes, long_options[i].name))
+			err = fail(why, -EINVAL, "%s does not take --%s", command->name,
+				   long_options[i].name);
+	g_strfreev(takes);
+	return err;
+}
+
 /* What is left after options: the command, then what it is about (without -p) and a context. */
 static int parse_words(int n, char **words, const struct command **ret, struct options *o,
-		       struct failure *why)
+		       unsigned given, struct failure *why)
 {
 	const struct command *command = n ? find_command(words[0]) : NULL;
 	int at = 1, err;
@@ -328,6 +351,8 @@ static int parse_words(int n, char **words, const struct command **ret, struct o
 		return fail(why, -EINVAL, "\"%s\" is too much", words[at]);
 	err = check_subject(command, o, why);
 	if (!err)
+		err = check_options(command, given, why);
+	if (!err)
 		*ret = command;
 	return err;
 }
@@ -350,10 +375,11 @@ int main(int argc, char **argv)
 	const struct command *command = NULL;
 	struct failure why = { 0 };
 	struct options options;
-	int err = parse_options(argc, argv, &options, &why);
+	unsigned given = 0;
+	int err = parse_options(argc, argv, &options, &given, &why);
 
 	if (!err) /* 1: nothing more to do */
-		err = parse_words(argc - optind, argv + optind, &command, &options, &why);
+		err = parse_words(argc - optind, argv + optind, &command, &options, given, &why);
 	if (err < 0)
 		err = print_failure(&why, EXIT_USAGE, typed);
 	else if (command)

@@ -13,6 +13,7 @@
 #include "bpf/pollset.skel.h"
 #include "bpf/tables.skel.h"
 #include "tracer/attach.h"
+#include "tracer/clock.h"
 #include "tracer/reader.h"
 
 #define POLL_INTERVAL_MS 5 /* nobody is woken by the ring: it is looked at this often */
@@ -56,13 +57,19 @@ static int take_record(void *arg, void *data, size_t size)
 int bpf_failure(int err, struct failure *why)
 {
 	if (err == -EPERM || err == -EACCES)
-		return fail(
-			why, -EPERM,
-			"not allowed to load bpf programs (--via mem does without): it needs CAP_BPF and "
-			"CAP_PERFMON");
-	return fail(why, -EOPNOTSUPP,
-		    "this kernel cannot run the bpf program (%s); --via mem reads memory instead",
+		return fail(why, -EPERM,
+			    "not allowed to load bpf programs: it needs CAP_BPF and CAP_PERFMON");
+	return fail(why, -EOPNOTSUPP, "this kernel cannot run the bpf program (%s)",
 		    strerror(-err));
+}
+
+/* Here there is another way. */
+static int read_failure(int err, struct failure *why)
+{
+	err = bpf_failure(err, why);
+	if (why)
+		g_strlcat(why->text, "; --via mem reads memory instead", sizeof(why->text));
+	return err;
 }
 
 /* Run the iterator over the threads of the target. */
@@ -79,10 +86,10 @@ static int run_iterator(struct tables_bpf *skel, pid_t pid, struct failure *why)
 	if (!link && errno == ESRCH)
 		return fail(why, -ESRCH, "process %d has exited", pid);
 	if (!link)
-		return bpf_failure(-errno, why);
+		return read_failure(-errno, why);
 	fd = bpf_iter_create(bpf_link__fd(link));
 	if (fd < 0)
-		err = bpf_failure(-errno, why);
+		err = read_failure(-errno, why);
 	while (fd >= 0 && read(fd, nothing, sizeof(nothing)) > 0)
 		;
 	if (fd >= 0)
@@ -107,14 +114,14 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 
 		skel = tables_bpf__open();
 		if (!skel)
-			return bpf_failure(-errno, why);
+			return read_failure(-errno, why);
 		skel->rodata->tgid = t->pid;
 		skel->rodata->n_lists = count;
 		skel->rodata->want_pollsets = sets && !from;
 		skel->rodata->first_list = from;
 		err = tables_bpf__load(skel);
 		if (err) {
-			err = bpf_failure(err, why);
+			err = read_failure(err, why);
 			goto cleanup;
 		}
 		for (uint32_t i = 0; i < count; i++) {
@@ -124,7 +131,7 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 			bpf_map_update_elem(bpf_map__fd(skel->maps.lists), &i, &list, BPF_ANY);
 		}
 		ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), take_record, tables, NULL);
-		err = ring ? run_iterator(skel, t->pid, why) : bpf_failure(-errno, why);
+		err = ring ? run_iterator(skel, t->pid, why) : read_failure(-errno, why);
 		if (err)
 			goto cleanup;
 		ring_buffer__consume(ring);
@@ -140,14 +147,6 @@ cleanup:
 	ring_buffer__free(ring);
 	tables_bpf__destroy(skel);
 	return err;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
 /* Do all threads that wait now have their set? */
@@ -192,17 +191,17 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 		return err;
 	skel = pollset_bpf__open();
 	if (!skel)
-		return bpf_failure(-errno, why);
+		return read_failure(-errno, why);
 	skel->rodata->tgid = t->pid;
 	attach_prepare(skel->progs.send_pollset, ATTACH_BEST);
 	err = pollset_bpf__load(skel);
 	if (err) {
-		err = bpf_failure(err, why);
+		err = read_failure(err, why);
 		goto cleanup;
 	}
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), take_record, tables, NULL);
 	if (!ring) {
-		err = bpf_failure(-errno, why);
+		err = read_failure(-errno, why);
 		goto cleanup;
 	}
 	err = attach_sites(skel->progs.send_pollset, ATTACH_BEST, t->pid, sites,

@@ -2,7 +2,7 @@
 /*
  * Callbacks learned from the tables: of handlers, timers and GSources.
  *
- * Each distinct function is probed at its entry and its return. A call is one of a handler (or
+ * Each distinct function is probed at its entry. A call is one of a handler (or
  * timer, or source) if it gets the argument that was registered with it; other calls of the same
  * function are nobody's and are left out. Handlers registered later are found by looking at the
  * tables again after aio_set_fd_handler() was called, timers when they are armed; so the first call
@@ -11,10 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "tracer/clock.h"
 #include "tracer/record-functions.h"
 #include "tracer/record.h"
 
-#define VALUES(...)   ((const uint64_t[]){ __VA_ARGS__ })
 #define MAX_CALLBACKS 1024 /* functions that are probed */
 
 struct key {
@@ -57,10 +57,11 @@ static void probe_callback(struct recorder *r, uint64_t addr)
 	    !g_hash_table_add(r->callbacks, (void *)addr))
 		return;
 	img = images_at(r->s->images, addr);
-	if (!img || site_at_untouched(img, addr - img->bias, 3, &p.site, NULL)) {
+	if (!img || site_at_args(img, addr - img->bias, 3, &p.site, NULL)) {
 		r->refused++;
 		return;
 	}
+	p.reads.stack_bytes = p.site.stack_bytes;
 	r->stepped += !p.site.emulated;
 	record_add_probe(r, &p);
 }
@@ -157,10 +158,10 @@ static void tell_new(struct recorder *r, const struct loops *before, const struc
 			if (h->deleted || (old && (removed || old->addr == h->addr)))
 				continue;
 			if (removed)
-				emit(r, record_now(), 0, LOOP_EV_HANDLER_REMOVE,
+				emit(r, now_ns(), 0, LOOP_EV_HANDLER_REMOVE,
 				     VALUES(c->addr, h->addr, h->fd, 0));
 			else
-				emit(r, record_now(), 0,
+				emit(r, now_ns(), 0,
 				     old ? LOOP_EV_HANDLER_MODIFY : LOOP_EV_HANDLER_ADD,
 				     VALUES(c->addr, h->addr, h->fd, h->io_read, h->io_write,
 					    h->opaque));
@@ -239,10 +240,9 @@ static void tell_begin(struct recorder *r, const struct record_entry *hit, const
 	}
 }
 
-void record_callback_entry(struct recorder *r, const struct record_probe *probe,
-			   const struct record_entry *hit)
+void record_callback_entry(struct recorder *r, struct thread_state *t,
+			   const struct record_probe *probe, const struct record_entry *hit)
 {
-	struct thread_state *t = record_thread(r, hit->h.tid);
 	struct call call = { .probe = probe };
 	const struct known *k = NULL;
 
@@ -252,36 +252,33 @@ void record_callback_entry(struct recorder *r, const struct record_probe *probe,
 		if (k && i && k->kind != KNOWN_SOURCE)
 			k = NULL;
 	}
-	if (k) {
-		t->callbacks++;
-		tell_begin(r, hit, k);
-		call.a = k->kind + 1;
-		call.b = k->object;
-		call.c = k->ctx;
-		call.fd = k->fd;
-		call.op = k->op;
-	}
-	if (t->n_calls < MAX_CALLS_DEEP)
-		t->calls[t->n_calls++] = call;
-	else
-		t->too_deep++;
+	if (!k)
+		return;
+	t->callbacks++;
+	tell_begin(r, hit, k);
+	call.a = k->kind;
+	call.b = k->object;
+	call.c = k->ctx;
+	call.fd = k->fd;
+	call.op = k->op;
+	record_begin_call(r, t, hit, &call);
 }
 
-void record_callback_return(struct recorder *r, const struct call *call, uint64_t time_ns,
-			    uint32_t tid)
+void record_callback_end(struct recorder *r, const struct thread_state *t, const struct call *call,
+			 uint64_t time_ns)
 {
 	uint64_t cb = call->probe->callback;
 
-	switch (call->a) {
-	case KNOWN_HANDLER + 1:
-		emit(r, time_ns, tid, LOOP_EV_HANDLER_END,
+	switch ((enum known_kind)call->a) {
+	case KNOWN_HANDLER:
+		emit(r, time_ns, t->tid, LOOP_EV_HANDLER_END,
 		     VALUES(call->c, call->b, call->fd, call->op, cb));
 		break;
-	case KNOWN_TIMER + 1:
-		emit(r, time_ns, tid, LOOP_EV_TIMER_END, VALUES(call->c, call->b, cb));
+	case KNOWN_TIMER:
+		emit(r, time_ns, t->tid, LOOP_EV_TIMER_END, VALUES(call->c, call->b, cb));
 		break;
-	case KNOWN_SOURCE + 1:
-		emit(r, time_ns, tid, LOOP_EV_SOURCE_DISPATCH_END, VALUES(call->c, call->b, 1));
+	case KNOWN_SOURCE:
+		emit(r, time_ns, t->tid, LOOP_EV_SOURCE_DISPATCH_END, VALUES(call->c, call->b, 1));
 		break;
 	}
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tracer/clock.h"
 #include "tracer/describe.h"
 #include "tracer/record.h"
 
@@ -43,12 +44,11 @@ void emit_text(struct recorder *r, uint16_t id, const uint64_t *values, const ch
 	struct loop_event *event = (struct loop_event *)bytes;
 
 	pack(desc, values, (uint8_t *)bytes);
-	event->time_ns = record_now();
+	event->time_ns = now_ns();
 	event->id = id;
 	event->size = desc->size;
 	note_error(r, desc->has_text ? ctf_writer_text(r->writer, event, text)
 				     : ctf_writer_event(r->writer, event));
-	r->counts[id]++;
 }
 
 static void name_code(struct recorder *r, uint64_t addr)
@@ -90,7 +90,6 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 	event->id = id;
 	event->size = desc->size;
 	note_error(r, ctf_writer_event(r->writer, event));
-	r->counts[id]++;
 }
 
 static uint32_t table_kind(const struct context *c)
@@ -111,7 +110,7 @@ static void emit_context(struct recorder *r, const struct context *c)
 	uint64_t notify[] = { c->addr, c->notify_me, c->notified, 0, c->notifier_fd };
 
 	emit_text(r, LOOP_EV_CONTEXT, context, c->name);
-	emit(r, record_now(), 0, LOOP_EV_NOTIFY_STATE, notify);
+	emit(r, now_ns(), 0, LOOP_EV_NOTIFY_STATE, notify);
 	for (size_t i = 0; i < c->handlers->len; i++) {
 		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
 		uint64_t state[] = { c->addr,	 h->addr,    h->fd,
@@ -119,13 +118,13 @@ static void emit_context(struct recorder *r, const struct context *c)
 				     h->io_poll, h->opaque,  h->deleted ? 1 : 0,
 				     0 };
 
-		emit(r, record_now(), 0, LOOP_EV_HANDLER_STATE, state);
+		emit(r, now_ns(), 0, LOOP_EV_HANDLER_STATE, state);
 	}
 	for (size_t i = 0; i < c->bhs->len; i++) {
 		const struct bottom_half *bh = &g_array_index(c->bhs, struct bottom_half, i);
 		uint64_t state[] = { c->addr, bh->addr, bh->cb, bh->opaque, bh->flags };
 
-		emit(r, record_now(), 0, LOOP_EV_BH_STATE, state);
+		emit(r, now_ns(), 0, LOOP_EV_BH_STATE, state);
 	}
 }
 
@@ -142,7 +141,13 @@ void emit_tables(struct recorder *r, const struct loops *before)
 	for (size_t i = 0; r->loops && i < r->loops->contexts->len; i++) {
 		const struct context *c = r->loops->contexts->pdata[i];
 
-		if (!has_context(before, c->addr))
-			emit_context(r, c);
+		if (has_context(before, c->addr))
+			continue;
+		/* Who made it is known if only one was made meanwhile. */
+		if (before)
+			emit(r, now_ns(), r->made.tid, LOOP_EV_CONTEXT_NEW,
+			     VALUES(c->addr, r->made.n == 1 ? r->made.site : 0));
+		emit_context(r, c);
+		r->made.n = 0;
 	}
 }

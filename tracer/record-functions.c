@@ -12,7 +12,8 @@
 #include "tracer/record.h"
 #include "tracer/record-functions.h"
 
-#define VALUES(...) ((const uint64_t[]){ __VA_ARGS__ })
+/* The tables are looked at this often after a change: the first time it may not be made yet. */
+#define LOOKS 2
 
 static uint64_t current_context(const struct thread_state *t)
 {
@@ -41,10 +42,10 @@ static void main_loop_wait_entry(struct recorder *r, struct thread_state *t,
 }
 
 static void main_loop_wait_return(struct recorder *r, struct thread_state *t,
-				  const struct call *call, const struct record_return *hit)
+				  const struct call *call, const struct ending *end)
 {
 	t->polls--;
-	emit(r, hit->h.time_ns, t->tid, LOOP_EV_ITERATION_END,
+	emit(r, end->time_ns, t->tid, LOOP_EV_ITERATION_END,
 	     VALUES(call->a, LOOP_LOOP_KIND_MAIN_LOOP_WAIT, t->callbacks != call->b));
 }
 
@@ -56,6 +57,7 @@ static void aio_poll_entry(struct recorder *r, struct thread_state *t,
 	call->a = hit->args[0];
 	enter_context(t, call->a);
 	call->b = t->polls;
+	call->c = t->callbacks;
 	if (t->polls == 1)
 		emit(r, hit->h.time_ns, t->tid, LOOP_EV_ITERATION_BEGIN,
 		     VALUES(call->a, LOOP_LOOP_KIND_AIO_POLL, blocking));
@@ -65,16 +67,16 @@ static void aio_poll_entry(struct recorder *r, struct thread_state *t,
 }
 
 static void aio_poll_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			    const struct record_return *hit)
+			    const struct ending *end)
 {
-	uint32_t progress = (uint8_t)hit->value;
+	uint32_t progress = end->seen ? (uint8_t)end->value : t->callbacks != call->c;
 
 	t->polls--;
 	if (call->b == 1)
-		emit(r, hit->h.time_ns, t->tid, LOOP_EV_ITERATION_END,
+		emit(r, end->time_ns, t->tid, LOOP_EV_ITERATION_END,
 		     VALUES(call->a, LOOP_LOOP_KIND_AIO_POLL, progress));
 	else
-		emit(r, hit->h.time_ns, t->tid, LOOP_EV_AIO_POLL_EXIT,
+		emit(r, end->time_ns, t->tid, LOOP_EV_AIO_POLL_EXIT,
 		     VALUES(call->a, progress, call->b));
 }
 
@@ -114,9 +116,11 @@ static void epoll_entry(struct recorder *r, struct thread_state *t, const struct
 }
 
 static void wait_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			const struct record_return *hit)
+			 const struct ending *end)
 {
-	emit(r, hit->h.time_ns, t->tid, LOOP_EV_POLL_EXIT, VALUES(call->a, hit->value));
+	/* One that was lost is not made up: its value is not known. */
+	if (end->seen)
+		emit(r, end->time_ns, t->tid, LOOP_EV_POLL_EXIT, VALUES(call->a, end->value));
 }
 
 /* --- bottom halves: reads are ctx, cb, opaque, flags, name --- */
@@ -144,9 +148,9 @@ static void bh_call_entry(struct recorder *r, struct thread_state *t,
 }
 
 static void bh_call_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			   const struct record_return *hit)
+			   const struct ending *end)
 {
-	emit(r, hit->h.time_ns, t->tid, LOOP_EV_BH_END, VALUES(call->a, call->b, call->c));
+	emit(r, end->time_ns, t->tid, LOOP_EV_BH_END, VALUES(call->a, call->b, call->c));
 }
 
 static void bh_schedule_entry(struct recorder *r, struct thread_state *t,
@@ -186,7 +190,7 @@ static void bh_delete_entry(struct recorder *r, struct thread_state *t,
 	     VALUES(hit->reads[0], hit->args[0], hit->reads[1]));
 }
 
-/* --- timers: reads are list, cb --- */
+/* --- timers: reads are list, cb, opaque, expire_time --- */
 
 static void timer_arm_entry(struct recorder *r, struct thread_state *t,
 			    const struct record_entry *hit, struct call *call)
@@ -197,6 +201,16 @@ static void timer_arm_entry(struct recorder *r, struct thread_state *t,
 		    hit->stack[0]));
 	record_note_timer(r, hit->args[0], hit->reads[0], hit->reads[1], hit->reads[2],
 			  (int64_t)hit->args[1]);
+}
+
+/* It only ever makes a timer sooner. */
+static void timer_anticipate_entry(struct recorder *r, struct thread_state *t,
+				   const struct record_entry *hit, struct call *call)
+{
+	int64_t now = (int64_t)hit->reads[3];
+
+	if (now < 0 || (int64_t)hit->args[1] < now)
+		timer_arm_entry(r, t, hit, call);
 }
 
 static void timer_del_entry(struct recorder *r, struct thread_state *t,
@@ -232,18 +246,10 @@ static void notify_accept_entry(struct recorder *r, struct thread_state *t,
 static void set_handler_entry(struct recorder *r, struct thread_state *t,
 			      const struct record_entry *hit, struct call *call)
 {
-	call->a = hit->args[0];
+	(void)call;
 	emit(r, hit->h.time_ns, t->tid, LOOP_EV_HANDLER_SET,
-	     VALUES(call->a, (uint32_t)hit->args[1], 0, 0, hit->stack[0]));
-}
-
-/* Only now the list holds the new handler. */
-static void set_handler_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			       const struct record_return *hit)
-{
-	(void)t;
-	(void)hit;
-	g_hash_table_add(r->contexts, (void *)call->a);
+	     VALUES(hit->args[0], (uint32_t)hit->args[1], 0, 0, hit->stack[0]));
+	r->looks = LOOKS;
 }
 
 /* --- the big lock: lock(file, line), unlock() --- */
@@ -258,10 +264,10 @@ static void bql_lock_entry(struct recorder *r, struct thread_state *t,
 }
 
 static void bql_lock_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			    const struct record_return *hit)
+			    const struct ending *end)
 {
 	t->bql = LOOP_HELD_YES;
-	emit(r, hit->h.time_ns, t->tid, LOOP_EV_BQL_ACQUIRED, VALUES(0, call->a, call->b, call->c));
+	emit(r, end->time_ns, t->tid, LOOP_EV_BQL_ACQUIRED, VALUES(0, call->a, call->b, call->c));
 }
 
 static void bql_unlock_entry(struct recorder *r, struct thread_state *t,
@@ -274,19 +280,15 @@ static void bql_unlock_entry(struct recorder *r, struct thread_state *t,
 
 /* --- contexts, GLib's dispatch, coroutines --- */
 
+/* Which it is, the tables will tell. */
 static void context_new_entry(struct recorder *r, struct thread_state *t,
 			      const struct record_entry *hit, struct call *call)
 {
-	(void)r;
-	(void)t;
-	call->a = hit->stack[0];
-}
-
-static void context_new_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			       const struct record_return *hit)
-{
-	emit(r, hit->h.time_ns, t->tid, LOOP_EV_CONTEXT_NEW, VALUES(hit->value, call->a));
-	g_hash_table_add(r->contexts, (void *)hit->value);
+	(void)call;
+	r->made.n++;
+	r->made.tid = t->tid;
+	r->made.site = hit->stack[0];
+	r->looks = LOOKS;
 }
 
 /* The main loop's dispatch: GLib's function, called by QEMU itself. */
@@ -299,9 +301,9 @@ static void dispatch_entry(struct recorder *r, struct thread_state *t,
 }
 
 static void dispatch_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			    const struct record_return *hit)
+			    const struct ending *end)
 {
-	emit(r, hit->h.time_ns, t->tid, LOOP_EV_DISPATCH_END,
+	emit(r, end->time_ns, t->tid, LOOP_EV_DISPATCH_END,
 	     VALUES(call->a, t->callbacks != call->b));
 }
 
@@ -322,7 +324,8 @@ static void wait_kick_entry(struct recorder *r, struct thread_state *t,
 
 #define BH_READS                                                                                   \
 	{ { 0, BH_CTX }, { 0, BH_CB }, { 0, BH_OPAQUE }, { 0, BH_FLAGS }, { 0, BH_NAME } }, 5
-#define TIMER_READS	   { { 0, TIMER_LIST }, { 0, TIMER_CB }, { 0, TIMER_OPAQUE } }, 3
+#define TIMER_READS                                                                                \
+	{ { 0, TIMER_LIST }, { 0, TIMER_CB }, { 0, TIMER_OPAQUE }, { 0, TIMER_EXPIRE } }, 4
 #define NOTIFY_READS	   { { 0, CTX_NOTIFIED }, { 0, CTX_NOTIFY_ME } }, 2
 #define NO_READS	   { { 0, 0 } }, 0
 #define TIMESPEC_OF_ARG(n) { { n, RAW_OFFSET(0) }, { n, RAW_OFFSET(8) } }, 2
@@ -376,6 +379,13 @@ const struct function_probe function_probes[] = {
 	{ { "qemu_bh_cancel" }, NULL, 1, BH_READS, bh_cancel_entry, NULL, "bh_cancel" },
 	{ { "qemu_bh_delete" }, NULL, 1, BH_READS, bh_delete_entry, NULL, "bh_delete" },
 	{ { "timer_mod_ns" }, NULL, 2, TIMER_READS, timer_arm_entry, NULL, "timer_arm" },
+	{ { "timer_mod_anticipate_ns" },
+	  NULL,
+	  2,
+	  TIMER_READS,
+	  timer_anticipate_entry,
+	  NULL,
+	  "timer_arm" },
 	{ { "timer_del" }, NULL, 1, TIMER_READS, timer_del_entry, NULL, "timer_del" },
 	{ { "aio_notify" }, NULL, 1, NOTIFY_READS, notify_entry, NULL, "notify" },
 	{ { "aio_notify_accept" },
@@ -390,7 +400,7 @@ const struct function_probe function_probes[] = {
 	  2,
 	  NO_READS,
 	  set_handler_entry,
-	  set_handler_return,
+	  NULL,
 	  "handler_set" },
 	{ { "bql_lock_impl", "qemu_mutex_lock_iothread_impl" },
 	  NULL,
@@ -418,7 +428,7 @@ const struct function_probe function_probes[] = {
 	  1,
 	  NO_READS,
 	  context_new_entry,
-	  context_new_return,
+	  NULL,
 	  "context_new" },
 	{ { "aio_co_schedule" }, NULL, 2, NO_READS, co_schedule_entry, NULL, "aio_co_schedule" },
 	{ { "aio_wait_kick" }, NULL, 0, NO_READS, wait_kick_entry, NULL, "aio_wait_kick" },
@@ -456,11 +466,19 @@ static void fill_reads(const struct function_probe *fn, const struct layout *l,
 	reads->n_reads = fn->n_reads;
 }
 
-int record_add_functions(struct recorder *r, struct failure *why)
+bool function_is_leaf(const struct function_probe *fn)
 {
-	int n = 0;
+	return fn->leave == wait_return;
+}
 
-	(void)why;
+int function_site(const struct function_probe *fn, const struct image *img, uint64_t link,
+		  struct site *ret)
+{
+	return (function_is_leaf(fn) ? site_at_untouched : site_at_args)(img, link, fn->n_args, ret, NULL);
+}
+
+void record_add_functions(struct recorder *r)
+{
 	for (size_t i = 0; i < n_function_probes; i++) {
 		const struct function_probe *fn = &function_probes[i];
 		struct record_probe p = { .function = fn };
@@ -468,37 +486,23 @@ int record_add_functions(struct recorder *r, struct failure *why)
 		struct image *img;
 
 		symbol = function_symbol(fn, r->s->images, &img);
-		if (!symbol || (fn->leave ? site_at_untouched : site_at_args)(
-				       img, symbol->link, fn->n_args, &p.site, NULL)) {
+		if (!symbol || function_site(fn, img, symbol->link, &p.site)) {
 			r->refused += symbol != NULL;
 			continue;
 		}
 		fill_reads(fn, r->s->l, &p.reads);
-		p.reads.stack = p.site.stack_bytes + 1;
+		p.reads.stack_bytes = p.site.stack_bytes;
 		r->stepped += !p.site.emulated;
 		record_add_probe(r, &p);
-		n++;
 	}
-	return n;
 }
 
-void record_function_entry(struct recorder *r, const struct record_probe *probe,
-			   const struct record_entry *hit)
+void record_function_entry(struct recorder *r, struct thread_state *t,
+			   const struct record_probe *probe, const struct record_entry *hit)
 {
-	struct thread_state *t = record_thread(r, hit->h.tid);
 	struct call call = { .probe = probe };
 
 	probe->function->entry(r, t, hit, &call);
-	if (!probe->function->leave)
-		return;
-	if (t->n_calls < MAX_CALLS_DEEP)
-		t->calls[t->n_calls++] = call;
-	else
-		t->too_deep++;
-}
-
-void record_function_return(struct recorder *r, const struct call *call,
-			    const struct record_return *hit)
-{
-	call->probe->function->leave(r, record_thread(r, hit->h.tid), call, hit);
+	if (probe->function->leave)
+		record_begin_call(r, t, hit, &call);
 }

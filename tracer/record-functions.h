@@ -20,8 +20,8 @@ struct function_probe {
 	void (*entry)(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		      struct call *call);
 	void (*leave)(struct recorder *r, struct thread_state *t, const struct call *call,
-		      const struct record_return *hit); /* NULL: its return is not probed */
-	const char *gives;				/* events, for people */
+		      const struct ending *end); /* NULL: its end does not matter */
+	const char *gives;			 /* events, for people */
 };
 
 extern const struct function_probe function_probes[];
@@ -30,6 +30,13 @@ extern const size_t n_function_probes;
 /* The symbol of the first of the function's names that there is, and its image; or NULL. */
 const struct symbol *function_symbol(const struct function_probe *fn, struct images *images,
 				     struct image **ret);
+
+/* Does nothing of the program run inside it? Then its return may be probed. */
+bool function_is_leaf(const struct function_probe *fn);
+
+/* Where the function is probed. Errors as site_at()'s. */
+int function_site(const struct function_probe *fn, const struct image *img, uint64_t link,
+		  struct site *ret);
 
 /* A timer was armed: its callback may be new (record-callbacks.c). */
 void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bpf/record.skel.h"
+#include "tracer/clock.h"
 #include "tracer/record-functions.h"
 #include "tracer/record.h"
 
@@ -37,37 +38,33 @@ struct thread_state *record_thread(struct recorder *r, uint32_t tid)
 	return t;
 }
 
-static bool probes_return(const struct record_probe *p)
+/* Which of the bpf programs a probe is for. A leaf's return is probed beside its entry. */
+static bool is_for(const struct record_probe *p, int kind, bool on_return)
 {
-	return p->callback || (p->function && p->function->leave);
+	bool leaf = p->function && function_is_leaf(p->function);
+
+	if (p->event)
+		return kind == RECORD_USDT;
+	if (kind == RECORD_RETURN)
+		return on_return ? leaf : p->resumes;
+	return kind == RECORD_ENTRY && !p->resumes;
 }
 
-/* The sites of one program's probes: USDT, entries, or returns. */
-static GArray *collect_sites(struct recorder *r, size_t first, int kind)
+static int attach_kind(struct recorder *r, size_t first, int kind, bool on_return,
+		       struct bpf_program *prog, struct failure *why)
 {
 	GArray *sites = g_array_new(FALSE, FALSE, sizeof(struct site));
+	struct attachment *attachment = NULL;
+	int err = 0;
 
 	for (size_t i = first; i < r->probes->len; i++) {
 		const struct record_probe *p = r->probes->pdata[i];
 		struct site site = p->site;
 
-		if ((kind == RECORD_USDT) != (p->event != 0))
-			continue;
-		if (kind == RECORD_RETURN && !probes_return(p))
-			continue;
-		site.on_return = kind == RECORD_RETURN;
-		g_array_append_val(sites, site);
+		site.on_return = on_return;
+		if (is_for(p, kind, on_return))
+			g_array_append_val(sites, site);
 	}
-	return sites;
-}
-
-static int attach_kind(struct recorder *r, size_t first, int kind, struct bpf_program *prog,
-		       struct failure *why)
-{
-	GArray *sites = collect_sites(r, first, kind);
-	struct attachment *attachment = NULL;
-	int err = 0;
-
 	if (sites->len)
 		err = attach_sites(prog, ATTACH_BEST, r->pid, (struct site *)sites->data,
 				   sites->len, &attachment, why);
@@ -86,43 +83,17 @@ int record_attach(struct recorder *r, size_t first, struct failure *why)
 
 		bpf_map_update_elem(map, &i, &p->reads, BPF_ANY);
 	}
-	/* Returns first: an entry whose return is not seen would never end. */
-	err = attach_kind(r, first, RECORD_RETURN, r->skel->progs.on_return, why);
+	/* Ends first: an entry whose return is not seen would never end. */
+	err = attach_kind(r, first, RECORD_RETURN, true, r->skel->progs.on_return, why);
 	if (!err)
-		err = attach_kind(r, first, RECORD_ENTRY, r->skel->progs.on_entry, why);
+		err = attach_kind(r, first, RECORD_RETURN, false, r->skel->progs.on_return, why);
 	if (!err)
-		err = attach_kind(r, first, RECORD_USDT, r->skel->progs.on_usdt, why);
+		err = attach_kind(r, first, RECORD_ENTRY, false, r->skel->progs.on_entry, why);
+	if (!err)
+		err = attach_kind(r, first, RECORD_USDT, false, r->skel->progs.on_usdt, why);
+	for (size_t i = first; !err && i < r->probes->len; i++)
+		((struct record_probe *)r->probes->pdata[i])->attached_ns = now_ns();
 	return err;
-}
-
-/* The call that a return ends: the innermost of its function; those inside it were lost. */
-static bool take_call(struct thread_state *t, const struct record_probe *probe, struct call *ret)
-{
-	if (t->too_deep) {
-		t->too_deep--;
-		return false;
-	}
-	for (int i = t->n_calls; i-- > 0;) {
-		if (t->calls[i].probe != probe)
-			continue;
-		*ret = t->calls[i];
-		t->n_calls = i;
-		return true;
-	}
-	return false;
-}
-
-static void take_return(struct recorder *r, const struct record_probe *probe,
-			const struct record_return *hit)
-{
-	struct call call;
-
-	if (!take_call(record_thread(r, hit->h.tid), probe, &call))
-		return;
-	if (probe->function)
-		record_function_return(r, &call, hit);
-	else
-		record_callback_return(r, &call, hit->h.time_ns, hit->h.tid);
 }
 
 /*
@@ -140,18 +111,22 @@ int record_take_hit(void *recorder, void *data, size_t size)
 	struct recorder *r = recorder;
 	const struct record_hit *h = data;
 	const struct record_probe *probe;
+	struct thread_state *t;
 
 	if (size < sizeof(*h) || h->cookie >= r->probes->len)
 		return 0;
 	probe = r->probes->pdata[h->cookie];
-	record_thread(r, h->tid);
+	t = record_thread(r, h->tid);
 	if (h->kind == RECORD_USDT && size >= sizeof(struct record_usdt))
 		record_usdt_hit(r, data);
-	else if (h->kind == RECORD_ENTRY && size >= sizeof(struct record_entry) && probe->function)
-		record_function_entry(r, probe, data);
-	else if (h->kind == RECORD_ENTRY && size >= sizeof(struct record_entry))
-		record_callback_entry(r, probe, data);
 	else if (h->kind == RECORD_RETURN && size >= sizeof(struct record_return))
-		take_return(r, probe, data);
+		record_take_return(r, t, data);
+	else if (h->kind == RECORD_ENTRY && size >= sizeof(struct record_entry)) {
+		record_settle(r, t, data);
+		if (probe->function)
+			record_function_entry(r, t, probe, data);
+		else
+			record_callback_entry(r, t, probe, data);
+	}
 	return r->error ? -ECANCELED : 0;
 }

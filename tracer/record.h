@@ -29,8 +29,10 @@ struct record_probe {
 	struct record_site reads; /* what the bpf program is to read there */
 	const struct function_probe
 		*function; /* of record-functions.c; NULL: a USDT probe or callback */
-	uint16_t event;	   /* of a USDT probe */
-	uint64_t callback; /* run address, of a callback */
+	uint16_t event;	     /* of a USDT probe */
+	uint64_t callback;   /* run address, of a callback */
+	bool resumes;	     /* where calls come back to (record-calls.c) */
+	uint64_t attached_ns; /* its hits are seen from then on; 0: not yet */
 };
 
 /* A call that has begun and not returned. */
@@ -39,7 +41,20 @@ struct call {
 	uint64_t a, b, c; /* whatever its return will need */
 	int fd;
 	uint32_t op;
+	uint64_t sp;	/* where its return address lies */
+	uint64_t stack; /* which stack that is in; 0: unknown */
+	bool awaited;	/* the place it comes back to was probed before it began */
 };
+
+/* How a call ended. */
+struct ending {
+	uint64_t time_ns;
+	uint64_t value; /* that it returned, if that was seen */
+	bool seen;	/* else it had ended by that time, and how is not known */
+};
+
+/* Values of an event's fields, in their order. */
+#define VALUES(...) ((const uint64_t[]){ __VA_ARGS__ })
 
 #define MAX_CALLS_DEEP 64
 
@@ -47,7 +62,6 @@ struct thread_state {
 	uint32_t tid;
 	int n_calls;
 	struct call calls[MAX_CALLS_DEEP];
-	uint64_t too_deep;  /* calls beyond that, not yet returned */
 	int polls;	    /* aio_poll()s and iterations under way */
 	uint64_t ctx[16];   /* the context of each */
 	uint32_t bql;	    /* enum held */
@@ -68,8 +82,14 @@ struct recorder {
 	GHashTable *named;	/* addresses whose symbol is in the recording */
 	GHashTable *callbacks;	/* run addresses of callbacks that are probed, or cannot be */
 	GHashTable *known;	/* what a call of a callback with an argument means */
-	GHashTable *contexts;	/* contexts whose handlers may have changed */
-	uint64_t counts[LOOP_EV_END];
+	GHashTable *resumes;	/* return address -> struct record_probe *, or NULL if refused */
+	int looks;		/* how often the tables are to be looked at again */
+	struct {
+		int n; /* contexts made since the tables were looked at; who made the last */
+		uint32_t tid;
+		uint64_t site;
+	} made;
+	uint64_t maps_ns; /* when the target's maps were last read anew */
 	int refused; /* probes that could not be placed */
 	int stepped; /* probes the kernel has to single-step */
 	int error;   /* the writer's first failure, or 0 */
@@ -83,7 +103,6 @@ struct recorder {
  */
 void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const uint64_t *values);
 void emit_text(struct recorder *r, uint16_t id, const uint64_t *values, const char *text);
-uint64_t record_now(void); /* CLOCK_MONOTONIC, as the events' times */
 
 /* The contexts as they are now, of which @before (or NULL) knows nothing: handlers, notifiers. */
 void emit_tables(struct recorder *r, const struct loops *before);
@@ -107,21 +126,29 @@ struct thread_state *record_thread(struct recorder *r, uint32_t tid);
 /* --- the sources of events --- */
 
 int record_add_usdt(struct recorder *r, const struct image *program);
-int record_add_functions(struct recorder *r, struct failure *why);
+void record_add_functions(struct recorder *r);
 void record_usdt_hit(struct recorder *r, const struct record_usdt *hit);
-void record_function_entry(struct recorder *r, const struct record_probe *probe,
-			   const struct record_entry *hit);
-void record_function_return(struct recorder *r, const struct call *call,
-			    const struct record_return *hit);
+void record_function_entry(struct recorder *r, struct thread_state *t,
+			   const struct record_probe *probe, const struct record_entry *hit);
 
 /*
  * Learn the callbacks of the tables as they are now, and give the new ones probes; the caller
  * attaches them. At the first time nothing is said of the handlers; later, what changed is.
  */
 void record_add_callbacks(struct recorder *r, const struct loops *before);
-void record_callback_entry(struct recorder *r, const struct record_probe *probe,
-			   const struct record_entry *hit);
-void record_callback_return(struct recorder *r, const struct call *call, uint64_t time_ns,
-			    uint32_t tid);
+void record_callback_entry(struct recorder *r, struct thread_state *t,
+			   const struct record_probe *probe, const struct record_entry *hit);
+void record_callback_end(struct recorder *r, const struct thread_state *t, const struct call *call,
+			 uint64_t time_ns);
+
+/* --- record-calls.c --- */
+
+/* An entry: the calls that it shows to be over end, before anything is said of it. */
+void record_settle(struct recorder *r, struct thread_state *t, const struct record_entry *hit);
+/* A call whose end matters has begun; its members up to `op` are set. */
+void record_begin_call(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
+		       const struct call *call);
+void record_take_return(struct recorder *r, struct thread_state *t,
+			const struct record_return *hit);
 
 #endif

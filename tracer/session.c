@@ -130,9 +130,15 @@ static int load_layout(struct session *s, struct failure *why)
 	return err ? -EBADMSG : infer_check(s->t, s->images, s->l, why);
 }
 
+/* One that is being killed loses its memory before it is gone: what was read meanwhile has holes. */
 int session_check_alive(const struct session *s, struct failure *why)
 {
-	return fds_target_lives(s->fds) ? 0 : fail(why, -ESRCH, "process %d has exited", s->t->pid);
+	uint64_t start = g_array_index(s->t->maps, struct map, 0).start;
+	char byte;
+
+	if (fds_target_lives(s->fds) && target_read(s->t, start, &byte, 1) != -ESRCH)
+		return 0;
+	return fail(why, -ESRCH, "process %d has exited", s->t->pid);
 }
 
 int session_layout(struct session *s, struct failure *why)

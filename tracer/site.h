@@ -48,7 +48,21 @@ int site_at_args(const struct image *img, uint64_t link, int n_args, struct site
  */
 int site_at_untouched(const struct image *img, uint64_t link, int n_args, struct site *ret,
 		      struct failure *why);
-/* For a function of which only the return is probed; on_return is set. */
+/*
+ * For a function of which only the return is probed; on_return is set. Return probes are for leaves
+ * only: the kernel keeps the returns it awaits in the order of the stack pointer, and a return
+ * awaited on a coroutine's stack that lies above the thread's own makes it forget the outer ones.
+ * The thread dies (SIGILL) when it comes back to one of those.
+ */
 int site_at_return(const struct image *img, uint64_t link, struct site *ret, struct failure *why);
+
+/*
+ * The end of a call without a return probe: at the return address @link, or a few instructions on
+ * where nothing has moved the stack pointer, left the straight line or come in from elsewhere (nor,
+ * with @keep_value, changed the returned value). That place is also reached without the call: the
+ * stack pointer tells. Errors: -ENOENT (no proven function, or no call, ends there), -ENOEXEC.
+ */
+int site_after_call(const struct image *img, uint64_t link, bool keep_value, struct site *ret,
+		    struct failure *why);
 
 #endif

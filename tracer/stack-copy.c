@@ -13,6 +13,7 @@
 #include "bpf/stack.h"
 #include "bpf/stack.skel.h"
 #include "tracer/attach.h"
+#include "tracer/clock.h"
 #include "tracer/stack.h"
 
 #define TICK_NS (1000 * 1000) /* of a running thread's own clock */
@@ -184,14 +185,6 @@ static void run_iterator(struct bpf_link *link)
 		;
 	if (fd >= 0)
 		close(fd);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
 /* Wait until the programs have taken @n stacks. */

@@ -155,6 +155,43 @@ SAMPLE site_call
 	ret
 END site_call
 
+/* Behind the second instruction nobody knows where the return address lies. */
+SAMPLE site_aligned
+	mov %rsp, %rax
+	and $-16, %rsp
+	push %rbx
+	pop %rbx
+	mov %rax, %rsp
+	ret
+END site_aligned
+
+/* Where calls come back to: resume_NAME_from is the return address, resume_NAME_at the site. */
+SAMPLE resume_calls
+	call site_ret
+AT resume_test_from
+	test %eax, %eax
+AT resume_test_at
+	je 1f
+	call site_ret
+AT resume_value_from
+	mov $1, %eax
+	jmp 1f
+	call site_ret
+AT resume_joined_from
+	mov $2, %ecx
+1:	mov $3, %ecx
+	push %rcx
+	call site_ret
+AT resume_stack_from
+	pop %rcx
+	jmp 2f
+2:	call *sample_global(%rip)
+AT resume_indirect_from
+	call site_ret
+AT resume_last_from
+	ret
+END resume_calls
+
 /* Stack before the site: two words and a frame. */
 SAMPLE site_stack
 	mov %rdi, %rax

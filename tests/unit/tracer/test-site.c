@@ -120,6 +120,14 @@ static void test_stack_above_the_return_address(void)
 	g_assert_cmpint(site_in(LINK(site_push)).stack_bytes, ==, 0);
 }
 
+static void test_a_stack_that_is_aligned_ends_the_search(void)
+{
+	struct site site = site_in(LINK(site_aligned));
+
+	g_assert_cmphex(site.link, <=, LINK(site_aligned) + 3);
+	g_assert_cmpint(site.stack_bytes, ==, 0);
+}
+
 static void test_return_needs_an_untouched_stack(void)
 {
 	struct site site;
@@ -165,6 +173,58 @@ static void test_offset_is_that_in_the_file(void)
 	g_assert_cmphex((guint8)file[site.offset], ==, 0x55); /* push %rbp */
 }
 
+/* The site for calls that return to @from_ is the instruction at @at_. */
+#define assert_resume(from_, keep_value_, at_, emulated_)                                          \
+	do {                                                                                       \
+		struct site site_;                                                                 \
+		g_assert_cmpint(site_after_call(samples_image(), (from_), (keep_value_), &site_,   \
+						NULL),                                             \
+				==, 0);                                                            \
+		g_assert_cmphex(site_.link, ==, (at_));                                            \
+		g_assert_cmpint(site_.emulated, ==, (emulated_));                                  \
+		g_assert_false(site_.on_return);                                                   \
+	} while (0)
+
+static void test_end_of_a_call(void)
+{
+	assert_resume(LINK(resume_test_from), true, LINK(resume_test_at), true);
+	assert_resume(LINK(resume_indirect_from), true, LINK(resume_indirect_from), true);
+	assert_resume(LINK(resume_last_from), true, LINK(resume_last_from), false);
+}
+
+static void test_end_of_a_call_keeps_the_value(void)
+{
+	assert_resume(LINK(resume_value_from), true, LINK(resume_value_from), false);
+	assert_resume(LINK(resume_value_from), false, LINK(resume_value_from) + 5, true);
+}
+
+/* The jump to 1: would be taken for the end of the call. */
+static void test_end_of_a_call_is_before_others_join(void)
+{
+	assert_resume(LINK(resume_joined_from), false, LINK(resume_joined_from), false);
+}
+
+static void test_end_of_a_call_is_before_the_stack_moves(void)
+{
+	assert_resume(LINK(resume_stack_from), false, LINK(resume_stack_from), false);
+}
+
+static void test_no_call_ends_there(void)
+{
+	struct failure why = { 0 };
+	struct site site;
+
+	g_assert_cmpint(site_after_call(samples_image(), LINK(resume_test_at), false, &site, &why),
+			==, -ENOENT);
+	g_assert_nonnull(strstr(why.text, "no call ends at"));
+	g_assert_cmpint(site_after_call(samples_image(), LINK(resume_test_from) + 1, false, &site,
+					&why),
+			==, -ENOENT);
+	g_assert_cmpint(site_after_call(samples_image(), LINK(sample_global), false, &site, &why),
+			==, -ENOENT);
+	g_assert_nonnull(strstr(why.text, "no proven function"));
+}
+
 /* On all functions of this program: inside, at a boundary the decoder reaches from the start. */
 static void test_every_function_of_this_program(void)
 {
@@ -206,6 +266,14 @@ int main(int argc, char **argv)
 	g_test_add_func("/site/without-fde", test_what_no_fde_proves_is_refused);
 	g_test_add_func("/site/by-name", test_by_name);
 	g_test_add_func("/site/file-offset", test_offset_is_that_in_the_file);
+	g_test_add_func("/site/aligned-stack", test_a_stack_that_is_aligned_ends_the_search);
+	g_test_add_func("/site/end-of-a-call", test_end_of_a_call);
+	g_test_add_func("/site/end-of-a-call/keeps-the-value", test_end_of_a_call_keeps_the_value);
+	g_test_add_func("/site/end-of-a-call/before-others-join",
+			test_end_of_a_call_is_before_others_join);
+	g_test_add_func("/site/end-of-a-call/before-the-stack-moves",
+			test_end_of_a_call_is_before_the_stack_moves);
+	g_test_add_func("/site/end-of-a-call/no-call", test_no_call_ends_there);
 	g_test_add_func("/site/every-function", test_every_function_of_this_program);
 	return g_test_run();
 }
