@@ -22,6 +22,7 @@
 
 #include "bpf/record.skel.h"
 #include "tracer/clock.h"
+#include "tracer/out.h"
 #include "tracer/record.h"
 
 #define DRAIN_MS     5
@@ -202,8 +203,11 @@ static void look_into_command(struct recorder *r)
 {
 	struct session *s = r->s;
 
-	if (r->loops)
+	if (r->loops || (uint64_t)now_ns() < r->look_ns)
 		return;
+	/* Soon and then ever more rarely: a look costs some milliseconds of a CPU. */
+	r->look_wait_ns = MIN(r->look_wait_ns * 2 + DRAIN_MS * 1000000, 1000000000);
+	r->look_ns = now_ns() + r->look_wait_ns;
 	session_close(s);
 	if (session_open_process(s, s->options, r->pid, NULL) ||
 	    strcmp(images_program(s->images)->build_id, r->program->build_id))
@@ -306,6 +310,11 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 		"loopscope: %s: %" PRIu64 " events of %u threads in %.1f s, %" PRIu64 " lost\n",
 		path, stats.events, g_hash_table_size(r->threads),
 		(now_ns() - started_ns) / 1e9, stats.discarded);
+	if (r->s->options->json)
+		out_json(json_pack("{s:s, s:s, s:i, s:I, s:i, s:I}", "type", "total", "recording",
+				   path, "pid", r->pid, "events", (json_int_t)stats.events,
+				   "threads", (int)g_hash_table_size(r->threads), "lost",
+				   (json_int_t)stats.discarded));
 	if (r->error)
 		return fail(why, r->error, "%s: %s; what is there can be read", path,
 			    strerror(-r->error));
@@ -339,6 +348,8 @@ static int record_process(struct recorder *r, struct failure *why)
 		err = open_writer(r, s->t->exe, images_program(s->images)->build_id, why);
 	if (!err)
 		err = attach_running(r, why);
+	if (err && session_check_alive(s, why))
+		return -ESRCH;
 	if (err)
 		return err;
 	say_attached(r);

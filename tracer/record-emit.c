@@ -20,6 +20,20 @@ uint64_t record_now(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+/* Which of the event's fields are such, a bit each; found out once for each event. */
+static uint32_t code_fields(struct recorder *r, uint16_t id)
+{
+	const struct loop_event_desc *desc = loop_event_desc(id);
+
+	if (r->code_known[id])
+		return r->code_fields[id];
+	for (int i = 0; i < desc->n_fields; i++)
+		if (loop_field_is_code(&desc->fields[i]))
+			r->code_fields[id] |= 1u << i;
+	r->code_known[id] = true;
+	return r->code_fields[id];
+}
+
 static void pack(const struct loop_event_desc *desc, const uint64_t *values, uint8_t *event)
 {
 	for (int i = 0; i < desc->n_fields; i++) {
@@ -81,9 +95,8 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 	uint64_t bytes[32] = { 0 };
 	struct loop_event *event = (struct loop_event *)bytes;
 
-	for (int i = 0; i < desc->n_fields; i++)
-		if (loop_field_is_code(&desc->fields[i]))
-			name_code(r, values[i]);
+	for (uint32_t left = code_fields(r, id); left; left &= left - 1)
+		name_code(r, values[__builtin_ctz(left)]);
 	pack(desc, values, (uint8_t *)bytes);
 	event->time_ns = time_ns;
 	event->tid = tid;

@@ -89,6 +89,10 @@ struct recorder {
 		uint32_t tid;
 		uint64_t site;
 	} made;
+	uint32_t code_fields[LOOP_EV_END]; /* of each event: which fields hold code */
+	bool code_known[LOOP_EV_END];
+	uint64_t look_ns; /* when a command's tables are looked for next */
+	uint64_t look_wait_ns;
 	uint64_t maps_ns; /* when the target's maps were last read anew */
 	int refused; /* probes that could not be placed */
 	int stepped; /* probes the kernel has to single-step */
