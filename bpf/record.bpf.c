@@ -115,7 +115,8 @@ int on_entry(struct pt_regs *ctx)
 	return 0;
 }
 
-/* At a function's return (of leaves), or where its caller goes on: the stack pointer is the same. */
+/* At a function's return (of leaves), or where its caller goes on: the stack pointer is the same.
+ */
 SEC("uprobe")
 int on_return(struct pt_regs *ctx)
 {

@@ -308,8 +308,8 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 		r->error = err;
 	fprintf(stderr,
 		"loopscope: %s: %" PRIu64 " events of %u threads in %.1f s, %" PRIu64 " lost\n",
-		path, stats.events, g_hash_table_size(r->threads),
-		(now_ns() - started_ns) / 1e9, stats.discarded);
+		path, stats.events, g_hash_table_size(r->threads), (now_ns() - started_ns) / 1e9,
+		stats.discarded);
 	if (r->s->options->json)
 		out_json(json_pack("{s:s, s:s, s:i, s:I, s:i, s:I}", "type", "total", "recording",
 				   path, "pid", r->pid, "events", (json_int_t)stats.events,

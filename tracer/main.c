@@ -60,14 +60,15 @@ enum takes {
 static const struct command {
 	const char *name;
 	enum takes takes;
-	const char *options; /* that it takes beside -v; all that read a process take --via, --all */
+	const char
+		*options; /* that it takes beside -v; all that read a process take --via, --all */
 	int (*run)(const struct options *options, struct failure *why);
 } commands[] = {
 	{ "fds", TAKES_TARGET, "pid tid via duration all layout json", cmd_fds },
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
-	{ "report", TAKES_RECORDING, "events histograms json", cmd_report },
+	{ "report", TAKES_RECORDING, "events histograms all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to only json", cmd_export },
 	{ "list", TAKES_PROCESS, "pid via layout all json", cmd_list },
 	{ "layout", TAKES_TARGET, "pid via layout btf all json", cmd_layout },

@@ -116,7 +116,7 @@ static void epoll_entry(struct recorder *r, struct thread_state *t, const struct
 }
 
 static void wait_return(struct recorder *r, struct thread_state *t, const struct call *call,
-			 const struct ending *end)
+			const struct ending *end)
 {
 	/* One that was lost is not made up: its value is not known. */
 	if (end->seen)
@@ -395,13 +395,7 @@ const struct function_probe function_probes[] = {
 	  notify_accept_entry,
 	  NULL,
 	  "notify_accept" },
-	{ { "aio_set_fd_handler" },
-	  NULL,
-	  2,
-	  NO_READS,
-	  set_handler_entry,
-	  NULL,
-	  "handler_set" },
+	{ { "aio_set_fd_handler" }, NULL, 2, NO_READS, set_handler_entry, NULL, "handler_set" },
 	{ { "bql_lock_impl", "qemu_mutex_lock_iothread_impl" },
 	  NULL,
 	  2,
@@ -423,13 +417,7 @@ const struct function_probe function_probes[] = {
 	  dispatch_entry,
 	  dispatch_return,
 	  "dispatch_begin dispatch_end" },
-	{ { "aio_context_new" },
-	  NULL,
-	  1,
-	  NO_READS,
-	  context_new_entry,
-	  NULL,
-	  "context_new" },
+	{ { "aio_context_new" }, NULL, 1, NO_READS, context_new_entry, NULL, "context_new" },
 	{ { "aio_co_schedule" }, NULL, 2, NO_READS, co_schedule_entry, NULL, "aio_co_schedule" },
 	{ { "aio_wait_kick" }, NULL, 0, NO_READS, wait_kick_entry, NULL, "aio_wait_kick" },
 };
@@ -474,7 +462,8 @@ bool function_is_leaf(const struct function_probe *fn)
 int function_site(const struct function_probe *fn, const struct image *img, uint64_t link,
 		  struct site *ret)
 {
-	return (function_is_leaf(fn) ? site_at_untouched : site_at_args)(img, link, fn->n_args, ret, NULL);
+	return (function_is_leaf(fn) ? site_at_untouched : site_at_args)(img, link, fn->n_args, ret,
+									 NULL);
 }
 
 void record_add_functions(struct recorder *r)

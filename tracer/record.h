@@ -28,10 +28,10 @@ struct record_probe {
 	struct site site;
 	struct record_site reads; /* what the bpf program is to read there */
 	const struct function_probe
-		*function; /* of record-functions.c; NULL: a USDT probe or callback */
-	uint16_t event;	     /* of a USDT probe */
-	uint64_t callback;   /* run address, of a callback */
-	bool resumes;	     /* where calls come back to (record-calls.c) */
+		*function;    /* of record-functions.c; NULL: a USDT probe or callback */
+	uint16_t event;	      /* of a USDT probe */
+	uint64_t callback;    /* run address, of a callback */
+	bool resumes;	      /* where calls come back to (record-calls.c) */
 	uint64_t attached_ns; /* its hits are seen from then on; 0: not yet */
 };
 
@@ -94,9 +94,9 @@ struct recorder {
 	uint64_t look_ns; /* when a command's tables are looked for next */
 	uint64_t look_wait_ns;
 	uint64_t maps_ns; /* when the target's maps were last read anew */
-	int refused; /* probes that could not be placed */
-	int stepped; /* probes the kernel has to single-step */
-	int error;   /* the writer's first failure, or 0 */
+	int refused;	  /* probes that could not be placed */
+	int stepped;	  /* probes the kernel has to single-step */
+	int error;	  /* the writer's first failure, or 0 */
 };
 
 /* --- record-emit.c --- */

@@ -130,7 +130,8 @@ static int load_layout(struct session *s, struct failure *why)
 	return err ? -EBADMSG : infer_check(s->t, s->images, s->l, why);
 }
 
-/* One that is being killed loses its memory before it is gone: what was read meanwhile has holes. */
+/* One that is being killed loses its memory before it is gone: what was read meanwhile has holes.
+ */
 int session_check_alive(const struct session *s, struct failure *why)
 {
 	uint64_t start = g_array_index(s->t->maps, struct map, 0).start;
