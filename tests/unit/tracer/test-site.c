@@ -177,9 +177,9 @@ static void test_offset_is_that_in_the_file(void)
 #define assert_resume(from_, keep_value_, at_, emulated_)                                          \
 	do {                                                                                       \
 		struct site site_;                                                                 \
-		g_assert_cmpint(site_after_call(samples_image(), (from_), (keep_value_), &site_,   \
-						NULL),                                             \
-				==, 0);                                                            \
+		g_assert_cmpint(                                                                   \
+			site_after_call(samples_image(), (from_), (keep_value_), &site_, NULL),    \
+			==, 0);                                                                    \
 		g_assert_cmphex(site_.link, ==, (at_));                                            \
 		g_assert_cmpint(site_.emulated, ==, (emulated_));                                  \
 		g_assert_false(site_.on_return);                                                   \
@@ -217,9 +217,9 @@ static void test_no_call_ends_there(void)
 	g_assert_cmpint(site_after_call(samples_image(), LINK(resume_test_at), false, &site, &why),
 			==, -ENOENT);
 	g_assert_nonnull(strstr(why.text, "no call ends at"));
-	g_assert_cmpint(site_after_call(samples_image(), LINK(resume_test_from) + 1, false, &site,
-					&why),
-			==, -ENOENT);
+	g_assert_cmpint(
+		site_after_call(samples_image(), LINK(resume_test_from) + 1, false, &site, &why),
+		==, -ENOENT);
 	g_assert_cmpint(site_after_call(samples_image(), LINK(sample_global), false, &site, &why),
 			==, -ENOENT);
 	g_assert_nonnull(strstr(why.text, "no proven function"));
