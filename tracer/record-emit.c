@@ -6,19 +6,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "tracer/clock.h"
 #include "tracer/describe.h"
 #include "tracer/record.h"
-
-uint64_t record_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 /* Which of the event's fields are such, a bit each; found out once for each event. */
 static uint32_t code_fields(struct recorder *r, uint16_t id)
