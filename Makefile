@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-unit check-integration lint bench-attach bench-loop bench-selfrec help clean
+.PHONY: all setup demo check check-unit check-integration lint bench-attach bench-gdb bench-loop bench-selfrec help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -167,6 +167,9 @@ bench-loop: $(BUILD)/bench/bench-loop ## print what the loop's operations cost, 
 
 bench-selfrec: $(BUILD)/bench/selfrec ## print what an event costs a program that records itself, and losses
 	$(Q)dir=$$(mktemp -d) && $< $$dir/r; rc=$$?; rm -rf $$dir; exit $$rc
+
+bench-gdb: $(BUILD)/demo-qemu-loop ## print what listing 10,000 of a kind costs in gdb, beside a script written by hand
+	$(Q)$(PYTHON) tests/bench/gdb_tables.py --build $(BUILD)
 
 # --- what people type -------------------------------------------------------------------------
 demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb

@@ -6,7 +6,7 @@ from qemu_gdb import describe
 from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
 from qemu_gdb.fds import FdInfo
-from qemu_gdb.out import Fold, Table, events, json_line, plural, printable, ranges
+from qemu_gdb.out import Table, events, fold, json_line, plural, printable, ranges
 from qemu_gdb.owner import NOTIFIER, SOURCE, UNKNOWN, WAKEUP, Owner
 from qemu_gdb.rows import damage_rows
 from qemu_gdb.session import Session
@@ -130,13 +130,8 @@ def _json_rows(
 
 def _table(rows: list[Row], unfolded: bool) -> str:
     table = Table(" FD", "KIND", "EVENTS", "OWNER", "CALLBACK", "NOW")
-    fold = Fold(unfolded)
-    for row in rows:
-        fold.add(row[1:], row.fd)
-    for row in rows:
-        shown, fds = fold.take(row[1:])
-        if not shown:
-            continue
+    for row, equal in fold(rows, [row[1:] for row in rows], unfolded):
+        fds = [other.fd for other in equal]
         table.row(
             f"x{len(fds)}" if fds else f"{row.fd:3}",
             row.info.kind,

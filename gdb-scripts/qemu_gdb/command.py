@@ -5,7 +5,10 @@ A command is a class with a name, its options and run(session, text, options), w
 is to be shown; text is what was typed without the options. Whatever goes wrong ends in one line,
 never in a traceback.
 """
+import contextlib
+import gc
 import re
+from collections.abc import Iterator
 
 import gdb
 
@@ -40,6 +43,18 @@ class Prefix(gdb.Command):
         super().__init__("qemu", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, True)
 
 
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """A listing makes thousands of tuples, and keeps them: looking for cycles among them is vain."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 class Command(gdb.Command):
     name = ""
     options: tuple[str, ...] = ("json",)
@@ -54,7 +69,7 @@ class Command(gdb.Command):
             for option in options - set(self.options):
                 known = ", ".join(f"--{name}" for name in self.options)
                 raise QemuError(f"qemu {self.name} has no --{option}; it has {known}")
-            with Session() as session:
+            with _no_collections(), Session() as session:
                 text = self.run(session, OPTION.sub("", argument).strip(), options)
                 for note in session.notes:
                     show_note(note, "json" in options)

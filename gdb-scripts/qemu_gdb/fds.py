@@ -42,6 +42,7 @@ class Fds:
     def __init__(self, inferior: Inferior) -> None:
         self._proc = f"/proc/{inferior.pid}" if inferior.live else None
         self._known: dict[int, FdInfo] = {}
+        self._anonymous: dict[str, FdInfo] = {}  # by link
         self._unix: Optional[dict[str, str]] = None
         self._libc = ctypes.CDLL(None)
         self._pidfd = -1
@@ -69,10 +70,14 @@ class Fds:
             target = os.readlink(path)
         except OSError:
             return UNKNOWN
+        if target in self._anonymous:
+            return self._anonymous[target]
         anonymous = ANON.match(target)
         if anonymous:
             kind = printable(anonymous[1])
-            return FdInfo("epoll" if kind == "eventpoll" else kind, "")
+            kind = "epoll" if kind == "eventpoll" else kind
+            self._anonymous[target] = FdInfo(kind, "")
+            return self._anonymous[target]
         kind, _, inode = target.partition(":[")
         if kind == "socket" and inode:
             info = self._socket(inode.rstrip("]"))

@@ -134,6 +134,7 @@ class Images:
         self._maps = mappings()
         self._starts = [m.start for m in self._maps]
         self._known: dict[str, Optional[Image]] = {}
+        self._outside: set[int] = set()  # pages that are of no image
         self.program = self._find_program(inferior)
 
     def _find_program(self, inferior: Inferior) -> Optional[Image]:
@@ -149,6 +150,7 @@ class Images:
 
     def _open(self, path: str) -> Optional[Image]:
         if path not in self._known:
+            self._outside.clear()  # its .bss may be among them
             first = next(m for m in self._maps if m.path == path)
             try:
                 self._known[path] = Image(
@@ -160,10 +162,14 @@ class Images:
 
     def at(self, addr: int) -> Optional[Image]:
         """The image that holds a run address; also its .bss, which no file stands behind."""
+        if addr & -PAGE in self._outside:
+            return None
         for image in self._known.values():
             if image is not None and image.holds(addr):
                 return image
         m = self._mapping(addr)
+        if m is None:
+            self._outside.add(addr & -PAGE)
         return self._open(m.path) if m else None
 
     def _mapping(self, addr: int) -> Optional[Mapping]:

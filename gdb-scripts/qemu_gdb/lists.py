@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from qemu_gdb.errors import Damaged, Unreadable
-from qemu_gdb.memory import Memory
+from qemu_gdb.memory import PAGE, Memory
 
 LIMIT = 1 << 20  # elements: a longer list is a damaged one
 WORD = struct.Struct("<Q")
@@ -35,6 +35,7 @@ def walk(
     except Unreadable:
         raise Damaged(head, "cannot be read") from None
     passed: set[int] = set()
+    page_of, whole = memory.page, PAGE - size
     # In the midst of an insertion or removal a link still, or already, points back one further.
     back = further = head
     while at:
@@ -42,10 +43,14 @@ def walk(
             raise Damaged(at, "the list has passed already")
         if len(passed) >= LIMIT:
             raise Damaged(at, f"is element {LIMIT}: that is no list")
-        try:
-            data = memory.read(at, size)
-        except Unreadable:
-            raise Damaged(at, "cannot be read") from None
+        page, offset = page_of(at & -PAGE), at & PAGE - 1
+        if page is not None and offset <= whole:
+            data = page[offset : offset + size]
+        else:
+            try:
+                data = memory.read(at, size)
+            except Unreadable:
+                raise Damaged(at, "cannot be read") from None
         if prev_at is not None:
             (prev,) = WORD.unpack_from(data, prev_at)
             if prev not in (back, further):

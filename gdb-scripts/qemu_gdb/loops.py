@@ -196,14 +196,18 @@ class Loops:
         if at is None or next_at is None:
             raise QemuError("this layout does not know AioContext's list of handlers")
         head = context.addr + at
+        passed: set[tuple[Optional[int], ...]] = set()  # callbacks that were checked
         prev_at = self.layout.offset("AioHandler", "node.le_prev")
         try:
             for addr, data in walk(self.memory, head, decode.size, next_at, prev_at):
                 fields = decode(data)
-                self._check_code(addr, *fields[3:6])
-                context.handlers.append(
-                    Handler(addr, *[value or 0 for value in fields])
-                )
+                called = fields[3:6]
+                if called not in passed:
+                    self._check_code(addr, *called)
+                    passed.add(called)
+                if None in fields:
+                    fields = tuple([value or 0 for value in fields])
+                context.handlers.append(Handler(addr, *fields))
         except Damaged as damage:
             context.damages.append(("handlers", damage))
 
@@ -236,13 +240,13 @@ class Loops:
         next_at = self.layout.offset("QEMUBH", "next.sle_next")
         assert next_at is not None
         decode = self.layout.decoder("QEMUBH", "ctx", "name", "cb", "opaque", "flags")
-        names: dict[int, str] = {0: ""}
+        names: dict[Optional[int], str] = {0: "", None: ""}
         for addr, data in walk(self.memory, head, decode.size, next_at):
             owner, name, cb, opaque, flags = decode(data)
             if owner is not None and owner != context.addr:
                 raise Damaged(addr, f"is not of this context but of {owner:#x}")
-            self._check_code(addr, cb)
-            name = name or 0
+            if cb not in self._code:
+                self._check_code(addr, cb)
             if name not in names:
                 names[name] = self.memory.string(name, 64)
             yield BottomHalf(addr, names[name], cb or 0, opaque or 0, flags or 0, taken)
@@ -278,7 +282,8 @@ class Loops:
             cb, opaque, expire, home = decode(data)
             if home is not None and home != timer_list:
                 raise Damaged(addr, f"is not of this list but of {home:#x}")
-            self._check_code(addr, cb)
+            if cb not in self._code:
+                self._check_code(addr, cb)
             yield Timer(addr, cb or 0, opaque or 0, expire or 0, clock)
 
     def read_timers(self, context: Context) -> None:

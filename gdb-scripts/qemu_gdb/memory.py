@@ -4,8 +4,8 @@
     memory = Memory()
     memory.u64(address); memory.read(address, size); memory.string(address)
 
-Whole pages are read and kept, so that thousands of small structures cost a few hundred reads. A
-gdb.Value for each field would cost a hundred times more. All methods raise Unreadable, with the
+Whole pages are read and kept, many at once, so that thousands of small structures cost a few dozen
+reads. A gdb.Value for each field would cost many times more. All methods raise Unreadable, with the
 address asked for. Make a new one for each command: the inferior may have run since.
 """
 import struct
@@ -16,6 +16,7 @@ import gdb
 from qemu_gdb.errors import Unreadable
 
 PAGE = 4096
+AHEAD = 16 * PAGE  # what is read at once, where there is so much
 TOP = 1 << 64
 
 
@@ -23,6 +24,7 @@ class Memory:
     def __init__(self) -> None:
         self._inferior = gdb.selected_inferior()
         self._pages: dict[int, Optional[bytes]] = {}
+        self.page = self._pages.get  # the bytes of a page that was read, by address
 
     def _load(self, first: int, last: int) -> None:
         """Fetch the pages from @first to @last (their addresses), in one read if that works."""
@@ -39,12 +41,25 @@ class Memory:
         for at in range(0, len(data), PAGE):
             self._pages[first + at] = data[at : at + PAGE]
 
+    def _load_ahead(self, first: int, last: int) -> None:
+        start, end = first & -AHEAD, (last & -AHEAD) + AHEAD
+        if end - start == AHEAD and start:
+            try:
+                data = bytes(self._inferior.read_memory(start, AHEAD))
+            except (gdb.MemoryError, gdb.error, OverflowError):
+                pass
+            else:
+                for at in range(0, AHEAD, PAGE):
+                    self._pages[start + at] = data[at : at + PAGE]
+                return
+        self._load(first, last)
+
     def read(self, addr: int, size: int) -> bytes:
         if not 0 < addr < TOP - size:
             raise Unreadable(addr)
         first, last = addr & -PAGE, (addr + size - 1) & -PAGE
         if first not in self._pages or last not in self._pages:
-            self._load(first, last)
+            self._load_ahead(first, last)
         if first == last:
             page = self._pages[first]
             if page is None:

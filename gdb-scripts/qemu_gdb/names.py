@@ -9,7 +9,6 @@ import gdb
 
 from qemu_gdb.code import Code
 from qemu_gdb.inferior import Images
-from qemu_gdb.loops import Context
 from qemu_gdb.out import printable
 
 # "aio_poll + 5 in section .text of /usr/bin/..."; anything else is no symbol.
@@ -56,13 +55,11 @@ class Names:
             )
         return self._calls[addr]
 
-    def opaque(
-        self, addr: int, contexts: list[Context], context_size: int
-    ) -> Optional[str]:
-        """An argument: inside a context "io0+0xc4", otherwise as any address."""
-        for context in contexts:
-            if addr == context.addr:
-                return context.name
-            if context.addr < addr < context.addr + context_size:
-                return f"{context.name}+{addr - context.addr:#x}"
-        return self.callback(addr)
+    def opaque(self, addr: int, spans: list[tuple[int, int, str]]) -> str:
+        """An argument: inside a context "io0+0xc4", otherwise as any address. @spans: begin, end
+        and name of the contexts, ascending."""
+        if spans and spans[0][0] <= addr < spans[-1][1]:
+            for begin, end, name in spans:
+                if begin <= addr < end:
+                    return f"{name}+{addr - begin:#x}" if addr > begin else name
+        return self.name(addr)

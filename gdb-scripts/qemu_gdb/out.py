@@ -4,10 +4,12 @@
 The same ones as loopscope's. Text of the target goes through printable() before it is shown.
 """
 import json
-from collections.abc import Hashable
-from typing import Any, Optional
+from collections.abc import Hashable, Sequence
+from typing import Any, Optional, TypeVar
 
 import gdb
+
+Item = TypeVar("Item")
 
 COLUMNS = 100
 GAP = 2
@@ -17,6 +19,8 @@ FOLD_AT = 4  # so many equal rows become one with a count
 
 def printable(text: str) -> str:
     """No control character, C1's included, reaches the terminal; nor a stray surrogate."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -104,52 +108,54 @@ class Table:
             Any
         ] = []  # tuple: a row; (column, text) in a list: a line under one
 
-    def row(self, *cells: Optional[str]) -> None:
-        self._lines.append(tuple(cell or "" for cell in cells))
+    def row(self, *cells: str) -> None:
+        self._lines.append(cells)
 
     def under(self, column: int, text: Optional[str]) -> None:
         if text:
             self._lines.append([column, text])
 
-    def _widths(self, room: int) -> list[int]:
+    def _widths(self, room: int) -> tuple[list[int], list[int]]:
+        """Of the columns, and which of them had to give way."""
         rows = [self._heads, *(line for line in self._lines if isinstance(line, tuple))]
-        widths = [max(map(len, column)) for column in zip(*rows)]
+        wanted = [max(map(len, column)) for column in zip(*rows)]
+        widths = wanted.copy()
         while sum(widths) + GAP * (len(widths) - 1) > room and max(widths) > 8:
             widths[widths.index(max(widths))] -= 1
-        return widths
+        return widths, [i for i, width in enumerate(widths) if width < wanted[i]]
 
     def text(self, indent: str = "") -> str:
-        widths = self._widths(COLUMNS - len(indent))
+        widths, narrow = self._widths(COLUMNS - len(indent))
+        form = indent + (" " * GAP).join(f"%-{width}s" for width in widths)
         out = []
         for line in (self._heads, *self._lines):
             if isinstance(line, tuple):
-                cells = [
-                    cut(cell, width).ljust(width) for cell, width in zip(line, widths)
-                ]
-                out.append((indent + (" " * GAP).join(cells)).rstrip())
+                if narrow:
+                    cells = list(line)
+                    for i in narrow:
+                        cells[i] = cut(cells[i], widths[i])
+                    line = tuple(cells)
+                out.append((form % line).rstrip())
             else:
                 at = len(indent) + sum(widths[: line[0]]) + GAP * line[0]
                 out.append(" " * at + cut(line[1], COLUMNS - at))
         return "\n".join(out) + "\n"
 
 
-class Fold:
-    """Rows with equal keys become one, where there are enough of them."""
-
-    def __init__(self, never: bool) -> None:
-        self._never = never
-        self._groups: dict[Hashable, list[int]] = {}
-        self._taken: set[Hashable] = set()
-
-    def add(self, key: Hashable, number: int) -> None:
-        self._groups.setdefault(key, []).append(number)
-
-    def take(self, key: Hashable) -> tuple[bool, list[int]]:
-        """(True, []): a row of its own. (True, numbers): stands for all. (False, []): no row."""
-        numbers = self._groups[key]
-        if self._never or len(numbers) < FOLD_AT:
-            return True, []
-        if key in self._taken:
-            return False, []
-        self._taken.add(key)
-        return True, numbers
+def fold(
+    items: Sequence[Item], keys: Sequence[Hashable], unfolded: bool
+) -> list[tuple[Item, list[Item]]]:
+    """The rows: each item with [], or the first of many whose keys are equal with all of them."""
+    if unfolded:
+        return [(item, []) for item in items]
+    groups: dict[Hashable, list[Item]] = {}
+    for item, key in zip(items, keys):
+        groups.setdefault(key, []).append(item)
+    rows = []
+    for item, key in zip(items, keys):
+        group = groups[key]
+        if len(group) < FOLD_AT:
+            rows.append((item, []))
+        elif group[0] is item:
+            rows.append((item, group))
+    return rows

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Optional
 from qemu_gdb import describe
 from qemu_gdb.errors import Damaged
 from qemu_gdb.loops import BottomHalf, Context, Handler, Timer
-from qemu_gdb.out import Fold, address, events, printable
+from qemu_gdb.out import address, events, fold, printable
 from qemu_gdb.session import Session
 
 CLOCKS = ("REALTIME", "VIRTUAL", "HOST", "VIRTUAL_RT")
@@ -20,6 +20,7 @@ MAIN_TIMERS = "main_loop_tlg"
 class HandlerRow(NamedTuple):
     handler: Handler
     ready: Optional[bool]
+    kind: str  # of its descriptor
     fds: list[int]  # those it stands for, if it stands for several
 
 
@@ -69,21 +70,21 @@ def damage_rows(
 def folded_handlers(
     session: Session, context: Context, unfolded: bool
 ) -> list[HandlerRow]:
-    fold = Fold(unfolded)
-    keys = []
-    ready = session.fds.ready_each([(h.fd, h.events) for h in context.handlers])
-    for h, is_ready in zip(context.handlers, ready):
-        kind = session.fds.get(h.fd).kind
-        callbacks = (h.io_read, h.io_write, h.io_poll)
-        flags = (h.deleted != 0, h.on_poll_list != 0, is_ready)
-        keys.append((kind, h.events & 7, callbacks, flags))
-        fold.add(keys[-1], h.fd)
-    rows = []
-    for handler, is_ready, key in zip(context.handlers, ready, keys):
-        shown, fds = fold.take(key)
-        if shown:
-            rows.append(HandlerRow(handler, is_ready, fds))
-    return rows
+    found = context.handlers
+    ready = session.fds.ready_each([(h.fd, h.events) for h in found])
+    kinds = [session.fds.get(h.fd).kind for h in found]
+    rows = [HandlerRow(*row, []) for row in zip(found, ready, kinds)]
+    if unfolded:
+        return rows
+    keys = [
+        (h.events & 7, h.io_read, h.io_write, h.io_poll)
+        + (h.deleted != 0, h.on_poll_list != 0, is_ready, kind)
+        for h, is_ready, kind, _ in rows
+    ]
+    return [
+        row._replace(fds=[other.handler.fd for other in equal])
+        for row, equal in fold(rows, keys, False)
+    ]
 
 
 def _handler_row(session: Session, context: Context, row: HandlerRow) -> dict[str, Any]:
@@ -139,16 +140,17 @@ def clock_name(clock: int) -> str:
     return CLOCKS[clock] if 0 <= clock < len(CLOCKS) else "?"
 
 
-def left_ns(session: Session, timer: Timer) -> Optional[int]:
-    """REALTIME is CLOCK_MONOTONIC, HOST is CLOCK_REALTIME; what time it is on the virtual clocks
-    cannot be known from outside."""
-    clock = {0: time.CLOCK_MONOTONIC, 2: time.CLOCK_REALTIME}.get(timer.clock)
-    if clock is None or not session.inferior.live:
+def clock_ns(session: Session, clock: int) -> Optional[int]:
+    """What time it is. REALTIME is CLOCK_MONOTONIC, HOST is CLOCK_REALTIME; the time of the virtual
+    clocks cannot be known from outside."""
+    known = {0: time.CLOCK_MONOTONIC, 2: time.CLOCK_REALTIME}.get(clock)
+    if known is None or not session.inferior.live:
         return None
-    return timer.expire_ns - time.clock_gettime_ns(clock)
+    return time.clock_gettime_ns(known)
 
 
 def timer_row(session: Session, ctx: str, timer: Timer) -> dict[str, Any]:
+    now_ns = clock_ns(session, timer.clock)
     return {
         "type": "timer",
         "ctx": ctx,
@@ -156,6 +158,6 @@ def timer_row(session: Session, ctx: str, timer: Timer) -> dict[str, Any]:
         "clock": clock_name(timer.clock),
         "callback": session.names.callback(timer.cb),
         "expire_ns": timer.expire_ns,
-        "left_ns": left_ns(session, timer),
+        "left_ns": None if now_ns is None else timer.expire_ns - now_ns,
         "opaque": address(timer.opaque),
     }

@@ -171,5 +171,10 @@ class Session:
         return "from debug information" if dwarf else "inferred (see: qemu layout)"
 
     def opaque(self, addr: int) -> Optional[str]:
-        size = self.layout.size("AioContext") or 0
-        return self.names.opaque(addr, self.loops.contexts, size)
+        return self.names.opaque(addr, self._spans) if addr else None
+
+    @functools.cached_property
+    def _spans(self) -> list[tuple[int, int, str]]:
+        size = self.layout.size("AioContext") or 1
+        contexts = sorted(self.loops.contexts, key=lambda context: context.addr)
+        return [(c.addr, c.addr + size, c.name) for c in contexts]

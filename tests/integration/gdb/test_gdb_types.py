@@ -55,4 +55,5 @@ def test_what_is_registered_is_found(shape: Tuple[Target, Truth], gdb: Gdb) -> N
     (timer,) = gdb_rows(text, "timer")
     assert (timer["callback"], timer["clock"]) == ("time_is_up", "REALTIME")
     assert gdb_rows(text, "damage") == []
-    assert "BH        half_bottom (scheduled)" in gdb.out(target, "qemu handlers")
+    lines = [line.split() for line in gdb.out(target, "qemu handlers").splitlines()]
+    assert ["half_bottom", "scheduled", "-"] in lines

@@ -1,0 +1,128 @@
+"""What listing costs in gdb: printed by "make bench-gdb".
+
+A demo with 10,000 handlers, bottom halves and timers in one context, live and as a core: the time
+of each listing ("handlers" lists all three), a row for each element (--all) and with equal ones
+folded as by default, beside a script that walks the same lists value by value and prints the same
+columns (gdb_values.py). Times are inside gdb,
+the best of several runs: what else a machine does only adds to them.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+RUNS = 5
+BY_HAND_RUNS = RUNS
+LIMIT_S, TIMES = 0.3, 4
+
+# Runs inside gdb. Prints one line of JSON: seconds of each listing.
+INSIDE = """
+import json, sys, time
+sys.path.insert(0, {here!r})
+import gdb_values
+from gdb_values import by_hand
+
+def seconds(command, runs):
+    found = []
+    for _ in range(runs):
+        start = time.monotonic()
+        text = gdb.execute(command, to_string=True)
+        found.append(time.monotonic() - start)
+    return found, text.count("\\n")
+
+answer = {{}}
+for command, lists in gdb_values.LISTS.items():
+    ours, lines = seconds(f"qemu {{command}} {context} --all", {runs})
+    folded, _ = seconds(f"qemu {{command}} {context}", {runs})
+    theirs, rows = seconds(f"python by_hand('{{command}}', 'crowd.ctx')", {by_hand_runs})
+    assert rows >= {each} * len(lists) and lines >= rows, (rows, lines)
+    answer[command] = ours, folded, theirs
+print("ANSWER " + json.dumps(answer))
+"""
+
+
+def gdb(*words: str) -> str:
+    done = subprocess.run(
+        ["gdb", "-nx", "-q", "-batch", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "DEBUGINFOD_URLS": ""},
+        check=False,
+    )
+    return done.stdout
+
+
+def measure(script: str, *words: str) -> dict:
+    said = gdb(*words, "-ex", f"source {ROOT}/gdb-scripts/qemu-gdb.py", "-x", script)
+    for line in said.splitlines():
+        if line.startswith("ANSWER "):
+            return json.loads(line.removeprefix("ANSWER "))
+    raise SystemExit(f"gdb failed: {said}")
+
+
+def show(where: str, answer: dict) -> bool:
+    fine = True
+    for command, runs in answer.items():
+        ours, folded, theirs = (min(times) for times in runs)
+        times = theirs / ours
+        fine = fine and max(ours, folded) <= LIMIT_S and times >= TIMES
+        print(
+            f"{where:5} {command:9} {ours:7.3f} s  {folded:7.3f} s  {theirs:7.3f} s"
+            f"  {times:6.1f}"
+        )
+    return fine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--each", type=int, default=10000)
+    options = parser.parse_args()
+    program = os.path.join(os.path.abspath(options.build), "demo-qemu-loop")
+    words = [program, "--scenario", "crowd", "--fds", str(options.each)]
+    with tempfile.TemporaryDirectory() as work, subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        try:
+            said = demo.stdout.readline()
+            if not said.endswith("ready\n"):
+                raise SystemExit(f"the demo failed: {said}")
+            script = os.path.join(work, "inside.py")
+            with open(script, "w", encoding="utf-8") as file:
+                file.write(
+                    INSIDE.format(
+                        here=HERE,
+                        context=said_context(demo.pid),
+                        runs=RUNS,
+                        by_hand_runs=BY_HAND_RUNS,
+                        each=options.each,
+                    )
+                )
+            print(f"{options.each} of each in one context; seconds inside gdb, the best of {RUNS}")
+            print(f"{'':15} {'a row each':>9}  {'folded':>9}  {'by hand':>9}   times")
+            fine = show("live", measure(script, "-p", str(demo.pid)))
+            core = os.path.join(work, "core")
+            gdb("-p", str(demo.pid), "-ex", f"generate-core-file {core}")
+            fine = show("core", measure(script, program, core)) and fine
+        finally:
+            demo.kill()
+    print(
+        f"each within {LIMIT_S} s and {TIMES} times as fast as by hand: "
+        f"{'yes' if fine else 'NO'}"
+    )
+
+
+def said_context(pid: int) -> str:
+    """The address of the context that has them all."""
+    said = gdb("-p", str(pid), "-ex", "print/x (unsigned long) crowd.ctx")
+    return said.rsplit("= ", 1)[1].split()[0]
+
+
+if __name__ == "__main__":
+    main()
