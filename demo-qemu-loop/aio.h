@@ -13,6 +13,7 @@
 #ifndef DEMO_AIO_H
 #define DEMO_AIO_H
 
+#include "aiocb.h"
 #include "error.h"
 #include "event_notifier.h"
 #include "queue.h"
@@ -22,6 +23,8 @@
 typedef struct AioContext AioContext;
 typedef struct AioHandler AioHandler;
 typedef struct QEMUBH QEMUBH;
+typedef struct Coroutine Coroutine;
+typedef struct ThreadPoolAio ThreadPoolAio;
 
 typedef void QEMUBHFunc(void *opaque);
 typedef bool AioPollFn(void *opaque);
@@ -81,6 +84,13 @@ struct AioContext {
 	 */
 	bool notified;
 	EventNotifier notifier;
+
+	/* Coroutines to be entered by co_schedule_bh: anybody pushes, home takes the whole. */
+	QSLIST_HEAD(, Coroutine) scheduled_coroutines;
+	QEMUBH *co_schedule_bh;
+
+	int thread_pool_min, thread_pool_max; /* threads, of the pool below */
+	ThreadPoolAio *thread_pool;	      /* NULL until the first aio_get_thread_pool() */
 
 	QEMUTimerListGroup tlg;
 
@@ -188,6 +198,27 @@ void qemu_bh_delete(QEMUBH *bh);
 
 void aio_bh_call(QEMUBH *bh);
 int aio_bh_poll(AioContext *ctx);
+
+/* --- coroutines (coroutine.h) --------------------------------------------------------------- */
+
+/* @ctx's loop enters @co, which must not run now, once.  Any thread. */
+void aio_co_schedule(AioContext *ctx, Coroutine *co);
+
+/* @co goes on in the context it was last entered in.  At home: at once, or when we yield. */
+void aio_co_wake(Coroutine *co);
+void aio_co_enter(AioContext *ctx, Coroutine *co);
+
+/*
+ * The calling coroutine goes on in @new_ctx.  For contexts of different threads: "where are we" is
+ * the thread's current context, so in the main thread a move between the main context and
+ * iohandler_ctx is taken for none.  There it is aio_co_schedule(), then qemu_coroutine_yield().
+ */
+void aio_co_reschedule_self(AioContext *new_ctx);
+
+/* --- blocking work (thread-pool.h) ----------------------------------------------------------- */
+
+ThreadPoolAio *aio_get_thread_pool(AioContext *ctx);
+void aio_context_set_thread_pool_params(AioContext *ctx, int64_t min, int64_t max, Error **errp);
 
 /* --- timers of the context ---------------------------------------------------------------- */
 

@@ -20,10 +20,12 @@
  */
 #include "osdep.h"
 #include "aio-bh.h"
+#include "async-co.h"
 #include "atomic.h"
 #include "loop-trace.h"
 #include "main-loop.h"
 #include "mutants.h"
+#include "thread-pool.h"
 
 /* --- waking ------------------------------------------------------------------------------- */
 
@@ -139,6 +141,8 @@ static void aio_ctx_finalize(GSource *source)
 	if (!ctx->notifier.initialized) /* aio_context_new() failed */
 		return;
 
+	thread_pool_free_aio(ctx->thread_pool);
+	aio_co_cleanup(ctx);
 	aio_bh_free_deleted(ctx);
 	aio_set_event_notifier(ctx, &ctx->notifier, NULL, NULL, NULL);
 	assert(QLIST_EMPTY(&ctx->aio_handlers));
@@ -189,6 +193,8 @@ AioContext *aio_context_new(Error **errp)
 	qemu_rec_mutex_init(&ctx->lock);
 	qemu_lockcnt_init(&ctx->list_lock);
 	timerlistgroup_init(&ctx->tlg, aio_timerlist_notify, ctx);
+	ctx->thread_pool_max = THREAD_POOL_MAX_THREADS_DEFAULT;
+	aio_co_init(ctx);
 	aio_set_event_notifier(ctx, &ctx->notifier, aio_context_notifier_cb,
 			       aio_context_notifier_poll, aio_context_notifier_poll_ready);
 	return ctx;

@@ -5,9 +5,17 @@
 #include "demo.h"
 
 const DemoScenario *const demo_families[] = {
-	demo_scenarios_loop,	demo_scenarios_handlers, demo_scenarios_busy,
-	demo_scenarios_blocked, demo_scenarios_spin,	 demo_scenarios_lost,
-	demo_scenarios_drain,	demo_scenarios_wait,	 NULL,
+	demo_scenarios_loop,
+	demo_scenarios_handlers,
+	demo_scenarios_busy,
+	demo_scenarios_blocked,
+	demo_scenarios_spin,
+	demo_scenarios_lost,
+	demo_scenarios_drain,
+	demo_scenarios_wait,
+	demo_scenarios_pool,
+	demo_scenarios_coroutine,
+	NULL,
 };
 
 static bool stop_requested;

@@ -51,6 +51,8 @@ extern const DemoScenario demo_scenarios_spin[];
 extern const DemoScenario demo_scenarios_lost[];
 extern const DemoScenario demo_scenarios_drain[];
 extern const DemoScenario demo_scenarios_wait[];
+extern const DemoScenario demo_scenarios_pool[];
+extern const DemoScenario demo_scenarios_coroutine[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 

@@ -42,3 +42,5 @@ unsigned mutant_waiters_loaded_early(void)
 {
 	return early_waiters;
 }
+
+__thread bool mutant_bh_not_cancelled;

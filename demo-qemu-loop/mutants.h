@@ -9,6 +9,9 @@
  *                           function is called in between, for another thread to lose the race in.
  *   mutant_kick_barrier     the same of aio_wait_kick(): its load of num_waiters is done before the
  *                           condition changes, at mutant_before_condition().
+ *   mutant_bh_not_cancelled the thread pool's completion bottom half, which schedules itself around
+ *                           each callback, is scheduled when it is done: it goes on running with
+ *                           nothing to complete (QEMU a3aeb9f09d)
  */
 #ifndef DEMO_MUTANTS_H
 #define DEMO_MUTANTS_H
@@ -18,6 +21,7 @@
 
 extern __thread void (*mutant_notify_barrier)(AioContext *ctx);
 extern __thread void (*mutant_kick_barrier)(void);
+extern __thread bool mutant_bh_not_cancelled;
 
 void mutant_load_early(AioContext *ctx);
 uint32_t mutant_loaded_early(AioContext *ctx);
@@ -45,6 +49,13 @@ static inline unsigned mutant_read_waiters(const unsigned *num_waiters)
 	if (G_UNLIKELY(mutant_kick_barrier))
 		return mutant_waiters_loaded_early();
 	return qatomic_read(num_waiters);
+}
+
+/* Where a bottom half takes back that it has scheduled itself. */
+static inline void mutant_schedule_and_forget(QEMUBH *bh)
+{
+	if (G_UNLIKELY(mutant_bh_not_cancelled))
+		qemu_bh_schedule(bh);
 }
 
 #endif

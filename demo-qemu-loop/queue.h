@@ -6,6 +6,7 @@
  *   QLIST     doubly linked, O(1) removal of any element     lh_first, le_next, le_prev
  *   QSLIST    singly linked, a stack                         slh_first, sle_next
  *   QSIMPLEQ  singly linked with a tail pointer, a queue     sqh_first, sqh_last, sqe_next
+ *   QTAILQ    doubly linked with a tail pointer              tqh_first, tqh_last, tqe_next
  *
  * le_prev is the address of the pointer that points at the element: the previous element's le_next
  * or the head's lh_first.  NULL there means "on no list", which SAFE_REMOVE and IS_INSERTED use.
@@ -178,7 +179,59 @@
 		first_->field.sqe_next = NULL;                                                     \
 	} while (0)
 
+/* All of @other before all of @head. */
+#define QSIMPLEQ_PREPEND(head, other)                                                              \
+	do {                                                                                       \
+		if (!QSIMPLEQ_EMPTY(other)) {                                                      \
+			*(other)->sqh_last = (head)->sqh_first;                                    \
+			if (QSIMPLEQ_EMPTY(head))                                                  \
+				(head)->sqh_last = (other)->sqh_last;                              \
+			(head)->sqh_first = (other)->sqh_first;                                    \
+			QSIMPLEQ_INIT(other);                                                      \
+		}                                                                                  \
+	} while (0)
+
 #define QSIMPLEQ_FOREACH(var, head, field)                                                         \
 	for ((var) = QSIMPLEQ_FIRST(head); (var); (var) = QSIMPLEQ_NEXT(var, field))
+
+/* --- QTAILQ ------------------------------------------------------------------------------- */
+
+/* A queue that any element can leave.  Each element knows the pointer that points at it. */
+#define QTAILQ_HEAD(name, type)                                                                    \
+	struct name {                                                                              \
+		struct type *tqh_first;                                                            \
+		struct type **tqh_last;                                                            \
+	}
+#define QTAILQ_ENTRY(type)                                                                         \
+	struct {                                                                                   \
+		struct type *tqe_next;                                                             \
+		struct type **tqe_prev;                                                            \
+	}
+
+#define QTAILQ_INIT(head)                                                                          \
+	do {                                                                                       \
+		(head)->tqh_first = NULL;                                                          \
+		(head)->tqh_last = &(head)->tqh_first;                                             \
+	} while (0)
+#define QTAILQ_FIRST(head) ((head)->tqh_first)
+#define QTAILQ_EMPTY(head) (QTAILQ_FIRST(head) == NULL)
+
+#define QTAILQ_INSERT_TAIL(head, elm, field)                                                       \
+	do {                                                                                       \
+		(elm)->field.tqe_next = NULL;                                                      \
+		(elm)->field.tqe_prev = (head)->tqh_last;                                          \
+		*(head)->tqh_last = (elm);                                                         \
+		(head)->tqh_last = &(elm)->field.tqe_next;                                         \
+	} while (0)
+
+#define QTAILQ_REMOVE(head, elm, field)                                                            \
+	do {                                                                                       \
+		if ((elm)->field.tqe_next)                                                         \
+			(elm)->field.tqe_next->field.tqe_prev = (elm)->field.tqe_prev;             \
+		else                                                                               \
+			(head)->tqh_last = (elm)->field.tqe_prev;                                  \
+		*(elm)->field.tqe_prev = (elm)->field.tqe_next;                                    \
+		(elm)->field.tqe_prev = NULL;                                                      \
+	} while (0)
 
 #endif

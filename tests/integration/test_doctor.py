@@ -41,6 +41,7 @@ CULPRITS = {
     "spin-bh": "BH reschedules_itself_bh_cb schedules itself",
     "spin-timer": "timer late_timer_cb arms itself in the past",
     "spin-prepare": 'GSource "always-ready" (always_ready_dispatch) is always ready',
+    "bh-not-cancelled": "BH thread_pool_completion_bh schedules itself",
     "lost-wakeup": "BH lost_bh_cb of qemu_aio_context",
 }
 VERDICTS = ("BLOCKED CALLBACK", "SPIN", "LOST WAKEUP")

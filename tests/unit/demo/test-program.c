@@ -126,6 +126,31 @@ static void test_waits(void)
 							     "completed=23\n");
 }
 
+/* The first request needs a second iteration, for its worker. */
+static void test_thread_pool(void)
+{
+	expect_counts("--scenario thread-pool --iterations 23", "iterations=23\n"
+								"submitted=22\n"
+								"completed=22\n"
+								"coroutines=11\n"
+								"in_main_thread=0\n"
+								"sum=253\n");
+	expect_counts("--scenario bh-not-cancelled --iterations 1009", "iterations=1009\n"
+								       "submitted=1\n"
+								       "completed=1\n"
+								       "coroutines=0\n"
+								       "in_main_thread=0\n"
+								       "sum=1\n");
+}
+
+static void test_coroutines(void)
+{
+	expect_counts("--scenario coroutines --iterations 115", "iterations=115\n"
+								"in_io0=114\n"
+								"in_main=114\n"
+								"elsewhere=0\n");
+}
+
 /* Without a stimulus, so each one needs no other reason than its own to go on. */
 static void test_spin(void)
 {
@@ -163,12 +188,14 @@ static void test_usage(void)
 /* By the family's name, which is the scenario's up to a "-". */
 static void expect_verdict(const char *line, const char *name)
 {
-	const char *verdict = g_str_has_prefix(name, "blocked-") ? "\"BLOCKED CALLBACK\""
-			      : g_str_has_prefix(name, "spin-")	 ? "\"SPIN\""
-			      : g_str_equal(name, "lost-wakeup") ? "\"LOST WAKEUP\""
-			      : strstr(name, "-kick")		 ? "\"NESTED WAIT\""
-			      : g_str_equal(name, "nested-bql")	 ? "\"BQL HOLD\""
-								 : "null";
+	const char *verdict = g_str_has_prefix(name, "blocked-")      ? "\"BLOCKED CALLBACK\""
+			      : g_str_has_prefix(name, "spin-")	      ? "\"SPIN\""
+			      : g_str_equal(name, "lost-wakeup")      ? "\"LOST WAKEUP\""
+			      : strstr(name, "-kick")		      ? "\"NESTED WAIT\""
+			      : g_str_equal(name, "bh-not-cancelled") ? "\"SPIN\""
+			      : g_str_equal(name, "coroutine-wrong-context") ? "\"WRONG CONTEXT\""
+			      : g_str_equal(name, "nested-bql")		     ? "\"BQL HOLD\""
+									     : "null";
 	char *end = g_strdup_printf("\", \"verdict\": %s}", verdict);
 
 	g_assert_true(g_str_has_suffix(line, end));
@@ -267,6 +294,9 @@ static void test_clean_end(void)
 	expect_clean_end("spin-prepare", path, SIGTERM);
 	expect_clean_end("nested-drain", path, SIGTERM);
 	expect_clean_end("aio-wait", path, SIGTERM);
+	expect_clean_end("thread-pool", path, SIGTERM);
+	expect_clean_end("bh-not-cancelled", path, SIGTERM);
+	expect_clean_end("coroutines", path, SIGTERM);
 	g_assert_cmpint(rmdir(dir), ==, 0);
 	g_free(path);
 	g_free(dir);
@@ -292,6 +322,7 @@ static void test_nested_waits(void)
 	static const char *const scenarios[][2] = {
 		{ "missing-kick", "iterations=1\nwaits=1\ncompleted=1\n" },
 		{ "aio-wait-kick-barrier", "iterations=1\nwaits=1\ncompleted=1\n" },
+		{ "coroutine-wrong-context", "iterations=2\nwaits=1\ncommands=0\n" },
 		{ "nested-bql", "iterations=1\ncompleted=0\n" },
 	};
 
@@ -331,6 +362,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/busy-counts-are-exact", test_busy);
 	g_test_add_func("/program/blocked-callbacks-are-one-an-iteration", test_blocked);
 	g_test_add_func("/program/waits-counts-are-exact", test_waits);
+	g_test_add_func("/program/thread-pool-counts-are-exact", test_thread_pool);
+	g_test_add_func("/program/coroutines-counts-are-exact", test_coroutines);
 	g_test_add_func("/program/each-spin-goes-on-by-itself", test_spin);
 	g_test_add_func("/program/lost-wakeup-sleeps-until-a-signal", test_lost_wakeup);
 	g_test_add_func("/program/nested-waits-last-until-a-signal", test_nested_waits);
