@@ -163,9 +163,10 @@ Coroutine *qemu_coroutine_new(void)
 	makecontext(&uc, (void (*)(void))coroutine_trampoline, 2, (unsigned)(uintptr_t)&birth,
 		    (unsigned)((uintptr_t)&birth >> 16 >> 16));
 
-	start_switch(co, &birth.creator->asan_fake_stack);
-	if (!sigsetjmp(birth.creator_env, 0))
+	if (!sigsetjmp(birth.creator_env, 0)) {
+		start_switch(co, &birth.creator->asan_fake_stack);
 		setcontext(&uc); /* not swapcontext(), which AddressSanitizer warns of */
+	}
 	finish_switch(birth.creator->asan_fake_stack);
 	return &co->base;
 }
