@@ -18,7 +18,7 @@ Everything is read and nothing is changed: no inferior call, no register, no mem
 """
 import gdb
 
-from qemu_gdb import cmd_contexts, cmd_gpollfds, cmd_handlers, cmd_layout
+from qemu_gdb import cmd_contexts, cmd_gpollfds, cmd_handlers, cmd_layout, cmd_sources
 from qemu_gdb.command import Prefix
 
 
@@ -34,5 +34,5 @@ def register() -> None:
     """Define the commands. A "qemu" that is there already (QEMU's own scripts) keeps its others."""
     if not _prefix_exists():
         Prefix()
-    for module in (cmd_handlers, cmd_contexts, cmd_gpollfds, cmd_layout):
+    for module in (cmd_handlers, cmd_contexts, cmd_gpollfds, cmd_sources, cmd_layout):
         module.register()

@@ -31,7 +31,8 @@ def _no_calls() -> Iterator[None]:
         gdb.execute(f"set may-call-functions {'on' if allowed else 'off'}")
 
 
-def _evaluate(text: str) -> int:
+def evaluate(text: str) -> int:
+    """The address an expression means; gdb.error or QemuError if it means none."""
     with _no_calls():
         value = gdb.parse_and_eval(text)
         kind = value.type.strip_typedefs()
@@ -52,7 +53,7 @@ def choose(session: Session, text: str) -> Context:
             return context
     names = ", ".join(context.name for context in contexts)
     try:
-        addr = _evaluate(text)
+        addr = evaluate(text)
     except gdb.error as error:
         said = " ".join(str(error).split()).rstrip(".")
         raise QemuError(f'no context is called "{text}" ({said}); there are {names}')

@@ -31,6 +31,8 @@ class Prefix(gdb.Command):
       qemu handlers      who waits for what in each of them; "qemu handlers io0" only that one
       qemu bh            which calls they still have to make at their next turn
       qemu timers        what is due when, on which clock; "qemu timers all" with IOThreads'
+      qemu iothreads     how each IOThread is driven, and what it has to do
+      qemu sources       what GLib's loops ask, in which order (any GLib program)
       qemu gpollfds      what each sleeping thread polls at this moment, and whose it is
       qemu layout        how these commands know where QEMU keeps all that
 

@@ -6,10 +6,13 @@ down here, once, for LP64 machines. GMainContext is private: the way from it to 
 and to its wake-up descriptor comes from the layout.
 """
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
+from qemu_gdb import glib_reach
 from qemu_gdb.code import Code
 from qemu_gdb.errors import Damaged, Unreadable
+from qemu_gdb.glib_reach import SOURCE_NEXT, Place
 from qemu_gdb.inferior import Images
 from qemu_gdb.layout import Layout
 from qemu_gdb.lists import walk
@@ -17,8 +20,7 @@ from qemu_gdb.memory import Memory
 from qemu_gdb.threads import PollFd
 
 # struct _GSource. SOURCE holds what is read of it: from callback_data to priv.
-SOURCE_FUNCS, SOURCE_CONTEXT, SOURCE_NEXT = 16, 32, 72
-SOURCE = struct.Struct("<QQQI4xQiIIxxxxQQQQQ")
+SOURCE = struct.Struct("<QQQI4xQiII4xQQQQQ")
 # struct _GSourceFuncs: prepare, check, dispatch, finalize.
 FUNCS_DISPATCH = 16
 # GSList {data, next}; GList {data, next, prev}; GPollFD {gint fd; gushort events, revents}.
@@ -33,16 +35,23 @@ class Source(NamedTuple):
     addr: int
     funcs: int
     callback: int  # set by g_source_set_callback(); 0: none
+    data: int  # its argument
     priority: int
+    flags: int
+    ref_count: int
     id: int
     name: str
+    polled: tuple[PollFd, ...]
     fds: frozenset[int]
+    ready_ns: Optional[int]  # CLOCK_MONOTONIC; -1: never by itself; None: unknown
 
 
 class MainContext(NamedTuple):
     addr: int
     wakeup_fd: Optional[int]
     sources: list[Source]
+    damage: Optional[Damaged]  # where a list of sources breaks
+    by: str  # how its sources were found: "dwarf", "inferred" or "public"
 
 
 class GLib:
@@ -55,7 +64,22 @@ class GLib:
         self._library = images.library("libglib-2.0.so")
 
     def read(self, addr: int) -> MainContext:
-        return MainContext(addr, self._wakeup_fd(addr), list(self._sources(addr)))
+        sources: list[Source] = []
+        damage = None
+        place, by = self._place(addr)
+        try:
+            if place is not None:
+                sources.extend(self._sources(addr, place))
+        except Damaged as found:  # what it would have explained stays unknown
+            damage = found
+        return MainContext(addr, self._wakeup_fd(addr), sources, damage, by)
+
+    def _place(self, gctx: int) -> tuple[Optional[Place], str]:
+        lists_at = self._layout.offset("GMainContext", "source_lists")
+        head_at = self._layout.offset("GSourceList", "head")
+        if lists_at is not None and head_at is not None:
+            return Place(lists_at, head_at), self._layout.source
+        return glib_reach.find_place(self._memory, gctx), "public"
 
     def _wakeup_fd(self, addr: int) -> Optional[int]:
         at = self._layout.offset("GMainContext", "wake_up_rec.fd")
@@ -67,39 +91,19 @@ class GLib:
             return None
         return fd if events == POLLIN else None
 
-    def _sources(self, gctx: int):
-        lists_at = self._layout.offset("GMainContext", "source_lists")
-        head_at = self._layout.offset("GSourceList", "head")
-        if lists_at is None or head_at is None:
-            return
-        try:
-            for _, link in walk(self._memory, gctx + lists_at, 16, LINK_NEXT):
-                (source_list,) = struct.unpack_from("<Q", link)
-                head = source_list + head_at
-                for addr, data in walk(self._memory, head, SOURCE.size, SOURCE_NEXT):
-                    fields = SOURCE.unpack(data)
-                    if fields[4] != gctx:
-                        raise Damaged(addr, "is of another GMainContext")
-                    yield self._source(addr, fields)
-        except Damaged:
-            return  # what it would have explained stays unknown
+    def _sources(self, gctx: int, place: Place) -> Iterator[Source]:
+        for _, link in walk(self._memory, gctx + place.source_lists, 16, LINK_NEXT):
+            (source_list,) = struct.unpack_from("<Q", link)
+            head = source_list + place.head
+            for addr, data in walk(self._memory, head, SOURCE.size, SOURCE_NEXT):
+                fields = SOURCE.unpack(data)
+                if fields[4] != gctx:
+                    raise Damaged(addr, f"is of another GMainContext, {fields[4]:#x}")
+                yield self._source(addr, fields)
 
     def _source(self, addr: int, fields: tuple[int, ...]) -> Source:
-        (
-            data,
-            data_funcs,
-            funcs,
-            _,
-            _,
-            priority,
-            _,
-            number,
-            fds,
-            _,
-            _,
-            name,
-            priv,
-        ) = fields
+        data, data_funcs, funcs, refs, _, priority, flags, number = fields[:8]
+        fds, _, _, name, priv = fields[8:]
         found = self._fd_list(fds)
         if priv:
             try:
@@ -107,15 +111,31 @@ class GLib:
                     found += self._fd_list(word)
             except Unreadable:
                 pass
+        callback, opaque = self._callback(data, data_funcs)
         return Source(
             addr,
             funcs,
-            self._callback(data, data_funcs),
+            callback,
+            opaque,
             priority,
+            flags,
+            refs,
             number,
             self._memory.string(name, 64) if name else "",
+            tuple(found),
             frozenset(polled.fd for polled in found),
+            self._ready_ns(priv),
         )
+
+    def _ready_ns(self, priv: int) -> Optional[int]:
+        at = self._layout.offset("GSourcePrivate", "ready_time")  # us; private
+        if at is None or not priv:
+            return None
+        try:
+            (us,) = struct.unpack("<q", self._memory.read(priv + at, 8))
+        except Unreadable:
+            return None
+        return -1 if us < 0 else us * 1000
 
     def _fd_list(self, link: int) -> list[PollFd]:
         """A GSList of pointers to GPollFD; whatever else lies there is an empty one."""
@@ -131,12 +151,12 @@ class GLib:
             found.append(polled)
         return found
 
-    def _callback(self, data: int, funcs: int) -> int:
+    def _callback(self, data: int, funcs: int) -> tuple[int, int]:
         """What g_source_set_callback() set is { reference count, function, data, destroy }."""
         if not data or self._library is None or not self._library.holds(funcs):
-            return 0
+            return 0, 0
         try:
-            function = self._memory.words(data, 2)[1]
+            _, function, opaque = self._memory.words(data, 3)
         except Unreadable:
-            return 0
-        return function if self._code.is_function(function) else 0
+            return 0, 0
+        return (function, opaque) if self._code.is_function(function) else (0, 0)

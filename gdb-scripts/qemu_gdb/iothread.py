@@ -54,7 +54,7 @@ class IOThreads:
             owner = next(filter(None, (self._find(context, t) for t in threads)), 0)
             comm = next((t.name for t in threads if t.tid == context.tid), "")
             if owner:
-                context.kind = IOTHREAD
+                context.kind, context.iothread = IOTHREAD, owner
             name = self._id(owner) or self._property_name(owner) if owner else ""
             if not name and comm.startswith("IO "):
                 name = comm[3:]

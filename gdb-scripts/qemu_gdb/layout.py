@@ -74,8 +74,24 @@ FIELDS = {
     "GMainContext": {"source_lists": "Q", "wake_up_rec.fd": "i"},
     "GSourceList": {"head": "Q"},
 }
+# Fields that only debug information tells: a layout from loopscope does not have them.
+TYPED = {
+    "IOThread": {
+        "run_gcontext": "B",
+        "stopping": "B",
+        "running": "B",
+        "thread_id": "i",
+        "poll_max_ns": "q",
+    },
+    "GSourcePrivate": {"ready_time": "q"},
+}
 VARIABLES = ("qemu_aio_context", "iohandler_ctx", "aio_source_funcs")
 SIZES = ("AioContext", "AioHandler")
+
+
+def code_of(structure: str, path: str) -> str:
+    known = FIELDS.get(structure, {})
+    return known[path] if path in known else TYPED[structure][path]
 
 
 class Field(NamedTuple):
@@ -152,8 +168,9 @@ class Layout:
                     self._borrowed[structure, path] = other.field(structure, path)
 
     def decoder(self, structure: str, *paths: str) -> Decoder:
-        codes = FIELDS[structure]
-        return Decoder([(self.offset(structure, path), codes[path]) for path in paths])
+        return Decoder(
+            [(self.offset(structure, path), code_of(structure, path)) for path in paths]
+        )
 
     def rows(self) -> list[tuple[str, str, Field]]:
         """Every field, for people and for JSON."""

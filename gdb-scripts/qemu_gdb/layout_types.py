@@ -9,7 +9,7 @@ from typing import Optional
 
 import gdb
 
-from qemu_gdb.layout import FIELDS, UNKNOWN, Field, Layout
+from qemu_gdb.layout import UNKNOWN, Field, Layout, code_of
 
 # Fields that some releases have elsewhere: paths to try in turn.
 VARIANTS = {
@@ -81,7 +81,7 @@ class TypesLayout(Layout):
         if parent is None:
             return UNKNOWN
         for variant in VARIANTS.get((structure, path), (path,)):
-            at = _find(parent, variant, FIELDS[structure][path])
+            at = _find(parent, variant, code_of(structure, path))
             if at is not None:
                 return Field(at, "debug information")
         return UNKNOWN

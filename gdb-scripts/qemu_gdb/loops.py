@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Optional
 
 from qemu_gdb.errors import Damaged, QemuError, Unreadable
-from qemu_gdb.glib import SOURCE_CONTEXT, SOURCE_FUNCS
+from qemu_gdb.glib_reach import SOURCE_CONTEXT, SOURCE_FUNCS
 from qemu_gdb.layout import Layout
 from qemu_gdb.lists import walk
 from qemu_gdb.memory import Memory
@@ -62,6 +62,7 @@ class Context:
     notified: Optional[int] = None
     notify_me: Optional[int] = None
     fdmon_ops: Optional[int] = None
+    iothread: int = 0  # address of the IOThread it belongs to
     handlers: list[Handler] = dataclasses.field(default_factory=list)
     bhs: list[BottomHalf] = dataclasses.field(default_factory=list)
     timers: list[Timer] = dataclasses.field(default_factory=list)

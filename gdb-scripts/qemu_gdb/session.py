@@ -7,6 +7,8 @@ end. Only layouts are kept between commands, by build of the program.
 import functools
 from typing import Any, Optional
 
+import gdb
+
 from qemu_gdb import describe, inferior, layout_file
 from qemu_gdb.code import Code
 from qemu_gdb.errors import QemuError
@@ -73,9 +75,12 @@ class Session:
         path, document = _asked[self._build()]
         return FileLayout(document, f"inferred by {path}", self.program)
 
+    def _is_loaded(self) -> bool:
+        return self.images.program is not None and self._build() in _loaded
+
     @functools.cached_property
     def layout(self) -> Layout:
-        if self.images.program is not None and self._build() in _loaded:
+        if self._is_loaded():
             path, document = _loaded[self._build()]
             return FileLayout(document, f"from {path}", self.program)
         types = TypesLayout()
@@ -126,7 +131,29 @@ class Session:
         return found
 
     @functools.cached_property
+    def contexts(self) -> list[Context]:
+        """The AioContexts; none in a program that is no QEMU."""
+        if not self._is_qemu():
+            return []
+        try:
+            return self.loops.contexts
+        except QemuError as error:
+            self.notes.append(str(error))
+            return []
+
+    def _is_qemu(self) -> bool:
+        """Or might be one: a core without its program has no symbols at all."""
+        if gdb.current_progspace().filename is None or self._is_loaded():
+            return True
+        try:
+            gdb.parse_and_eval("&qemu_get_aio_context")
+        except gdb.error:
+            return TypesLayout().knows_contexts()
+        return True
+
+    @functools.cached_property
     def gcontexts(self) -> list[MainContext]:
+        """Those that AioContexts are attached to."""
         self.complete_glib()
         glib = GLib(self.memory, self.layout, self.images, self.code)
         found = dict.fromkeys(
@@ -151,12 +178,10 @@ class Session:
         return f"{core}{self.program.name} (pid {self.inferior.pid})"
 
     def role(self, tid: int) -> str:
-        return describe.role(self.loops.contexts, self.threads, tid, self._glib_tids())
+        return describe.role(self.contexts, self.threads, tid, self._glib_tids())
 
     def doing(self, tid: Optional[int]) -> str:
-        return describe.thread(
-            self.loops.contexts, self.threads, tid, self._glib_tids()
-        )
+        return describe.thread(self.contexts, self.threads, tid, self._glib_tids())
 
     def _glib_tids(self) -> frozenset[Optional[int]]:
         """Threads that run GLib's loop; not looked for only to find a word for one."""
@@ -176,5 +201,7 @@ class Session:
     @functools.cached_property
     def _spans(self) -> list[tuple[int, int, str]]:
         size = self.layout.size("AioContext") or 1
-        contexts = sorted(self.loops.contexts, key=lambda context: context.addr)
+        if not self.contexts:
+            return []
+        contexts = sorted(self.contexts, key=lambda context: context.addr)
         return [(c.addr, c.addr + size, c.name) for c in contexts]

@@ -45,6 +45,7 @@ class PollSet(NamedTuple):
     call: str
     timeout_ns: int  # -1: for ever
     fds: list[PollFd]
+    array: int = 0  # where poll or ppoll was given them
 
 
 class Thread(NamedTuple):
@@ -150,7 +151,8 @@ def _poll_set(
                 pass
     elif inferior.live:
         fds = _epoll_fds(inferior.pid, _signed(regs["rdi"], 32))
-    return PollSet(CALLS[call], _timeout_ns(memory, call, regs), fds)
+    array = regs["rdi"] if call in (POLL, PPOLL) else 0
+    return PollSet(CALLS[call], _timeout_ns(memory, call, regs), fds, array)
 
 
 def _comm(inferior: Inferior, tid: int) -> str:

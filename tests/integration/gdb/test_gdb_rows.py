@@ -159,7 +159,8 @@ def test_equal_handlers_are_one_row_with_a_count(gdb: Gdb) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["contexts", "handlers", "bh", "timers", "timers all", "gpollfds", "layout"],
+    ["contexts", "handlers", "bh", "timers", "timers all", "iothreads", "sources"]
+    + ["gpollfds", "layout"],
 )
 def test_text_fits_in_100_columns(target: What, gdb: Gdb, command: str) -> None:
     lines = gdb.out(target, f"qemu {command}").splitlines()

@@ -8,6 +8,9 @@ import pytest
 from gdb_run import SCRIPTS, Gdb, gdb_rows, names
 from tracer_targets import Demo, Qemu
 
+TABLES = ["handlers", "bh", "timers", "contexts", "iothreads", "sources", "gpollfds"]
+TABLES += ["layout"]
+
 
 def test_loading_twice_is_harmless(demo: Demo, gdb: Gdb) -> None:
     again = f"source {SCRIPTS}/qemu-gdb.py"
@@ -52,7 +55,7 @@ def test_help_teaches(gdb: Gdb) -> None:
     text = done.stdout.decode()
     for word in ("prepares", "queries", "polls", "checks", "dispatches"):
         assert f"*{word}*" in text
-    for command in ("handlers", "bh", "timers", "contexts", "gpollfds", "layout"):
+    for command in TABLES:
         assert f"qemu {command} -- " in text
     assert max(map(len, text.splitlines())) <= 100
 
@@ -134,7 +137,7 @@ def test_errors_say_what_is_wrong(
 
 
 def test_without_a_program_it_says_what_to_type(gdb: Gdb) -> None:
-    for command in ("handlers", "contexts", "gpollfds", "layout"):
+    for command in TABLES:
         load = f"source {SCRIPTS}/qemu-gdb.py"
         done = gdb.start("-ex", load, "-ex", f"qemu {command}")
         assert done.stderr.startswith(
