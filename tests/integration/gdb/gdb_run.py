@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import pytest
 from tracer_run import HANG_S, LOOPSCOPE, ROOT, Row, run
@@ -122,6 +122,18 @@ class Gdb:
         error = self.answers(what, *commands, **how)[-1]["error"]
         assert error and "\n" not in error and "Error while executing" not in error
         return str(error)
+
+
+def at_one_stop(
+    gdb: Gdb, what: What, command: str, *kinds: str
+) -> Tuple[List[Row], List[Row]]:
+    """Rows of a gdb command, and of loopscope handlers: it reads while gdb holds the process."""
+    where = f"-p {what.pid}" if isinstance(what, Target) else str(what.path)
+    theirs = gdb.directory / "theirs.json"
+    look = f"shell {LOOPSCOPE} handlers {where} --json --all > {theirs}"
+    ours = gdb.out(what, look, f"qemu {command} --json")
+    rows = [json.loads(line) for line in theirs.read_text().splitlines()]
+    return gdb_rows(ours, *kinds), comparable(rows, *kinds)
 
 
 MakeCore = Callable[..., Core]

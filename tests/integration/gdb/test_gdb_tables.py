@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
 """qemu bh, qemu timers, and what the table of handlers explains: by expected text, live and core."""
-import json
-from pathlib import Path
 from typing import Dict, Iterator, List
 
 import pytest
-from gdb_run import Core, Gdb, MakeCore, What, comparable, gdb_rows, loopscope_rows
+from gdb_run import Core, Gdb, MakeCore, What, at_one_stop, gdb_rows, loopscope_rows
 from process_memory import wait_until
-from tracer_run import LOOPSCOPE, run
+from tracer_run import run
 from tracer_targets import Demo, Qemu
 
 EACH = 50  # of handlers, bottom halves and timers of the crowd
@@ -172,14 +170,7 @@ def test_why_a_virtio_notifier_is_where_it_is(booted: Booted, gdb: Gdb) -> None:
         assert lines[at + 1].strip() == reason
 
 
-def test_rows_of_a_running_guest_at_one_stop(
-    booted: Booted, gdb: Gdb, tmp_path: Path
-) -> None:
-    """Both look at the same stopped process: gdb holds it while loopscope reads it."""
-    theirs = tmp_path / "theirs.json"
-    look = f"shell {LOOPSCOPE} handlers -p {booted.pid} --json --all > {theirs}"
-    ours = gdb.out(booted, look, "qemu handlers --json --all")
+def test_rows_of_a_running_guest_at_one_stop(booted: Booted, gdb: Gdb) -> None:
     kinds = ("context", "handler", "bh", "timer", "total")
-    rows = [json.loads(line) for line in theirs.read_text().splitlines()]
-    assert gdb_rows(ours, *kinds) == comparable(rows, *kinds)
-    assert len(rows) > 10
+    ours, theirs = at_one_stop(gdb, booted, "handlers --all", *kinds)
+    assert len(theirs) > 10 and ours == theirs
