@@ -33,7 +33,7 @@ include trace/rules.mk
 
 # --- the reference main loop ------------------------------------------------------------------
 # Every .c in demo-qemu-loop/ but the program's own (demo*.c) is the library.
-DEMO_PKGS  := glib-2.0
+DEMO_PKGS  := glib-2.0 liburing
 DEMO_SRC   := $(wildcard demo-qemu-loop/*.c)
 DEMO_OBJ   := $(DEMO_SRC:%.c=$(BUILD)/obj/%.o)
 DEMO_LIB   := $(filter-out $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ))

@@ -3,7 +3,7 @@
  * aio_poll(): one turn of one context, by hand.  QEMU has it in util/aio-posix.c.
  *
  *   compute the timeout -> [busy poll] -> raise notify_me -> wait -> lower it -> accept
- *       -> bottom halves -> ready handlers -> free removed ones -> timers
+ *       -> completions -> bottom halves -> ready handlers -> free removed ones -> timers
  *
  * It nests: a callback that must wait for something of its context calls it in a loop.  The inner
  * turn knows the fds of this context only, and it keeps the BQL: whoever waits for that lock waits
@@ -35,8 +35,9 @@ static void trace_end(AioContext *ctx, bool progress)
 bool aio_poll(AioContext *ctx, bool blocking)
 {
 	AioHandlerList ready_list = QLIST_HEAD_INITIALIZER(ready_list);
-	int64_t computed, timeout;
-	bool may_sleep, progress;
+	const FDMonOps *fdmon;
+	int64_t start = 0, block_ns = 0, computed, timeout;
+	bool adaptive, may_sleep, progress;
 
 	/* The main thread is home to two contexts, and its "current" one is the main one. */
 	assert(in_aio_context_home_thread(
@@ -48,8 +49,24 @@ bool aio_poll(AioContext *ctx, bool blocking)
 
 	qemu_lockcnt_inc(&ctx->list_lock);
 
+	adaptive = qatomic_read(&ctx->poll_max_ns) != 0;
+	if (adaptive)
+		start = aio_poll_clock();
+
 	computed = blocking ? aio_compute_timeout(ctx) : 0;
 	timeout = computed;
+
+	/* What GLib's side of the context found and left. */
+	aio_take_left_ready(ctx, &ready_list);
+	if (!QLIST_EMPTY(&ready_list))
+		timeout = 0;
+
+	/*
+	 * While it polls busily it looks at everything again before it sleeps: nobody needs to
+	 * write the notifier for that.
+	 */
+	progress = adaptive && aio_try_poll_mode(ctx, &ready_list, &timeout);
+	assert(!(timeout && progress));
 
 	/*
 	 * A notification from before this point set only the flag; from here on it also writes the
@@ -64,11 +81,20 @@ bool aio_poll(AioContext *ctx, bool blocking)
 		if (qatomic_read(&ctx->notified))
 			timeout = 0;
 	}
-	if (probe_enabled(timeout_chosen))
-		loop_trace_aio_timeout(ctx, blocking, computed, timeout);
 
-	if (timeout || ctx->fdmon_ops->need_wait(ctx))
-		ctx->fdmon_ops->wait(ctx, &ready_list, timeout);
+	fdmon = aio_fdmon(ctx);
+	if (timeout || fdmon->need_wait(ctx)) {
+		if (ctx->poll_started && aio_leave_poll_mode(ctx, &ready_list)) {
+			timeout = 0;
+			progress = true;
+		}
+		if (probe_enabled(timeout_chosen))
+			loop_trace_aio_timeout(ctx, blocking, computed, timeout,
+					       !QLIST_EMPTY(&ready_list));
+		fdmon->wait(ctx, &ready_list, timeout);
+	} else if (probe_enabled(timeout_chosen)) {
+		loop_trace_aio_timeout(ctx, blocking, computed, timeout, !QLIST_EMPTY(&ready_list));
+	}
 
 	if (may_sleep) {
 		qatomic_store_release(&ctx->notify_me, qatomic_read(&ctx->notify_me) - 2);
@@ -76,9 +102,18 @@ bool aio_poll(AioContext *ctx, bool blocking)
 	}
 	aio_notify_accept(ctx);
 
+	/* It is the sleep, or what polling would have saved of it. */
+	if (adaptive) {
+		block_ns = aio_poll_clock() - start;
+		if (!ctx->era->poll_per_handler)
+			aio_adjust_poll_ns(ctx, &ctx->poll_ns, block_ns);
+	}
+
 	probe_dispatch_begin(ctx);
-	progress = aio_bh_poll(ctx);
-	progress |= aio_dispatch_ready_handlers(ctx, &ready_list);
+	if (fdmon->dispatch)
+		progress |= fdmon->dispatch(ctx);
+	progress |= aio_bh_poll(ctx);
+	progress |= aio_dispatch_ready_handlers(ctx, &ready_list, block_ns);
 
 	aio_free_deleted_handlers(ctx);
 	qemu_lockcnt_dec(&ctx->list_lock);
@@ -90,20 +125,4 @@ bool aio_poll(AioContext *ctx, bool blocking)
 		trace_end(ctx, progress);
 	loop_depth--;
 	return progress;
-}
-
-/* Takes effect with busy polling; until then it is what a debugger reads. */
-void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink,
-				 Error **errp)
-{
-	if (max_ns < 0 || grow < 0 || shrink < 0) {
-		error_setg(errp, "poll parameters must not be negative");
-		return;
-	}
-
-	ctx->poll_max_ns = max_ns;
-	ctx->poll_ns = 0;
-	ctx->poll_grow = grow;
-	ctx->poll_shrink = shrink;
-	aio_notify(ctx);
 }

@@ -33,26 +33,40 @@ static AioHandler *find_aio_handler(AioContext *ctx, int fd)
 	return NULL;
 }
 
+/* Under list_lock, nobody walks. */
+static void aio_unlink_handler(AioHandler *node)
+{
+	QLIST_SAFE_REMOVE(node, node_ready);
+	QLIST_SAFE_REMOVE(node, node_poll);
+	QLIST_REMOVE(node, node);
+}
+
 /* Under list_lock.  True if nobody walks the list, so that the caller can free it. */
 static bool aio_remove_fd_handler(AioContext *ctx, AioHandler *node)
 {
-	/* At the end of the GSource GLib has taken its descriptors away itself. */
-	if (!g_source_is_destroyed(&ctx->source)) {
-		g_source_remove_poll(&ctx->source, &node->pfd);
-		probe_source_remove_fd(&ctx->source, node->pfd.fd);
-	}
-
 	/* No callback starts from here on, even if an event was found already. */
 	qatomic_set(&node->pfd.revents, 0);
 	qatomic_set(&node->poll_ready, false);
+
+	/* The fd monitor has marked it, and will hand it over when the kernel has let go of it. */
+	if (aio_handler_deleted(node))
+		return false;
 
 	if (qemu_lockcnt_count(&ctx->list_lock) > 0) {
 		QLIST_INSERT_HEAD_RCU(&ctx->deleted_aio_handlers, node, node_deleted);
 		return false;
 	}
-	QLIST_SAFE_REMOVE(node, node_poll);
-	QLIST_REMOVE(node, node);
+	aio_unlink_handler(node);
 	return true;
+}
+
+/* GLib polls each handler itself, whatever the monitor of aio_poll() is. */
+static void update_gsource(AioContext *ctx, AioHandler *old_node, AioHandler *new_node)
+{
+	if (new_node)
+		fdmon_poll_gsource_add(ctx, new_node);
+	if (old_node)
+		fdmon_poll_gsource_remove(ctx, old_node);
 }
 
 static void trace_change(AioContext *ctx, AioHandler *old_node, AioHandler *new_node, bool deferred)
@@ -96,8 +110,6 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
 		new_node->io_poll_ready = io_poll_ready;
 		new_node->opaque = opaque;
 
-		g_source_add_poll(&ctx->source, &new_node->pfd);
-		probe_source_add_fd(&ctx->source, fd, new_node->pfd.events);
 		QLIST_INSERT_HEAD_RCU(&ctx->aio_handlers, new_node, node);
 		poll_disable_change += !io_poll;
 	} else if (!old_node) {
@@ -108,8 +120,11 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
 	if (old_node)
 		poll_disable_change -= !old_node->io_poll;
 	qatomic_set(&ctx->poll_disable_cnt, ctx->poll_disable_cnt + poll_disable_change);
+	qatomic_set(&ctx->n_fds, ctx->n_fds + !!new_node - !!old_node);
 
-	ctx->fdmon_ops->update(ctx, old_node, new_node);
+	if (!ctx->era->fd_tag)
+		update_gsource(ctx, old_node, new_node);
+	aio_fdmon(ctx)->update(ctx, old_node, new_node);
 	if (old_node)
 		free_old = aio_remove_fd_handler(ctx, old_node);
 	if (probe_enabled(handler_add) || probe_enabled(handler_modify) ||
@@ -156,13 +171,22 @@ void aio_free_deleted_handlers(AioContext *ctx)
 		return;
 
 	QLIST_FOREACH_SAFE (node, &ctx->deleted_aio_handlers, node_deleted, next) {
-		QLIST_REMOVE(node, node);
+		aio_unlink_handler(node);
 		QLIST_REMOVE(node, node_deleted);
-		QLIST_SAFE_REMOVE(node, node_poll);
 		probe_handler_free(ctx, node, node->pfd.fd);
 		g_free(node);
 	}
 	qemu_lockcnt_inc_and_unlock(&ctx->list_lock);
+}
+
+/* A ring hands over nodes also when nothing is to be dispatched. */
+static void free_deleted_handlers_unvisited(AioContext *ctx)
+{
+	if (QLIST_EMPTY_RCU(&ctx->deleted_aio_handlers))
+		return;
+	qemu_lockcnt_inc(&ctx->list_lock);
+	aio_free_deleted_handlers(ctx);
+	qemu_lockcnt_dec(&ctx->list_lock);
 }
 
 /* --- dispatching; home thread, as a visitor ----------------------------------------------- */
@@ -178,18 +202,40 @@ int aio_handler_wanted(AioHandler *node, int revents)
 	return revents & node->pfd.events & wanted;
 }
 
+/* Busy polling found it: the owner looks into memory, no fd was ready. */
+static bool dispatch_poll_ready(AioContext *ctx, AioHandler *node)
+{
+	/*
+	 * Off the list meanwhile: a nested aio_poll() would find what is not consumed yet again,
+	 * and call it again, until the stack is full (QEMU 6d740fb01b).
+	 */
+	QLIST_SAFE_REMOVE(node, node_poll);
+	probe_handler_begin(ctx, node, node->pfd.fd, LOOP_HANDLER_OP_POLL_READY,
+			    node->io_poll_ready, node->opaque);
+	node->io_poll_ready(node->opaque);
+	probe_handler_end(ctx, node, node->pfd.fd, LOOP_HANDLER_OP_POLL_READY, node->io_poll_ready);
+	if (!aio_handler_deleted(node) && !QLIST_IS_INSERTED(node, node_poll))
+		QLIST_INSERT_HEAD(&ctx->poll_aio_handlers, node, node_poll);
+	return node->opaque != &ctx->notifier;
+}
+
 /* One handler's callbacks: read before write.  The notifier's own is not progress. */
 static bool aio_dispatch_handler(AioContext *ctx, AioHandler *node)
 {
 	int revents = qatomic_read(&node->pfd.revents) & node->pfd.events;
+	bool poll_ready = qatomic_read(&node->poll_ready);
 	bool progress = false;
 
 	/* Cleared before the callbacks: a nested poll may find, and dispatch, a new event. */
 	qatomic_set(&node->pfd.revents, 0);
+	qatomic_set(&node->poll_ready, false);
 
 	/* An event is the sign that busy polling it may be worth while. */
 	if (node->io_poll && !aio_handler_deleted(node) && !QLIST_IS_INSERTED(node, node_poll))
-		QLIST_INSERT_HEAD(&ctx->poll_aio_handlers, node, node_poll);
+		aio_poll_list_join(ctx, node, revents);
+
+	if (!aio_handler_deleted(node) && poll_ready && revents == 0)
+		return dispatch_poll_ready(ctx, node);
 
 	if (!aio_handler_deleted(node) && node->io_read &&
 	    (revents & (G_IO_IN | G_IO_HUP | G_IO_ERR))) {
@@ -217,7 +263,14 @@ void aio_add_ready_handler(AioHandlerList *ready_list, AioHandler *node, int rev
 	QLIST_INSERT_HEAD(ready_list, node, node_ready);
 }
 
-bool aio_dispatch_ready_handlers(AioContext *ctx, AioHandlerList *ready_list)
+void aio_add_poll_ready_handler(AioHandlerList *ready_list, AioHandler *node)
+{
+	QLIST_SAFE_REMOVE(node, node_ready);
+	qatomic_set(&node->poll_ready, true);
+	QLIST_INSERT_HEAD(ready_list, node, node_ready);
+}
+
+bool aio_dispatch_ready_handlers(AioContext *ctx, AioHandlerList *ready_list, int64_t block_ns)
 {
 	bool progress = false;
 	AioHandler *node;
@@ -226,36 +279,49 @@ bool aio_dispatch_ready_handlers(AioContext *ctx, AioHandlerList *ready_list)
 	while ((node = QLIST_FIRST(ready_list))) {
 		QLIST_REMOVE(node, node_ready);
 		progress |= aio_dispatch_handler(ctx, node);
+		if (ctx->era->poll_per_handler && QLIST_IS_INSERTED(node, node_poll))
+			aio_adjust_poll_ns(ctx, &node->poll.ns, block_ns);
 	}
 	return progress;
 }
 
 /* --- as a GSource ------------------------------------------------------------------------- */
 
-/* Under GLib there is no busy polling, so there is nothing to leave before the sleep. */
-bool aio_prepare(AioContext *ctx G_GNUC_UNUSED)
+/*
+ * Under GLib there is no busy polling.  A context that comes from there leaves it here, and what
+ * its last look finds is kept for the dispatch (QEMU throws it away).
+ */
+bool aio_prepare(AioContext *ctx)
 {
-	return false;
+	if (ctx->poll_started) {
+		qemu_lockcnt_inc(&ctx->list_lock);
+		aio_leave_poll_mode(ctx, &ctx->left_ready);
+		qemu_lockcnt_dec(&ctx->list_lock);
+	}
+	if (ctx->era->fd_tag) {
+		aio_fdmon(ctx)->gsource_prepare(ctx);
+		free_deleted_handlers_unvisited(ctx);
+	}
+	return !QLIST_EMPTY_RCU(&ctx->left_ready);
+}
+
+void aio_take_left_ready(AioContext *ctx, AioHandlerList *ready_list)
+{
+	AioHandler *node;
+
+	while ((node = QLIST_FIRST(&ctx->left_ready)))
+		aio_add_poll_ready_handler(ready_list, node);
 }
 
 bool aio_pending(AioContext *ctx)
 {
-	bool pending = false;
-	AioHandler *node;
-
-	qemu_lockcnt_inc(&ctx->list_lock);
-	QLIST_FOREACH_RCU (node, &ctx->aio_handlers, node) {
-		if (aio_handler_wanted(node, qatomic_read(&node->pfd.revents)) &&
-		    !aio_handler_deleted(node)) {
-			pending = true;
-			break;
-		}
-	}
-	qemu_lockcnt_dec(&ctx->list_lock);
-	return pending;
+	if (!QLIST_EMPTY_RCU(&ctx->left_ready))
+		return true;
+	return ctx->era->fd_tag ? aio_fdmon(ctx)->gsource_check(ctx)
+				: fdmon_poll_gsource_check(ctx);
 }
 
-/* GLib gives no ready list: all handlers are looked at. */
+/* No ready list: all handlers are looked at. */
 static bool aio_dispatch_handlers(AioContext *ctx)
 {
 	bool progress = false;
@@ -268,11 +334,21 @@ static bool aio_dispatch_handlers(AioContext *ctx)
 
 void aio_dispatch(AioContext *ctx)
 {
+	AioHandlerList ready_list = QLIST_HEAD_INITIALIZER(ready_list);
+	const FDMonOps *fdmon;
 	bool progress;
 
 	qemu_lockcnt_inc(&ctx->list_lock);
 	progress = aio_bh_poll(ctx);
-	progress |= aio_dispatch_handlers(ctx);
+	aio_take_left_ready(ctx, &ready_list);
+	fdmon = aio_fdmon(ctx);
+	if (ctx->era->fd_tag)
+		fdmon->gsource_dispatch(ctx, &ready_list);
+	else
+		progress |= aio_dispatch_handlers(ctx);
+	if (fdmon->dispatch)
+		progress |= fdmon->dispatch(ctx);
+	progress |= aio_dispatch_ready_handlers(ctx, &ready_list, 0);
 	aio_free_deleted_handlers(ctx);
 	qemu_lockcnt_dec(&ctx->list_lock);
 
@@ -284,8 +360,43 @@ void aio_dispatch(AioContext *ctx)
 
 void aio_context_setup(AioContext *ctx)
 {
-	ctx->fdmon_ops = &fdmon_poll_ops;
+	enum loop_fdmon wanted = loop_settings.fdmon;
+	int err = 0;
+
 	ctx->epollfd = -1;
+	ctx->epollfd_retired = -1;
+	if (wanted == LOOP_FDMON_UNKNOWN && ctx->era->io_uring_default)
+		wanted = LOOP_FDMON_IO_URING;
+
+	if (wanted == LOOP_FDMON_IO_URING) {
+		err = fdmon_io_uring_setup(ctx);
+		if (err == 0) {
+			probe_fdmon_change(ctx, LOOP_FDMON_POLL, LOOP_FDMON_IO_URING, 0, 0);
+			return;
+		}
+		probe_fdmon_change(ctx, LOOP_FDMON_IO_URING, LOOP_FDMON_POLL, 0, err);
+	}
+	if (wanted != LOOP_FDMON_POLL)
+		fdmon_epoll_setup(ctx);
+}
+
+void aio_context_destroy(AioContext *ctx)
+{
+	fdmon_io_uring_destroy(ctx);
+	fdmon_epoll_destroy(ctx);
+	free_deleted_handlers_unvisited(ctx);
+}
+
+/*
+ * A ring that nobody submits to piles up what it was asked to do, and GLib calls no fd monitor
+ * unless it has a tag for it.
+ */
+void aio_context_use_g_source(AioContext *ctx)
+{
+	if (ctx->era->fd_tag)
+		return;
+	fdmon_io_uring_destroy(ctx);
+	free_deleted_handlers_unvisited(ctx);
 }
 
 void aio_context_set_aio_params(AioContext *ctx, int64_t max_batch)

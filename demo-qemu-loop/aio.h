@@ -13,7 +13,9 @@
 #ifndef DEMO_AIO_H
 #define DEMO_AIO_H
 
+#include <liburing.h>
 #include "aiocb.h"
+#include "era.h"
 #include "error.h"
 #include "event_notifier.h"
 #include "queue.h"
@@ -31,8 +33,18 @@ typedef bool AioPollFn(void *opaque);
 typedef void IOHandler(void *opaque);
 
 typedef QLIST_HEAD(, AioHandler) AioHandlerList;
+typedef QSLIST_HEAD(, AioHandler) AioHandlerSList;
 typedef QSLIST_HEAD(, QEMUBH) BHList;
 typedef struct BHListSlice BHListSlice;
+
+/* Who is told that a request of io_uring's is complete: see aio_add_sqe(). */
+typedef struct CqeHandler CqeHandler;
+struct CqeHandler {
+	void (*cb)(CqeHandler *handler);
+	QSIMPLEQ_ENTRY(CqeHandler) next; /* on ctx->cqe_handler_ready_list; home */
+	struct io_uring_cqe cqe;	 /* valid in cb() */
+};
+typedef QSIMPLEQ_HEAD(, CqeHandler) CqeHandlerSimpleQ;
 
 /* A device's mark that it is inside one of its own callbacks (QEMU: hw/qdev-core.h). */
 typedef struct MemReentrancyGuard {
@@ -55,6 +67,24 @@ typedef struct FDMonOps {
 
 	/* Whether descriptors must be looked at even by a poll that does not sleep. */
 	bool (*need_wait)(AioContext *ctx);
+
+	/*
+	 * May be NULL: calls those whose requests are complete.  True if there were any.  Home
+	 * thread, visitor count raised.
+	 */
+	bool (*dispatch)(AioContext *ctx);
+
+	/*
+	 * Where GLib does the waiting: before it sleeps; whether a handler is ready after that;
+	 * and those that are, put on @ready_list.  Home thread.
+	 */
+	void (*gsource_prepare)(AioContext *ctx);
+	bool (*gsource_check)(AioContext *ctx);
+	void (*gsource_dispatch)(AioContext *ctx, AioHandlerList *ready_list);
+
+	/* May be NULL: see aio_add_sqe(). */
+	void (*add_sqe)(AioContext *ctx, void (*prep_sqe)(struct io_uring_sqe *sqe, void *opaque),
+			void *opaque, CqeHandler *cqe_handler);
 } FDMonOps;
 
 struct AioContext {
@@ -91,12 +121,20 @@ struct AioContext {
 
 	int thread_pool_min, thread_pool_max; /* threads, of the pool below */
 	ThreadPoolAio *thread_pool;	      /* NULL until the first aio_get_thread_pool() */
+	/* With the io_uring monitor (fdmon-io_uring.c); the ring is home's alone. */
+	struct io_uring fdmon_io_uring;
+	AioHandlerSList submit_list;		  /* anybody pushes, home takes the whole */
+	gpointer io_uring_fd_tag;		  /* the ring's fd in the GSource, or NULL */
+	CqeHandlerSimpleQ cqe_handler_ready_list; /* complete, not called yet; home */
 
 	QEMUTimerListGroup tlg;
 
 	int poll_disable_cnt; /* handlers without io_poll: one is enough to rule out busy polling */
 
-	/* Busy polling: how long now, how long at most, and by what factors that changes. */
+	/*
+	 * Busy polling: how long now (unless each handler has its own), how long at most, and by
+	 * what factors that changes.
+	 */
 	int64_t poll_ns;
 	int64_t poll_max_ns;
 	int64_t poll_grow;
@@ -107,8 +145,17 @@ struct AioContext {
 	AioHandlerList poll_aio_handlers; /* those busy polling asks; home */
 	bool poll_started;		  /* between their io_poll_begin and io_poll_end */
 
-	int epollfd; /* -1: none */
+	int epollfd;	      /* -1: none */
+	gpointer epollfd_tag; /* that in the GSource, or NULL */
 	const FDMonOps *fdmon_ops;
+
+	/* What QEMU does not have. */
+	const LoopEra *era;
+	unsigned n_fds;		    /* handlers; changed under list_lock */
+	unsigned epoll_threshold;   /* handlers from which on it is epoll */
+	int epollfd_retired;	    /* given up by whoever had to, for home to close; or -1 */
+	AioHandlerSList rearm_list; /* fdmon-io_uring.c: had an event; home */
+	AioHandlerList left_ready;  /* found by the last look of busy polling, outside aio_poll() */
 };
 
 /* --- the context -------------------------------------------------------------------------- */
@@ -133,7 +180,13 @@ static inline bool in_aio_context_home_thread(AioContext *ctx)
 	return ctx == qemu_get_current_aio_context();
 }
 
+/* Its fd monitor: the one that the era and the host allow, and its end. */
 void aio_context_setup(AioContext *ctx);
+void aio_context_destroy(AioContext *ctx);
+
+/* It is to be run by GLib.  In older eras that is the end of a ring. */
+void aio_context_use_g_source(AioContext *ctx);
+
 void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink,
 				 Error **errp);
 void aio_context_set_aio_params(AioContext *ctx, int64_t max_batch);
@@ -174,6 +227,19 @@ void aio_set_event_notifier(AioContext *ctx, EventNotifier *notifier, EventNotif
 void aio_set_event_notifier_poll(AioContext *ctx, EventNotifier *notifier,
 				 EventNotifierHandler *io_poll_begin,
 				 EventNotifierHandler *io_poll_end);
+
+/* --- requests to io_uring ----------------------------------------------------------------- */
+
+/* Whether the current thread's context has a ring. */
+bool aio_has_io_uring(void);
+
+/*
+ * A request to that ring: @prep_sqe fills it in, at once; it is submitted with the next wait, and
+ * @cqe_handler, which must live until then, is called when it is complete, in order of completion.
+ * Home thread.
+ */
+void aio_add_sqe(void (*prep_sqe)(struct io_uring_sqe *sqe, void *opaque), void *opaque,
+		 CqeHandler *cqe_handler);
 
 /* --- bottom halves ------------------------------------------------------------------------ */
 

@@ -20,6 +20,7 @@
  */
 #include "osdep.h"
 #include "aio-bh.h"
+#include "aio-posix.h"
 #include "async-co.h"
 #include "atomic.h"
 #include "loop-trace.h"
@@ -145,6 +146,7 @@ static void aio_ctx_finalize(GSource *source)
 	aio_co_cleanup(ctx);
 	aio_bh_free_deleted(ctx);
 	aio_set_event_notifier(ctx, &ctx->notifier, NULL, NULL, NULL);
+	aio_context_destroy(ctx);
 	assert(QLIST_EMPTY(&ctx->aio_handlers));
 	event_notifier_cleanup(&ctx->notifier);
 	qemu_rec_mutex_destroy(&ctx->lock);
@@ -162,6 +164,7 @@ static GSourceFuncs aio_source_funcs = {
 
 GSource *aio_get_g_source(AioContext *ctx)
 {
+	aio_context_use_g_source(ctx);
 	return g_source_ref(&ctx->source);
 }
 
@@ -177,7 +180,12 @@ AioContext *aio_context_new(Error **errp)
 	QLIST_INIT(&ctx->poll_aio_handlers);
 	QSLIST_INIT(&ctx->bh_list);
 	QSIMPLEQ_INIT(&ctx->bh_slice_list);
-	aio_context_setup(ctx);
+	QLIST_INIT(&ctx->left_ready);
+	QSLIST_INIT(&ctx->submit_list);
+	QSLIST_INIT(&ctx->rearm_list);
+	QSIMPLEQ_INIT(&ctx->cqe_handler_ready_list);
+	ctx->era = loop_settings.era ?: loop_era_today();
+	ctx->fdmon_ops = &fdmon_poll_ops;
 
 	ret = event_notifier_init(&ctx->notifier, false);
 	if (ret < 0) {
@@ -195,6 +203,7 @@ AioContext *aio_context_new(Error **errp)
 	timerlistgroup_init(&ctx->tlg, aio_timerlist_notify, ctx);
 	ctx->thread_pool_max = THREAD_POOL_MAX_THREADS_DEFAULT;
 	aio_co_init(ctx);
+	aio_context_setup(ctx);
 	aio_set_event_notifier(ctx, &ctx->notifier, aio_context_notifier_cb,
 			       aio_context_notifier_poll, aio_context_notifier_poll_ready);
 	return ctx;

@@ -15,6 +15,8 @@ const DemoScenario *const demo_families[] = {
 	demo_scenarios_wait,
 	demo_scenarios_pool,
 	demo_scenarios_coroutine,
+	demo_scenarios_iothread,
+	demo_scenarios_fdmon,
 	NULL,
 };
 
@@ -66,6 +68,19 @@ static bool more_to_do(const Demo *demo)
 	return demo->options->iterations < 0 || demo->iterations < demo->options->iterations;
 }
 
+/* Who names a monitor wants to see it: in the main loop, too, which is today's QEMU. */
+static void choose_loop(const DemoScenario *scenario, const DemoOptions *options)
+{
+	loop_settings.era = loop_era_by_name(scenario->era ?: DEMO_ERA);
+	loop_settings.fdmon = scenario->fdmon;
+	if (options->era || options->fdmon) {
+		loop_settings.era = options->era ?: loop_era_today();
+		loop_settings.fdmon = options->fdmon;
+	}
+	if (!scenario->busy_polling)
+		loop_settings.iothread_poll_max_ns = 0;
+}
+
 int demo_run(const DemoScenario *scenario, const DemoOptions *options)
 {
 	Demo demo = {
@@ -76,6 +91,7 @@ int demo_run(const DemoScenario *scenario, const DemoOptions *options)
 	Error *err = NULL;
 	int ret = 0;
 
+	choose_loop(scenario, options);
 	qemu_init_cpu_loop();
 	bql_lock();
 	qemu_init_main_loop(&error_fatal);

@@ -25,8 +25,7 @@ static void many_fds_read(void *opaque)
 	}
 }
 
-/* The hard limit, too, if it must be and we may. */
-static int many_fds_raise_limit(unsigned n, Error **errp)
+int demo_raise_fd_limit(unsigned n, Error **errp)
 {
 	rlim_t needed = n + 64;
 	struct rlimit limit;
@@ -48,7 +47,7 @@ static int many_fds_raise_limit(unsigned n, Error **errp)
 
 static int many_fds_setup(Demo *demo, Error **errp)
 {
-	int ret = many_fds_raise_limit(demo->options->fds, errp);
+	int ret = demo_raise_fd_limit(demo->options->fds, errp);
 
 	if (ret < 0)
 		return ret;
@@ -125,7 +124,7 @@ static int crowd_setup(Demo *demo, Error **errp)
 {
 	unsigned n = demo->options->fds;
 	int64_t due = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + CROWD_DUE_NS;
-	int ret = many_fds_raise_limit(n, errp);
+	int ret = demo_raise_fd_limit(n, errp);
 
 	if (ret < 0)
 		return ret;
@@ -187,27 +186,32 @@ static void crowd_teardown(Demo *demo G_GNUC_UNUSED)
 /* --- deleted-handler ---------------------------------------------------------------------- */
 
 /*
- * remover_read() is called for one descriptor of qemu_aio_context while VICTIMS others are ready
- * too.  It removes those and then waits in aio_poll() for a bottom half.  Meanwhile the victims are
+ * VICTIMS + 1 descriptors of qemu_aio_context are ready.  Whichever is called first removes the
+ * others, the victims, and then waits in aio_poll() for a bottom half.  Meanwhile the victims are
  * on aio_handlers and on deleted_aio_handlers, and must never be called.
  */
 #define VICTIMS 3
 
 static struct {
-	EventNotifier remover, victim[VICTIMS];
+	EventNotifier fds[VICTIMS + 1];
+	EventNotifier *remover; /* of this round, or NULL */
 	bool scripted, done;
 	unsigned remover_calls, victim_calls, removed, nested_polls;
 } deleted;
 
-static void victim_read(EventNotifier *e)
-{
-	event_notifier_test_and_clear(e);
-	deleted.victim_calls++;
-}
-
 static void release_bh(void *opaque G_GNUC_UNUSED)
 {
 	deleted.done = true;
+}
+
+static void remove_others(EventNotifier *e)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(deleted.fds); i++) {
+		if (&deleted.fds[i] == e)
+			continue;
+		aio_set_event_notifier(qemu_get_aio_context(), &deleted.fds[i], NULL, NULL, NULL);
+		deleted.removed++;
+	}
 }
 
 static void remover_read(EventNotifier *e)
@@ -215,11 +219,13 @@ static void remover_read(EventNotifier *e)
 	AioContext *ctx = qemu_get_aio_context();
 
 	event_notifier_test_and_clear(e);
-	deleted.remover_calls++;
-	for (int i = 0; i < VICTIMS; i++) {
-		aio_set_event_notifier(ctx, &deleted.victim[i], NULL, NULL, NULL);
-		deleted.removed++;
+	if (deleted.remover) {
+		deleted.victim_calls++;
+		return;
 	}
+	deleted.remover = e;
+	deleted.remover_calls++;
+	remove_others(e);
 
 	/* Otherwise the nested poll sleeps until a signal ends it: time to look at the lists. */
 	deleted.done = false;
@@ -231,24 +237,20 @@ static void remover_read(EventNotifier *e)
 	}
 }
 
-/* All are ready.  The walk starts at the last one registered, which must be the remover. */
 static void deleted_stimulate(Demo *demo G_GNUC_UNUSED)
 {
-	AioContext *ctx = qemu_get_aio_context();
-
-	for (int i = 0; i < VICTIMS; i++) {
-		aio_set_event_notifier(ctx, &deleted.victim[i], victim_read, NULL, NULL);
-		event_notifier_set(&deleted.victim[i]);
+	deleted.remover = NULL;
+	for (unsigned i = 0; i < ARRAY_SIZE(deleted.fds); i++) {
+		aio_set_event_notifier(qemu_get_aio_context(), &deleted.fds[i], remover_read, NULL,
+				       NULL);
+		event_notifier_set(&deleted.fds[i]);
 	}
-	aio_set_event_notifier(ctx, &deleted.remover, remover_read, NULL, NULL);
-	event_notifier_set(&deleted.remover);
 }
 
 static int deleted_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
 {
-	for (int i = 0; i < VICTIMS; i++)
-		event_notifier_init(&deleted.victim[i], false);
-	event_notifier_init(&deleted.remover, false);
+	for (unsigned i = 0; i < ARRAY_SIZE(deleted.fds); i++)
+		event_notifier_init(&deleted.fds[i], false);
 
 	deleted.scripted = demo->options->iterations >= 0;
 	if (!deleted.scripted)
@@ -266,10 +268,9 @@ static void deleted_print(Demo *demo G_GNUC_UNUSED)
 
 static void deleted_teardown(Demo *demo G_GNUC_UNUSED)
 {
-	aio_set_event_notifier(qemu_get_aio_context(), &deleted.remover, NULL, NULL, NULL);
-	event_notifier_cleanup(&deleted.remover);
-	for (int i = 0; i < VICTIMS; i++)
-		event_notifier_cleanup(&deleted.victim[i]);
+	remove_others(NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(deleted.fds); i++)
+		event_notifier_cleanup(&deleted.fds[i]);
 }
 
 const DemoScenario demo_scenarios_handlers[] = {

@@ -25,10 +25,22 @@ static const char usage[] =
 	"  --record DIR     record every event into the new directory DIR, as loopscope would\n"
 	"  --record-buffer KIB\n"
 	"                   room for a thread's events until they are written (8192)\n"
+	"  --era E          the loop of which QEMU, below; without it, that of the scenario\n"
+	"  --fdmon M        how contexts wait: poll, epoll or io_uring; means --era 10.2, unless\n"
+	"                   that says otherwise\n"
 	"  --list           list the scenarios; with --json one object a line\n"
 	"  --help, --version\n"
 	"\n"
-	"Try: demo-qemu-loop --scenario five-sources --iterations 90\n";
+	"Try: demo-qemu-loop --scenario five-sources --iterations 90\n"
+	"\n"
+	"Eras:\n";
+
+static void print_usage(void)
+{
+	fputs(usage, stdout);
+	for (const LoopEra *era = loop_eras; era->name; era++)
+		printf("  %-16s %s\n", era->name, era->summary);
+}
 
 /* One line, then out. */
 static void __attribute__((noreturn, format(printf, 1, 2))) usage_error(const char *fmt, ...)
@@ -87,6 +99,38 @@ static int64_t parse_number(const char *option, const char *value, int64_t min, 
 	return number;
 }
 
+static const LoopEra *parse_era(const char *value)
+{
+	const LoopEra *era = loop_era_by_name(value);
+
+	if (!era)
+		usage_error("no era '%s'; demo-qemu-loop --help shows what there is", value);
+	return era;
+}
+
+static enum loop_fdmon parse_fdmon(const char *value)
+{
+	static const char *const names[] = {
+		[LOOP_FDMON_POLL] = "poll",
+		[LOOP_FDMON_EPOLL] = "epoll",
+		[LOOP_FDMON_IO_URING] = "io_uring",
+	};
+
+	for (int i = LOOP_FDMON_POLL; i < (int)ARRAY_SIZE(names); i++) {
+		if (g_str_equal(value, names[i]))
+			return i;
+	}
+	usage_error("--fdmon is poll, epoll or io_uring, not '%s'", value);
+}
+
+/* What the host has not got, the library replaces; what QEMU had not got is an error. */
+static void check_loop(const DemoOptions *options)
+{
+	if (options->fdmon == LOOP_FDMON_IO_URING && options->era && !options->era->fd_tag)
+		usage_error("the main loop of era %s cannot have --fdmon io_uring",
+			    options->era->name);
+}
+
 /* --- recording ---------------------------------------------------------------------------- */
 
 static const char *recording; /* where to, or NULL */
@@ -132,7 +176,9 @@ int main(int argc, char **argv)
 		OPT_LIST,
 		OPT_JSON,
 		OPT_RECORD,
-		OPT_RECORD_BUFFER
+		OPT_RECORD_BUFFER,
+		OPT_ERA,
+		OPT_FDMON,
 	};
 	static const struct option longopts[] = {
 		{ "scenario", required_argument, NULL, OPT_SCENARIO },
@@ -142,6 +188,8 @@ int main(int argc, char **argv)
 		{ "vnc", required_argument, NULL, OPT_VNC },
 		{ "record", required_argument, NULL, OPT_RECORD },
 		{ "record-buffer", required_argument, NULL, OPT_RECORD_BUFFER },
+		{ "era", required_argument, NULL, OPT_ERA },
+		{ "fdmon", required_argument, NULL, OPT_FDMON },
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "help", no_argument, NULL, 'h' },
@@ -179,6 +227,12 @@ int main(int argc, char **argv)
 		case OPT_RECORD_BUFFER:
 			record_buffer = parse_number("record-buffer", optarg, 4, 1 << 20) << 10;
 			break;
+		case OPT_ERA:
+			options.era = parse_era(optarg);
+			break;
+		case OPT_FDMON:
+			options.fdmon = parse_fdmon(optarg);
+			break;
 		case OPT_LIST:
 			do_list = true;
 			break;
@@ -186,7 +240,7 @@ int main(int argc, char **argv)
 			json = true;
 			break;
 		case 'h':
-			fputs(usage, stdout);
+			print_usage();
 			return 0;
 		case 'V':
 			puts("demo-qemu-loop " LOOPSCOPE_VERSION);
@@ -209,6 +263,7 @@ int main(int argc, char **argv)
 		usage_error("which --scenario? demo-qemu-loop --list shows what there is");
 	if (scenario->hangs && options.iterations >= 0)
 		usage_error("%s ends by a signal only, not after --iterations", scenario->name);
+	check_loop(&options);
 	if (recording && begin_recording(record_buffer) < 0)
 		return 1;
 	return demo_run(scenario, &options);

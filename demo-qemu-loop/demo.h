@@ -16,8 +16,12 @@ typedef struct DemoOptions {
 	int64_t iterations; /* -1: until a signal ends it */
 	uint32_t seed;
 	unsigned fds;
-	const char *vnc_path; /* NULL: a private place */
+	const char *vnc_path;  /* NULL: a private place */
+	const LoopEra *era;    /* NULL: the scenario's */
+	enum loop_fdmon fdmon; /* LOOP_FDMON_UNKNOWN: the scenario's */
 } DemoOptions;
+
+#define DEMO_ERA "8.2"
 
 typedef struct DemoScenario DemoScenario;
 
@@ -33,6 +37,11 @@ struct DemoScenario {
 	const char *summary;
 	const char *verdict; /* what the doctor must say; NULL: healthy */
 	bool hangs;	     /* calls demo_ready() itself, when it does; only a signal ends it */
+
+	/* The loop that it is about; nothing: that of DEMO_ERA, whose poll set is its handlers. */
+	const char *era;
+	enum loop_fdmon fdmon;
+	bool busy_polling; /* IOThreads may, as QEMU's do; their waits cannot be counted, then */
 
 	/* Each may be NULL.  The main loop exists, the BQL is held. */
 	int (*setup)(Demo *demo, Error **errp); /* 0 or -errno with *errp set */
@@ -53,6 +62,8 @@ extern const DemoScenario demo_scenarios_drain[];
 extern const DemoScenario demo_scenarios_wait[];
 extern const DemoScenario demo_scenarios_pool[];
 extern const DemoScenario demo_scenarios_coroutine[];
+extern const DemoScenario demo_scenarios_iothread[];
+extern const DemoScenario demo_scenarios_fdmon[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 
@@ -77,6 +88,8 @@ void demo_wait_nested(AioContext *ctx, int thread_id);
 
 /* The same of a thread that has nothing to wait for but a lock, once *@thread_id is not 0. */
 void demo_wait_blocked(const int *thread_id);
+/* So that @n more fds can be open; the hard limit, too, if it must be and we may. */
+int demo_raise_fd_limit(unsigned n, Error **errp);
 
 /* A VNC listener in the loop, and a client that connects to it and hangs up.  One at a time. */
 int demo_vnc_open(const DemoOptions *options, Error **errp);

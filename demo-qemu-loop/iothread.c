@@ -13,8 +13,6 @@
 #include "iothread.h"
 #include "loop-trace.h"
 
-#define IOTHREAD_POLL_MAX_NS_DEFAULT 0 /* QEMU: 32768 */
-
 /* All of them, for lookups and for debuggers. */
 static QLIST_HEAD(, IOThread) iothreads;
 
@@ -97,6 +95,22 @@ static void iothread_init_gcontext(IOThread *iothread, const char *thread_name)
 	iothread->main_loop = g_main_loop_new(iothread->worker_context, FALSE);
 }
 
+bool iothread_set_poll_params(IOThread *iothread, int64_t max_ns, int64_t grow, int64_t shrink,
+			      Error **errp)
+{
+	Error *err = NULL;
+
+	aio_context_set_poll_params(iothread->ctx, max_ns, grow, shrink, &err);
+	if (err) {
+		error_propagate(errp, err);
+		return false;
+	}
+	iothread->poll_max_ns = max_ns;
+	iothread->poll_grow = grow;
+	iothread->poll_shrink = shrink;
+	return true;
+}
+
 IOThread *iothread_create(const char *id, Error **errp)
 {
 	char *thread_name;
@@ -115,7 +129,7 @@ IOThread *iothread_create(const char *id, Error **errp)
 	iothread->id = g_strdup(id);
 	iothread->ctx = ctx;
 	iothread->running = true;
-	iothread->poll_max_ns = IOTHREAD_POLL_MAX_NS_DEFAULT;
+	iothread->poll_max_ns = loop_settings.iothread_poll_max_ns;
 	qemu_sem_init(&iothread->init_done_sem, 0);
 	aio_context_set_poll_params(ctx, iothread->poll_max_ns, iothread->poll_grow,
 				    iothread->poll_shrink, &error_abort);

@@ -39,6 +39,14 @@ char *iothread_get_id(IOThread *iothread); /* g_free() it */
 AioContext *iothread_get_aio_context(IOThread *iothread);
 
 /*
+ * How long it may poll busily before it sleeps, 0 not at all, and the factors by which that time
+ * grows and shrinks, 0 the defaults.  At any time; the time it has found worth while starts anew.
+ * QEMU has these as properties of the object.
+ */
+bool iothread_set_poll_params(IOThread *iothread, int64_t max_ns, int64_t grow, int64_t shrink,
+			      Error **errp);
+
+/*
  * The thread's GMainContext, for sources of the caller's own.  The context is then run from that
  * one too, for good: no busy polling and no faster fd monitor any more.
  */

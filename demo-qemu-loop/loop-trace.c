@@ -103,11 +103,14 @@ static LoopChoice choice_of_context(AioContext *ctx, int64_t timeout)
 	return choice;
 }
 
-void loop_trace_aio_timeout(AioContext *ctx, bool blocking, int64_t computed, int64_t timeout)
+void loop_trace_aio_timeout(AioContext *ctx, bool blocking, int64_t computed, int64_t timeout,
+			    bool polled)
 {
 	LoopChoice choice = { timeout, LOOP_CHOOSER_CALLER, NULL, NULL };
 
-	if (timeout != computed)
+	if (timeout == 0 && computed != 0 && polled)
+		choice.by = LOOP_CHOOSER_BUSY_POLL;
+	else if (timeout == 0 && computed != 0 && qatomic_read(&ctx->notified))
 		choice.by = LOOP_CHOOSER_NOTIFIED;
 	else if (blocking)
 		choice = choice_of_context(ctx, timeout);

@@ -48,8 +48,9 @@ typedef struct LoopChoice {
 void loop_choice_lower(LoopChoice *choice, int64_t timeout_ns, enum loop_chooser by,
 		       const void *what, const void *cb);
 
-/* aio_poll(): @computed before it knew whether it was notified, @timeout in the end. */
-void loop_trace_aio_timeout(AioContext *ctx, bool blocking, int64_t computed, int64_t timeout);
+/* aio_poll(): @computed before it knew whether it was notified or @polled busily with success. */
+void loop_trace_aio_timeout(AioContext *ctx, bool blocking, int64_t computed, int64_t timeout,
+			    bool polled);
 
 /*
  * main_loop_wait(), in this order: what was asked for from outside GLib, each source's prepare, and

@@ -9,7 +9,7 @@
  *     poll notifiers: FILL
  *     os_host_main_loop_wait
  *       glib_pollfds_fill            prepare, query
- *       bql_unlock                   vCPUs get their turn
+ *       bql_unlock                   vCPUs get their turn (see era.h)
  *       qemu_poll_ns                 the sleep
  *       bql_lock
  *       glib_pollfds_poll            check, dispatch: both contexts and all other GSources
@@ -21,6 +21,8 @@
 #include "loop-trace.h"
 #include "main-loop.h"
 #include "replay.h"
+
+#define MAX_MAIN_LOOP_SPIN 1000
 
 static AioContext *qemu_aio_context;
 static AioContext *iohandler_ctx;
@@ -286,18 +288,49 @@ static void glib_pollfds_poll(void)
 		g_main_context_dispatch(context);
 }
 
+/*
+ * In older eras an iteration that does not sleep keeps the BQL.  Enough of those in a row keep the
+ * vCPUs from it altogether: hence a sleep is made up, and the first time it is told.
+ */
+static int64_t spin_check(int64_t timeout)
+{
+	static unsigned spin_counter;
+	static bool told;
+	Error *err = NULL;
+
+	if (timeout != 0) {
+		spin_counter = 0;
+		return timeout;
+	}
+	if (spin_counter <= MAX_MAIN_LOOP_SPIN) {
+		spin_counter++;
+		return 0;
+	}
+	if (!told) {
+		told = true;
+		error_setg(&err, "I/O thread spun for %d iterations", MAX_MAIN_LOOP_SPIN);
+		warn_report_err(err);
+	}
+	spin_counter = 0;
+	return SCALE_MS;
+}
+
 static int os_host_main_loop_wait(int64_t timeout)
 {
 	GMainContext *context = g_main_context_default();
-	bool had_bql = bql_locked();
+	const LoopEra *era = qemu_aio_context->era;
+	bool drop_bql;
 	int ret;
 
 	/* Or a thread that attaches a source would think nobody sleeps here, and not wake us. */
 	g_main_context_acquire(context);
 
 	glib_pollfds_fill(&timeout);
+	if (era->spin_warning)
+		timeout = spin_check(timeout);
 
-	if (had_bql)
+	drop_bql = bql_locked() && (era->bql_dropped_always || timeout != 0);
+	if (drop_bql)
 		bql_unlock();
 	replay_mutex_unlock();
 
@@ -310,7 +343,7 @@ static int os_host_main_loop_wait(int64_t timeout)
 		loop_trace_ready_fds(context, (GPollFD *)gpollfds->data, gpollfds->len);
 
 	replay_mutex_lock();
-	if (had_bql)
+	if (drop_bql)
 		bql_lock();
 
 	/* Also after an error: an interrupted poll leaves timers and bottom halves to run. */

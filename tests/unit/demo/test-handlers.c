@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * File descriptor handlers: who is called, who is not any more, when nodes are freed.  Most tests
- * run both ways a context can be run: "poll" is aio_poll(), "gsource" an iteration of GLib's.
+ * File descriptor handlers: who is called, who is not any more, when nodes are freed.  Every test
+ * is run with each fd monitor, and most both ways a context can be run: by aio_poll(), and as a
+ * "gsource" by an iteration of GLib's.
  */
 #include "loop-test.h"
 #include <sys/socket.h>
@@ -20,6 +21,18 @@ static void run_by_gsource(void)
 }
 
 static void (*run_once)(void);
+
+/*
+ * A and B are registered in this order, and then made ready in this order.  poll walks the list,
+ * which has the last one registered first, and so does the submission to a ring; epoll tells in the
+ * order of events.  A ready list reverses that; the older GSource has none.
+ */
+static bool a_goes_first(void)
+{
+	if (run_once == run_by_gsource && g_str_equal(test_monitor->era, "8.2"))
+		return false;
+	return test_monitor->fdmon != LOOP_FDMON_EPOLL;
+}
 
 /* A ready descriptor and what to do when it is called. */
 typedef struct {
@@ -66,6 +79,15 @@ static void both_ready(void (*then)(void))
 	event_notifier_set(&fd_b.e);
 }
 
+/* A ring gives a removed node back after it has heard of that, and told us. */
+static void settle(void)
+{
+	if (test_monitor->fdmon == LOOP_FDMON_IO_URING) {
+		run_once();
+		run_once();
+	}
+}
+
 static void all_quiet(void)
 {
 	unwatch_both();
@@ -75,23 +97,18 @@ static void all_quiet(void)
 	assert_order("");
 }
 
-static unsigned list_length(AioHandlerList *list, bool deleted_list)
+static unsigned count_handlers(bool deleted_only)
 {
 	unsigned n = 0;
 	AioHandler *node;
 
-	if (deleted_list) {
-		QLIST_FOREACH (node, list, node_deleted)
-			n++;
-	} else {
-		QLIST_FOREACH (node, list, node)
-			n++;
-	}
+	QLIST_FOREACH (node, &test_ctx->aio_handlers, node)
+		n += !deleted_only || aio_handler_deleted(node);
 	return n;
 }
 
-#define handlers() list_length(&test_ctx->aio_handlers, false)
-#define removed()  list_length(&test_ctx->deleted_aio_handlers, true)
+#define handlers() count_handlers(false)
+#define removed()  count_handlers(true)
 
 /* --- both ways ---------------------------------------------------------------------------- */
 
@@ -99,8 +116,7 @@ static void test_each_once(void)
 {
 	both_ready(NULL);
 	run_once();
-	/* By poll: one list reverses the other.  By GSource: last registered, first walked. */
-	assert_order(run_once == run_by_poll ? "AB" : "BA");
+	assert_order(a_goes_first() ? "AB" : "BA");
 	run_once();
 	assert_order("");
 	all_quiet();
@@ -110,7 +126,7 @@ static void test_remove_other(void)
 {
 	both_ready(unwatch_both);
 	run_once();
-	assert_order(run_once == run_by_poll ? "A" : "B");
+	assert_order(a_goes_first() ? "A" : "B");
 	run_once();
 	assert_order("");
 	all_quiet();
@@ -142,7 +158,7 @@ static void stale_read(void *opaque G_GNUC_UNUSED)
 /* Whoever is called first takes the other's event away and gives its fd to another handler. */
 static void readd_other(void)
 {
-	Fd *other = run_once == run_by_poll ? &fd_b : &fd_a;
+	Fd *other = a_goes_first() ? &fd_b : &fd_a;
 
 	fd_unwatch(other);
 	event_notifier_test_and_clear(&other->e);
@@ -154,7 +170,7 @@ static void test_no_stale_event(void)
 {
 	both_ready(readd_other);
 	run_once();
-	assert_order(run_once == run_by_poll ? "A" : "B");
+	assert_order(a_goes_first() ? "A" : "B");
 	run_once();
 	assert_order("");
 	all_quiet();
@@ -191,7 +207,7 @@ static void test_nested_dispatches_once(void)
 {
 	both_ready(nested_poll);
 	run_once();
-	assert_order(run_once == run_by_poll ? "A(B())" : "B(A())");
+	assert_order(a_goes_first() ? "A(B())" : "B(A())");
 	run_once();
 	assert_order("");
 	all_quiet();
@@ -214,7 +230,8 @@ static void test_deferred_deletion(void)
 {
 	both_ready(remove_both_and_nest);
 	run_once();
-	assert_order(run_once == run_by_poll ? "A" : "B");
+	assert_order(a_goes_first() ? "A" : "B");
+	settle();
 	g_assert_cmpuint(removed(), ==, 0);
 	g_assert_cmpuint(handlers(), ==, before - 2);
 	all_quiet();
@@ -275,6 +292,120 @@ static void test_hang_up(void)
 	close(fds[0]);
 }
 
+static void read_nothing(void *opaque G_GNUC_UNUSED)
+{
+	note("!");
+}
+
+static void test_undrained(void)
+{
+	aio_set_fd_handler(test_ctx, fd_a.e.rfd, read_nothing, NULL, NULL, NULL, NULL);
+	event_notifier_set(&fd_a.e);
+	for (int i = 0; i < 5; i++)
+		run_once();
+	assert_order("!!!!!");
+	all_quiet();
+}
+
+/* The fd is always writable and not yet readable. */
+static void test_change_of_events(void)
+{
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+	aio_set_fd_handler(test_ctx, pair[0], NULL, pair_write, NULL, NULL, NULL);
+	run_once();
+	assert_order("w");
+	aio_set_fd_handler(test_ctx, pair[0], pair_read, NULL, NULL, NULL, NULL);
+	run_once();
+	run_once();
+	assert_order("");
+	g_assert_cmpint(write(pair[1], "x", 1), ==, 1);
+	run_once();
+	assert_order("r");
+	aio_set_fd_handler(test_ctx, pair[0], NULL, pair_write, NULL, NULL, NULL);
+	run_once();
+	assert_order("w");
+	aio_set_fd_handler(test_ctx, pair[0], NULL, NULL, NULL, NULL, NULL);
+	run_once();
+	assert_order("");
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void *watch_from_outside(void *opaque G_GNUC_UNUSED)
+{
+	fd_watch(&fd_a);
+	fd_watch(&fd_b);
+	fd_unwatch(&fd_b);
+	event_notifier_set(&fd_a.e);
+	event_notifier_set(&fd_b.e);
+	return NULL;
+}
+
+static void *unwatch_from_outside(void *opaque G_GNUC_UNUSED)
+{
+	unwatch_both();
+	event_notifier_set(&fd_a.e);
+	return NULL;
+}
+
+static void run_thread(void *(*function)(void *))
+{
+	QemuThread thread;
+
+	qemu_thread_create(&thread, "other", function, NULL, QEMU_THREAD_JOINABLE);
+	qemu_thread_join(&thread);
+}
+
+static void test_from_other_thread(void)
+{
+	run_thread(watch_from_outside);
+	run_once();
+	assert_order("A");
+	run_thread(unwatch_from_outside);
+	run_once();
+	run_once();
+	assert_order("");
+	all_quiet();
+}
+
+#define MANY 1000
+
+static EventNotifier many[MANY];
+static unsigned many_calls[MANY];
+
+static void many_read(EventNotifier *e)
+{
+	event_notifier_test_and_clear(e);
+	many_calls[e - many]++;
+}
+
+/* More than a ring or a call of epoll_wait() tells at once. */
+static void test_many_ready(void)
+{
+	unsigned n = 0;
+
+	memset(many_calls, 0, sizeof(many_calls));
+	for (int i = 0; i < MANY; i++) {
+		g_assert_cmpint(event_notifier_init(&many[i], true), ==, 0);
+		aio_set_event_notifier(test_ctx, &many[i], many_read, NULL, NULL);
+	}
+	for (int round = 0; round < MANY && n < MANY; round++) {
+		run_once();
+		n = 0;
+		for (int i = 0; i < MANY; i++)
+			n += many_calls[i];
+	}
+	run_once();
+	for (int i = 0; i < MANY; i++) {
+		g_assert_cmpuint(many_calls[i], ==, 1);
+		aio_set_event_notifier(test_ctx, &many[i], NULL, NULL, NULL);
+		event_notifier_cleanup(&many[i]);
+	}
+	for (int i = 0; i < 20; i++)
+		run_once();
+	g_assert_cmpuint(handlers(), ==, 1);
+}
+
 /* --- registering -------------------------------------------------------------------------- */
 
 static void test_one_node_per_fd(void)
@@ -285,10 +416,12 @@ static void test_one_node_per_fd(void)
 	aio_set_fd_handler(test_ctx, fd, stale_read, NULL, NULL, NULL, NULL);
 	g_assert_cmpuint(handlers(), ==, n + 1);
 	fd_watch(&fd_a); /* in its place */
+	settle();
 	g_assert_cmpuint(handlers(), ==, n + 1);
 	g_assert_cmpuint(removed(), ==, 0);
 
 	fd_unwatch(&fd_a);
+	settle();
 	g_assert_cmpuint(handlers(), ==, n);
 	fd_unwatch(&fd_a); /* nothing left: nothing happens */
 	g_assert_cmpuint(handlers(), ==, n);
@@ -319,8 +452,9 @@ static void test_poll_disable_count(void)
 
 static void test_progress(void)
 {
-	/* The context's own notifier is none.  (A poll that does not sleep would not see it.) */
-	aio_notify_accept(test_ctx);
+	/* The context's own notifier is none.  (A poll that does not sleep may not see it.) */
+	while (qatomic_read(&test_ctx->notified))
+		aio_poll(test_ctx, false);
 	event_notifier_set(&test_ctx->notifier);
 	g_assert_false(aio_poll(test_ctx, true));
 	g_assert_false(event_notifier_test_and_clear(&test_ctx->notifier));
@@ -345,67 +479,97 @@ static void test_event_notifier(void)
 	aio_set_event_notifier(test_ctx, &fd_a.e, NULL, NULL, NULL);
 }
 
-/* --- both ways, each by its name ---------------------------------------------------------- */
+/* --- all monitors, both ways -------------------------------------------------------------- */
 
-static GTestFunc current;
-
-static void by_poll(gconstpointer test)
+/* It has waited once: it is epoll if it is to be. */
+static void begin(void (*run)(void))
 {
-	run_once = run_by_poll;
-	memcpy(&current, &test, sizeof(current));
-	current();
-}
-
-static void by_gsource(gconstpointer test)
-{
-	run_once = run_by_gsource;
-	memcpy(&current, &test, sizeof(current));
-	current();
-}
-
-static void add_both_ways(const char *name, GTestFunc test)
-{
-	char *path = g_strdup_printf("/handler/poll/%s", name);
-	gconstpointer data;
-
-	memcpy(&data, &test, sizeof(data));
-	g_test_add_data_func(path, data, by_poll);
-	g_free(path);
-	path = g_strdup_printf("/handler/gsource/%s", name);
-	g_test_add_data_func(path, data, by_gsource);
-	g_free(path);
-}
-
-int main(int argc, char **argv)
-{
-	int ret;
-
-	g_test_init(&argc, &argv, NULL);
-	test_ctx_init();
+	run_once = run;
+	test_ctx = aio_context_new(&error_abort);
+	qemu_set_current_aio_context(test_ctx);
 	gcontext = g_main_context_new();
 	g_source_attach(&test_ctx->source, gcontext);
 	event_notifier_init(&fd_a.e, false);
 	event_notifier_init(&fd_b.e, false);
+	fd_a.then = NULL;
+	fd_b.then = NULL;
+	aio_poll(test_ctx, false);
+	event_notifier_set(&test_ctx->notifier);
+	aio_poll(test_ctx, true);
+}
 
-	add_both_ways("ready-ones-are-called-once", test_each_once);
-	add_both_ways("removed-ready-one-is-not-called", test_remove_other);
-	add_both_ways("may-remove-itself", test_remove_self);
-	add_both_ways("readded-fd-gets-no-stale-event", test_no_stale_event);
-	add_both_ways("added-in-a-callback-waits-for-the-next-round", test_new_waits);
-	add_both_ways("nested-poll-dispatches-an-event-once", test_nested_dispatches_once);
-	add_both_ways("removed-while-walked-is-freed-by-the-outermost", test_deferred_deletion);
-	add_both_ways("read-goes-before-write", test_read_before_write);
-	add_both_ways("hang-up-reaches-the-reader", test_hang_up);
-	g_test_add_func("/handler/one-node-per-fd", test_one_node_per_fd);
-	g_test_add_func("/handler/those-without-io-poll-are-counted", test_poll_disable_count);
-	g_test_add_func("/handler/own-notifier-is-no-progress", test_progress);
-	g_test_add_func("/handler/event-notifier-set-twice-is-one-event", test_event_notifier);
-	ret = g_test_run();
-
+static void end(void)
+{
+	/* Removed and closed without another turn. */
+	fd_watch(&fd_a);
+	unwatch_both();
 	event_notifier_cleanup(&fd_a.e);
 	event_notifier_cleanup(&fd_b.e);
 	g_source_destroy(&test_ctx->source);
 	g_main_context_unref(gcontext);
-	test_ctx_exit();
-	return ret;
+	aio_context_unref(test_ctx);
+}
+
+/* The tests: each is run by the two functions after it. */
+#define BOTH_WAYS(test)                                                                            \
+	static void test##_by_poll(void)                                                           \
+	{                                                                                          \
+		begin(run_by_poll);                                                                \
+		test();                                                                            \
+		end();                                                                             \
+	}                                                                                          \
+	static void test##_by_gsource(void)                                                        \
+	{                                                                                          \
+		begin(run_by_gsource);                                                             \
+		test();                                                                            \
+		end();                                                                             \
+	}
+
+BOTH_WAYS(test_each_once)
+BOTH_WAYS(test_remove_other)
+BOTH_WAYS(test_remove_self)
+BOTH_WAYS(test_no_stale_event)
+BOTH_WAYS(test_new_waits)
+BOTH_WAYS(test_nested_dispatches_once)
+BOTH_WAYS(test_deferred_deletion)
+BOTH_WAYS(test_read_before_write)
+BOTH_WAYS(test_hang_up)
+BOTH_WAYS(test_undrained)
+BOTH_WAYS(test_change_of_events)
+BOTH_WAYS(test_from_other_thread)
+BOTH_WAYS(test_many_ready)
+BOTH_WAYS(test_one_node_per_fd)
+BOTH_WAYS(test_poll_disable_count)
+BOTH_WAYS(test_progress)
+BOTH_WAYS(test_event_notifier)
+
+#define ADD(name, test)                                                                            \
+	do {                                                                                       \
+		add_monitor_tests("handler/poll", name, test##_by_poll);                           \
+		add_monitor_tests("handler/gsource", name, test##_by_gsource);                     \
+	} while (0)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	init_clocks(NULL);
+
+	ADD("ready-ones-are-called-once", test_each_once);
+	ADD("removed-ready-one-is-not-called", test_remove_other);
+	ADD("may-remove-itself", test_remove_self);
+	ADD("readded-fd-gets-no-stale-event", test_no_stale_event);
+	ADD("added-in-a-callback-waits-for-the-next-round", test_new_waits);
+	ADD("nested-poll-dispatches-an-event-once", test_nested_dispatches_once);
+	ADD("removed-while-walked-is-freed-by-the-outermost", test_deferred_deletion);
+	ADD("read-goes-before-write", test_read_before_write);
+	ADD("hang-up-reaches-the-reader", test_hang_up);
+	ADD("undrained-fd-is-called-each-round", test_undrained);
+	ADD("modified-one-is-watched-for-the-new-events", test_change_of_events);
+	ADD("added-and-removed-by-other-threads", test_from_other_thread);
+	ADD("a-thousand-ready-ones-are-called-once-each", test_many_ready);
+	ADD("one-node-per-fd", test_one_node_per_fd);
+	ADD("those-without-io-poll-are-counted", test_poll_disable_count);
+	ADD("own-notifier-is-no-progress", test_progress);
+	ADD("event-notifier-set-twice-is-one-event", test_event_notifier);
+	return g_test_run();
 }

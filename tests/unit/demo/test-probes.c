@@ -608,6 +608,7 @@ static void test_iothread(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	loop_settings.era = loop_era_by_name("8.2"); /* all events of a wait, each handler's too */
 	bql_lock();
 	qemu_init_main_loop(&error_abort);
 

@@ -96,6 +96,80 @@ static void test_deleted_handler(void)
 								    "nested_polls=10\n");
 }
 
+/* The same calls in the same order, whatever the monitor. */
+static void expect_fdmon(const char *option, const char *main_monitor, const char *io0_monitor,
+			 int completions)
+{
+	char *arguments = g_strdup_printf("%s --iterations 10 --fds 100", option);
+	char *counts = g_strdup_printf("iterations=10\n"
+				       "main_monitor=%s\n"
+				       "io0_monitor=%s\n"
+				       "handlers=100\n"
+				       "calls=10\n"
+				       "completions=%d\n"
+				       "order=%s\n",
+				       main_monitor, io0_monitor, completions, "00045902bdfc3d67");
+
+	expect_counts(arguments, counts);
+	g_free(arguments);
+	g_free(counts);
+}
+
+static void test_fdmon(void)
+{
+	expect_fdmon("--scenario epoll", "poll", "epoll", 0);
+	expect_fdmon("--scenario io-uring", "io_uring", "io_uring", 10);
+	expect_fdmon("--scenario epoll --fdmon poll", "poll", "poll", 0);
+	expect_fdmon("--scenario io-uring --fdmon epoll", "epoll", "epoll", 0);
+	expect_fdmon("--scenario io-uring --era 8.2 --fdmon epoll", "poll", "epoll", 0);
+	expect_fdmon("--scenario epoll --era 10.2", "io_uring", "io_uring", 10);
+}
+
+static void test_iothread(void)
+{
+	static const char *const loops[] = { "", " --fdmon poll", " --fdmon epoll",
+					     " --fdmon io_uring", " --era 2.11" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(loops); i++) {
+		char *arguments = g_strdup_printf("--scenario iothread --iterations 7%s", loops[i]);
+
+		expect_counts(arguments, "iterations=7\ngiven=7\nreplies=7\n");
+		g_free(arguments);
+		arguments =
+			g_strdup_printf("--scenario iothread-gcontext --iterations 7%s", loops[i]);
+		expect_counts(arguments, "iterations=7\ngiven=7\nreplies=7\n");
+		g_free(arguments);
+		arguments = g_strdup_printf("--scenario busy-polling --iterations 7%s", loops[i]);
+		expect_counts(arguments, "iterations=7\nproduced=224\ngiven=7\nreplies=7\n");
+		g_free(arguments);
+		arguments =
+			g_strdup_printf("--scenario deleted-handler --iterations 7%s", loops[i]);
+		expect_counts(arguments, "iterations=7\n"
+					 "remover_calls=7\n"
+					 "removed=21\n"
+					 "victim_calls=0\n"
+					 "nested_polls=7\n");
+		g_free(arguments);
+	}
+}
+
+/* One that is told, and that the time it takes goes to those who wait for the BQL. */
+static void test_spin_warning(void)
+{
+	Result result = run("--scenario spin-bh --era 2.11 --iterations 3500");
+
+	g_assert_cmpstr(result.err, ==,
+			"demo-qemu-loop: warning: I/O thread spun for 1000 iterations\n");
+	g_assert_nonnull(strstr(result.out, "iterations=3500\ncalls=3500\n"));
+	result_free(&result);
+	result = run("--scenario spin-bh --era 2.11 --iterations 1001");
+	g_assert_cmpstr(result.err, ==, "");
+	result_free(&result);
+	result = run("--scenario spin-bh --era 8.2 --iterations 3500");
+	g_assert_cmpstr(result.err, ==, "");
+	result_free(&result);
+}
+
 static void test_busy(void)
 {
 	expect_counts("--scenario busy --iterations 46", "iterations=46\n"
@@ -182,6 +256,12 @@ static void test_usage(void)
 				"see demo-qemu-loop --help\n");
 	expect_usage("--scenario lost-wakeup --iterations 1",
 		     "demo-qemu-loop: lost-wakeup ends by a signal only, not after --iterations\n");
+	expect_usage("--era 1.0", "demo-qemu-loop: no era '1.0'; demo-qemu-loop --help shows what "
+				  "there is\n");
+	expect_usage("--fdmon select",
+		     "demo-qemu-loop: --fdmon is poll, epoll or io_uring, not 'select'\n");
+	expect_usage("--scenario signal --era 8.2 --fdmon io_uring",
+		     "demo-qemu-loop: the main loop of era 8.2 cannot have --fdmon io_uring\n");
 	expect_usage("nix", "demo-qemu-loop: unexpected 'nix'; see demo-qemu-loop --help\n");
 }
 
@@ -285,6 +365,11 @@ static void test_clean_end(void)
 	expect_clean_end("many-fds", path, SIGTERM);
 	expect_clean_end("deleted-handler", path, SIGTERM); /* asleep in its nested poll */
 	expect_clean_end("busy", path, SIGTERM);
+	expect_clean_end("iothread", path, SIGTERM);
+	expect_clean_end("iothread-gcontext", path, SIGTERM);
+	expect_clean_end("busy-polling", path, SIGTERM);
+	expect_clean_end("epoll", path, SIGTERM);
+	expect_clean_end("io-uring", path, SIGTERM);
 	expect_clean_end("blocked-sleep", path, SIGTERM);
 	expect_clean_end("blocked-cpu", path, SIGTERM);
 	expect_clean_end("blocked-lock", path, SIGTERM);
@@ -359,6 +444,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/signal-counts-are-exact", test_signal);
 	g_test_add_func("/program/seed-decides-which-fds", test_many_fds);
 	g_test_add_func("/program/removed-handlers-are-never-called", test_deleted_handler);
+	g_test_add_func("/program/fd-monitor-is-the-one-asked-for", test_fdmon);
+	g_test_add_func("/program/iothread-counts-are-exact-in-every-loop", test_iothread);
+	g_test_add_func("/program/spin-warning-is-of-its-era", test_spin_warning);
 	g_test_add_func("/program/busy-counts-are-exact", test_busy);
 	g_test_add_func("/program/blocked-callbacks-are-one-an-iteration", test_blocked);
 	g_test_add_func("/program/waits-counts-are-exact", test_waits);
