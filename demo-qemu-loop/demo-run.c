@@ -72,7 +72,7 @@ static bool more_to_do(const Demo *demo)
 static void choose_loop(const DemoScenario *scenario, const DemoOptions *options)
 {
 	loop_settings.era = loop_era_by_name(scenario->era ?: DEMO_ERA);
-	loop_settings.fdmon = scenario->fdmon;
+	loop_settings.fdmon = scenario->era ? scenario->fdmon : LOOP_FDMON_POLL;
 	if (options->era || options->fdmon) {
 		loop_settings.era = options->era ?: loop_era_today();
 		loop_settings.fdmon = options->fdmon;

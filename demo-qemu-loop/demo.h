@@ -38,7 +38,7 @@ struct DemoScenario {
 	const char *verdict; /* what the doctor must say; NULL: healthy */
 	bool hangs;	     /* calls demo_ready() itself, when it does; only a signal ends it */
 
-	/* The loop that it is about; nothing: that of DEMO_ERA, whose poll set is its handlers. */
+	/* The loop that it is about; none: that of DEMO_ERA with poll, as Debian 12's QEMU. */
 	const char *era;
 	enum loop_fdmon fdmon;
 	bool busy_polling; /* IOThreads may, as QEMU's do; their waits cannot be counted, then */
