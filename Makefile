@@ -76,6 +76,15 @@ $(GLIB_EXAMPLES): $(BUILD)/glib-%: $(BUILD)/obj/demo-qemu-loop/glib/%.o $(BUILD)
 
 -include $(GLIB_OBJ:.o=.d)
 
+# A program of the tests without probes, which coroutines run in.
+HIGH_STACK_OBJ := $(filter-out $(BUILD)/obj-noprobes/demo-qemu-loop/demo%.o,$(DEMO_BARE_OBJ))
+
+$(BUILD)/tests/high-stack: tests/integration/high-stack.c $(HIGH_STACK_OBJ) $(BUILD)/libtrace.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -DNO_PROBES $(ALL_LDFLAGS) -rdynamic $^ -o $@ \
+		$$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+
 # --- the bpf programs -------------------------------------------------------------------------
 BPF_CC    = $(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror -I. -I$(BUILD) \
             -idirafter /usr/include/$$($(CC) -print-multiarch) -MMD -MP
@@ -184,7 +193,7 @@ check: ## everything that is tested in minutes; what cannot run here says why
 
 check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 
-check-integration: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes ## loopscope and gdb on the demo and on QEMU
+check-integration: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack ## loopscope and gdb on the demo and on QEMU
 	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 \
 		$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/integration
 

@@ -17,7 +17,7 @@
 
 #define REFRESH_NS 100000000 /* the target's maps are not read again sooner */
 
-/* The mapping that @sp lies in stands for the stack; 0 if that is not known. */
+/* The mapping that @sp lies in stands for the stack (guard pages keep them apart); 0: unknown. */
 static uint64_t stack_of(struct recorder *r, uint64_t sp, uint64_t time_ns)
 {
 	const struct map *map = target_map_at(r->s->t, sp);

@@ -1,0 +1,81 @@
+"""The ends of calls are seen without return probes, so that coroutines survive being recorded.
+
+A program without probes enters a coroutine from a bottom half of its IOThread; the coroutine's stack
+lies above the thread's own. With return probes on the functions that are under way then, the kernel
+loses the outer ones and ends the program with SIGILL.
+"""
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from recordings import Recorder, events, report
+from scripted import settle
+from test_events import pairs
+from tracer_run import BUILD, HANG_S
+
+pytestmark = pytest.mark.usefixtures("root")
+
+ROUNDS = 40
+
+
+def rounds(target: "subprocess.Popen[str]", n: int) -> None:
+    """Each when the one before is over and every thread sleeps again."""
+    assert target.stdin
+    for _ in range(n):
+        target.stdin.write("go\n")
+        target.stdin.flush()
+        settle(target.pid)
+
+
+def test_a_coroutine_above_the_stack_of_its_thread(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [BUILD / "tests" / "high-stack"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as target:
+        try:
+            assert target.stdout and target.stdout.readline() == "ready\n"
+            settle(target.pid)
+            with Recorder(target.pid, tmp_path / "r") as recorder:
+                rounds(target, ROUNDS)
+                assert recorder.end().lost == 0
+            out, _ = target.communicate(timeout=HANG_S)
+        finally:
+            target.kill()
+    assert target.returncode == 0
+    assert out == f"outer={ROUNDS} inner={ROUNDS}\n"
+
+    found = events(tmp_path / "r")
+    count = Counter(event.name for event in found)
+    assert count["bh_begin"] == count["bh_end"] == 2 * ROUNDS
+    nested = pairs(found, "bh_begin", "bh_end", "bh")
+    assert len(nested) == 2 * ROUNDS
+    # The first bottom half is called by a poll that began before us: nothing nests in it.
+    nested_polls = pairs(found, "aio_poll_enter", "aio_poll_exit", "depth")
+    assert len(nested_polls) == 2 * (ROUNDS - 1)
+    assert report(tmp_path / "r").total["unfinished"] == 0
+
+
+def test_after_the_first_calls_ends_are_exact(tmp_path: Path) -> None:
+    """A call ends before the next thing its thread does, not with it."""
+    with subprocess.Popen(
+        [BUILD / "tests" / "high-stack"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as target:
+        try:
+            assert target.stdout and target.stdout.readline() == "ready\n"
+            settle(target.pid)
+            with Recorder(target.pid, tmp_path / "r") as recorder:
+                rounds(target, ROUNDS)
+                recorder.end()
+        finally:
+            target.kill()
+    found = events(tmp_path / "r")
+    others = {e.ns for e in found if e.name != "bh_end"}
+    implied = [e.ns in others for e in found if e.name == "bh_end"]
+    assert not any(implied[len(implied) // 2 :])
