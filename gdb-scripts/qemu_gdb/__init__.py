@@ -18,8 +18,28 @@ Everything is read and nothing is changed: no inferior call, no register, no mem
 """
 import gdb
 
-from qemu_gdb import cmd_contexts, cmd_gpollfds, cmd_handlers, cmd_layout, cmd_sources
+from qemu_gdb import (
+    cmd_bql,
+    cmd_contexts,
+    cmd_coroutine,
+    cmd_gpollfds,
+    cmd_handlers,
+    cmd_layout,
+    cmd_sources,
+    cmd_where,
+)
 from qemu_gdb.command import Prefix
+
+MODULES = (
+    cmd_handlers,
+    cmd_contexts,
+    cmd_gpollfds,
+    cmd_sources,
+    cmd_where,
+    cmd_bql,
+    cmd_coroutine,
+    cmd_layout,
+)
 
 
 def _prefix_exists() -> bool:
@@ -34,5 +54,5 @@ def register() -> None:
     """Define the commands. A "qemu" that is there already (QEMU's own scripts) keeps its others."""
     if not _prefix_exists():
         Prefix()
-    for module in (cmd_handlers, cmd_contexts, cmd_gpollfds, cmd_sources, cmd_layout):
+    for module in MODULES:
         module.register()

@@ -31,7 +31,7 @@ def _no_calls() -> Iterator[None]:
         gdb.execute(f"set may-call-functions {'on' if allowed else 'off'}")
 
 
-def evaluate(text: str) -> int:
+def evaluate(text: str, what: str = "an AioContext") -> int:
     """The address an expression means; gdb.error or QemuError if it means none."""
     with _no_calls():
         value = gdb.parse_and_eval(text)
@@ -43,7 +43,7 @@ def evaluate(text: str) -> int:
             return int(value.address)
         if kind.code in POINTERS:
             return int(value) & (1 << 64) - 1
-    raise QemuError(f'"{text}" is neither an AioContext nor an address')
+    raise QemuError(f'"{text}" is neither {what} nor an address')
 
 
 def choose(session: Session, text: str) -> Context:

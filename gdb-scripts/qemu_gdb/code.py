@@ -63,6 +63,29 @@ class Code:
             return None
         return addr + size if fde + 8 + begin == addr and size else None
 
+    def start_of(self, addr: int) -> int:
+        """Where the function that @addr lies in starts; 0 if that is not known."""
+        image = self._images.at(addr)
+        if image is None:
+            return 0
+        starts, _ = self._table(image)
+        i = bisect.bisect_right(starts, addr - image.eh_frame_hdr) - 1
+        if i < 0:
+            return 0
+        start = image.eh_frame_hdr + starts[i]
+        end = self.end_of(start)
+        return start if end is not None and addr < end else 0
+
+    def instructions(self, start: int, end: int) -> list[tuple[int, int, str]]:
+        """Address, length and text of each, in whichever syntax the user has chosen."""
+        if not start < end <= start + MAX_SIZE:
+            return []
+        try:
+            lines = gdb.selected_inferior().architecture().disassemble(start, end - 1)
+        except gdb.error:
+            return []
+        return [(line["addr"], line["length"], line["asm"]) for line in lines]
+
     def is_function(self, addr: int) -> bool:
         return self.end_of(addr) is not None
 

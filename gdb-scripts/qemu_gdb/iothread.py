@@ -63,6 +63,10 @@ class IOThreads:
             if name:
                 context.name = printable(name)
 
+    def runs(self, context: Context, thread: Thread) -> bool:
+        """Is @thread the one that runs the IOThread of @context?"""
+        return bool(self._find(context, thread))
+
     def _words(self, addr: int, count: int) -> tuple[int, ...]:
         try:
             return self._memory.words(addr, count)

@@ -10,9 +10,12 @@ from typing import Any, Optional
 import gdb
 
 from qemu_gdb import describe, inferior, layout_file
+from qemu_gdb.bql import Bql
 from qemu_gdb.code import Code
-from qemu_gdb.errors import QemuError
+from qemu_gdb.coroutine import Coroutines
+from qemu_gdb.errors import QemuError, Unreadable
 from qemu_gdb.fds import Fds
+from qemu_gdb.frames import Stack, Stacks
 from qemu_gdb.glib import GLib, MainContext
 from qemu_gdb.inferior import Image, Images
 from qemu_gdb.iothread import IOThreads
@@ -24,10 +27,15 @@ from qemu_gdb.memory import Memory
 from qemu_gdb.names import Names
 from qemu_gdb.owner import Owners
 from qemu_gdb.threads import Thread, read_threads
+from qemu_gdb.tls import Tls, function
+from qemu_gdb.where import Where, locate
 
 # What "qemu layout FILE" loaded, and what loopscope said: (origin, document) by build.
 _loaded: dict[Any, tuple[str, Any]] = {}
 _asked: dict[Any, tuple[str, Any]] = {}
+
+MONITOR_WORDS = 3  # of FDMonOps, in all versions: update, wait, need_wait
+TAILS = ("aio_bh_call",)
 
 
 class Session:
@@ -164,6 +172,46 @@ class Session:
     @functools.cached_property
     def gcontext_tids(self) -> dict[int, Optional[int]]:
         return {g.addr: self.pollers.get(g.wakeup_fd) for g in self.gcontexts}
+
+    # What the threads are in.
+
+    @functools.cached_property
+    def stacks(self) -> Stacks:
+        return Stacks(self.code, self.names)
+
+    @functools.cached_property
+    def tls(self) -> Tls:
+        return Tls(self.memory, self.code, self.program)
+
+    @functools.cached_property
+    def bql(self) -> Bql:
+        return Bql(self.memory, self.code, self.tls, self.threads)
+
+    @functools.cached_property
+    def coroutines(self) -> Coroutines:
+        return Coroutines(self.memory, self.code, self.tls, self.stacks, self.threads)
+
+    def stack(self, thread: Thread) -> Stack:
+        """The whole chain of calls, through the coroutines the thread is in."""
+        return [frame for _, part, _ in self.coroutines.parts(thread) for frame in part]
+
+    @functools.cached_property
+    def _monitors(self) -> frozenset[int]:
+        """The functions in the contexts' tables of fd monitor functions."""
+        found: set[int] = set()
+        for table in {context.fdmon_ops for context in self.loops.contexts}:
+            try:
+                found.update(self.memory.words(table or 0, MONITOR_WORDS))
+            except Unreadable:
+                continue
+        return frozenset(found)
+
+    @functools.cached_property
+    def _tails(self) -> frozenset[int]:
+        return frozenset(filter(None, map(function, TAILS)))
+
+    def where(self, stack: Stack) -> Where:
+        return locate(self.code, stack, self._monitors, self._tails)
 
     @functools.cached_property
     def owners(self) -> Owners:

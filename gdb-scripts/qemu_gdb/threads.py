@@ -30,7 +30,8 @@ INTERRUPTED = {-4, -512, -513, -514, -516}
 FDS_MAX = 1 << 18  # of one poll set
 # What a function keeps for its caller: a pointer that is on no stack yet may be there.
 KEPT = ("rbx", "rbp", "r12", "r13", "r14", "r15")
-REGISTERS = ("orig_rax", "rax", "rdi", "rsi", "rdx", "r10", "rsp", "rip", *KEPT)
+ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")  # of a system call
+REGISTERS = ("orig_rax", "rax", *ARGUMENTS, "rsp", "rip", "fs_base", *KEPT)
 
 
 class PollFd(NamedTuple):
@@ -54,6 +55,9 @@ class Thread(NamedTuple):
     sp: int
     kept: tuple[int, ...]  # the registers of that kind
     polls: Optional[PollSet]
+    call: int = -1  # the system call it sleeps in
+    args: tuple[int, ...] = ()
+    fs_base: int = 0  # its thread control block
 
 
 @contextlib.contextmanager
@@ -136,9 +140,8 @@ def _epoll_fds(pid: int, epfd: int) -> list[PollFd]:
 
 
 def _poll_set(
-    memory: Memory, inferior: Inferior, regs: dict[str, int]
+    memory: Memory, inferior: Inferior, call: int, regs: dict[str, int]
 ) -> Optional[PollSet]:
-    call = _call_of(memory, regs)
     if call not in CALLS:
         return None
     fds = []
@@ -172,13 +175,25 @@ def read_threads(memory: Memory, inferior: Inferior) -> list[Thread]:
     with selection_kept():
         for thread in gdb.selected_inferior().threads():
             tid = thread.ptid[1] or thread.ptid[2]
-            sp, polls = 0, None
-            kept: tuple[int, ...] = ()
+            regs = None
             if not thread.is_running():
                 thread.switch()
                 regs = _registers()
-                if regs is not None:
-                    sp, polls = regs["rsp"], _poll_set(memory, inferior, regs)
-                    kept = tuple(regs[name] for name in KEPT)
-            threads.append(Thread(tid, _comm(inferior, tid), sp, kept, polls))
+            name = _comm(inferior, tid)
+            if regs is None:
+                threads.append(Thread(tid, name, 0, (), None))
+                continue
+            call = _call_of(memory, regs)
+            threads.append(
+                Thread(
+                    tid,
+                    name,
+                    regs["rsp"],
+                    tuple(regs[name] for name in KEPT),
+                    _poll_set(memory, inferior, call, regs),
+                    call,
+                    tuple(regs[name] for name in ARGUMENTS),
+                    regs["fs_base"],
+                )
+            )
     return sorted(threads, key=lambda thread: thread.tid)
