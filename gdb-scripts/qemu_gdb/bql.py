@@ -158,10 +158,13 @@ class Bql:
 
 
 def _variable(name: str) -> int:
-    for lookup in (gdb.lookup_static_symbol, gdb.lookup_global_symbol):
-        symbol = lookup(name, gdb.SYMBOL_VAR_DOMAIN)
+    """The mutex of that name: other files may have a static variable called so, of another type."""
+    found = [*gdb.lookup_static_symbols(name, gdb.SYMBOL_VAR_DOMAIN)]
+    found.append(gdb.lookup_global_symbol(name, gdb.SYMBOL_VAR_DOMAIN))
+    for symbol in found:
         try:
-            if symbol is not None and symbol.type.strip_typedefs().sizeof >= 40:
+            fields = symbol.type.strip_typedefs().fields() if symbol else []
+            if fields and fields[0].name == "lock":
                 return int(symbol.value().address)
         except (gdb.error, TypeError, ValueError):
             continue

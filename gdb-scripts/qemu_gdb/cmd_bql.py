@@ -80,7 +80,7 @@ def _state(lock: Lock) -> str:
 
 def _text(session: Session, lock: Lock, rows: list[Row], waiters: list[Waiter]) -> str:
     out = [f"{session.title()}: the BQL is {_state(lock)}\n"]
-    out.append(f"  mutex {lock.name} at {lock.addr:#x}: {lock.proof}\n")
+    out.append(f"  mutex {lock.name} at {lock.addr:#x}\n  known from: {lock.proof}\n")
     for row in rows:
         if row.thread.tid != lock.owner:
             continue

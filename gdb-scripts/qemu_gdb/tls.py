@@ -17,7 +17,7 @@ from qemu_gdb.inferior import Image
 from qemu_gdb.memory import Memory
 
 PT_TLS = 7
-SYMBOL = re.compile(r"thread-local variable at offset 0x([0-9a-f]+) in")
+SYMBOL = re.compile(r"thread-local variable at offset 0x([0-9a-f]+) in .* for `(.*)'")
 # mov %fs:disp32,%rax; ret, and the same for a bool: movzbl %fs:disp32,%eax; ret.
 GETTERS = (bytes.fromhex("64488b0425"), bytes.fromhex("640fb60425"))
 RET = 0xC3
@@ -53,7 +53,9 @@ class Tls:
             except gdb.error:
                 continue
             match = SYMBOL.search(text)
-            if match and self._size is not None:
+            # Libraries have variables of the same names.
+            own = match and match[2] == gdb.current_progspace().filename
+            if match and own and self._size is not None:
                 return int(match[1], 16) - self._size
         return None
 

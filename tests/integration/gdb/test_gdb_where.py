@@ -2,12 +2,12 @@
 """qemu where and qemu bql: phases, callbacks, nesting and the big lock, on all kinds of targets."""
 import re
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 import pytest
 from gdb_run import Core, Gdb, MakeCore, What, gdb_rows
 from process_memory import wait_until
-from tracer_run import DEMO, Row
+from tracer_run import DEMO, ROOT, Row
 from tracer_targets import Demo, Qemu, Target
 
 
@@ -173,3 +173,48 @@ def test_the_bqls_owner_is_the_one_in_a_callback(gdb: Gdb, make_core: MakeCore) 
     for text in (live, gdb.out(core, "qemu bql")):
         assert f"owner: main loop, thread {demo.pid}\n  in BH slow_bh_cb of" in text
         assert text.endswith("0 waiters.\n")
+
+
+def test_waiters_for_the_bql_have_the_line_that_asks(
+    gdb: Gdb, make_core: MakeCore
+) -> None:
+    """Two vCPUs ask for it while a nested aio_poll() keeps it."""
+    with Demo("nested-bql") as demo:
+        live = demo_rows(gdb, demo)
+        core = make_core(demo)
+    source = (ROOT / "demo-qemu-loop/demo-scenario-drain.c").read_text().splitlines()
+    for rows in (live, demo_rows(gdb, core)):
+        lock, first, second = rows
+        assert (lock["owner"], lock["waiters"]) == (demo.pid, 2)
+        for waiter in (first, second):
+            file, _, line = str(waiter["site"]).rpartition(":")
+            assert file.endswith("demo-scenario-drain.c")
+            assert "bql_lock()" in source[int(line) - 1]
+            assert waiter["stack"][0] == "vcpu_thread"
+    nested = where(gdb, core)["main loop"]
+    assert (nested["phase"], nested["depth"], nested["bql"]) == ("polling", 2, "held")
+    assert nested["callbacks"] == ["BH drains_with_bql_bh_cb of qemu_aio_context"]
+
+
+def demo_rows(gdb: Gdb, what: What) -> List[Row]:
+    return gdb_rows(gdb.out(what, "qemu bql --json"), "bql", "waiter")
+
+
+def test_in_intels_syntax_the_same_is_found(qemu: Qemu, gdb: Gdb) -> None:
+    """What is decoded by gdb's disassembler does not depend on the user's taste."""
+    looks = ["qemu bql --json", "qemu where --json"]
+    usual = gdb.answers(qemu, *looks)
+    intel = gdb.answers(qemu, "set disassembly-flavor intel", *looks)
+    assert [a["out"] for a in usual] == [a["out"] for a in intel[1:]]
+
+
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        ("where nonsense", 'no thread "nonsense"; there are '),
+        ("where 999999999", "(and gdb's: info threads)"),
+        ("bql now", '"now" is too much: type qemu bql'),
+    ],
+)
+def test_errors_say_what_to_type(demo: Demo, gdb: Gdb, command: str, said: str) -> None:
+    assert said in gdb.error(demo, f"qemu {command}")
