@@ -22,6 +22,7 @@ from qemu_gdb import (
     cmd_bql,
     cmd_contexts,
     cmd_coroutine,
+    cmd_doctor,
     cmd_gpollfds,
     cmd_handlers,
     cmd_layout,
@@ -38,6 +39,7 @@ MODULES = (
     cmd_where,
     cmd_bql,
     cmd_coroutine,
+    cmd_doctor,
     cmd_layout,
 )
 

@@ -2,6 +2,8 @@
 """qemu where: in which step of its loop each thread is, in whose callback, and with which lock."""
 from typing import Any, NamedTuple, Optional
 
+import gdb
+
 from qemu_gdb import subject, waits
 from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
@@ -61,8 +63,6 @@ def register() -> None:
 
 def choose_thread(session: Session, text: str) -> Thread:
     """By the kernel's number or by gdb's; "" is the selected one."""
-    import gdb
-
     number = int(text) if text.isdecimal() else -1
     selected = gdb.selected_thread()
     for thread in gdb.selected_inferior().threads():
@@ -80,6 +80,11 @@ def look(session: Session, threads: list[Thread]) -> list[Row]:
     for context in session.loops.contexts:
         if not context.handlers:
             session.loops.read_handlers(context)
+    if session.inferior.live and not gdb.current_progspace().filename:
+        session.notes.append(
+            "gdb has no file of the program, so chains of calls end early: "
+            f"type file /proc/{session.inferior.pid}/exe"
+        )
     return [_look_at(session, thread) for thread in threads]
 
 
