@@ -288,6 +288,36 @@ bool aio_bh_pending(AioContext *ctx)
 	return false;
 }
 
+static void bh_list_visit(BHList *head, void (*visit)(const AioBHState *bh, void *opaque),
+			  void *opaque)
+{
+	QEMUBH *bh;
+
+	for (bh = QSLIST_FIRST_RCU(head); bh; bh = QSLIST_NEXT_RCU(bh, next)) {
+		unsigned flags = qatomic_read(&bh->flags);
+		AioBHState state = {
+			.bh = bh,
+			.name = bh->name,
+			.cb = bh->cb,
+			.opaque = bh->opaque,
+			.scheduled = flags & BH_SCHEDULED,
+			.deleted = flags & BH_DELETED,
+			.idle = flags & BH_IDLE,
+		};
+
+		visit(&state, opaque);
+	}
+}
+
+void aio_bh_visit(AioContext *ctx, void (*visit)(const AioBHState *bh, void *opaque), void *opaque)
+{
+	BHListSlice *s;
+
+	bh_list_visit(&ctx->bh_list, visit, opaque);
+	QSIMPLEQ_FOREACH (s, &ctx->bh_slice_list, next)
+		bh_list_visit(&s->bh_list, visit, opaque);
+}
+
 void aio_bh_free_deleted(AioContext *ctx)
 {
 	unsigned flags;

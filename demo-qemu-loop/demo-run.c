@@ -3,6 +3,7 @@
 #include "osdep.h"
 #include "atomic.h"
 #include "demo.h"
+#include "monitor.h"
 
 const DemoScenario *const demo_families[] = {
 	demo_scenarios_loop,
@@ -43,6 +44,11 @@ static void termsig_handler(int signal G_GNUC_UNUSED)
 bool demo_stopping(void)
 {
 	return qatomic_read(&stop_requested);
+}
+
+static void stop(void)
+{
+	qatomic_set(&stop_requested, true);
 }
 
 static void catch_termination(void)
@@ -88,6 +94,7 @@ int demo_run(const DemoScenario *scenario, const DemoOptions *options)
 		.options = options,
 		.rand = g_rand_new_with_seed(options->seed),
 	};
+	Monitor *monitor = NULL;
 	Error *err = NULL;
 	int ret = 0;
 
@@ -97,7 +104,11 @@ int demo_run(const DemoScenario *scenario, const DemoOptions *options)
 	qemu_init_main_loop(&error_fatal);
 	catch_termination();
 
-	if (scenario->setup)
+	if (options->monitor_path) {
+		monitor = monitor_open(options->monitor_path, stop, &err);
+		ret = monitor ? 0 : -EADDRNOTAVAIL;
+	}
+	if (ret == 0 && scenario->setup)
 		ret = scenario->setup(&demo, &err);
 	if (ret < 0) {
 		error_report_err(err);
@@ -116,9 +127,12 @@ int demo_run(const DemoScenario *scenario, const DemoOptions *options)
 	printf("iterations=%" PRId64 "\n", demo.iterations);
 	if (scenario->print)
 		scenario->print(&demo);
+	monitor_close(monitor);
+	monitor = NULL;
 	if (scenario->teardown)
 		scenario->teardown(&demo);
 out:
+	monitor_close(monitor);
 	bql_unlock();
 	g_rand_free(demo.rand);
 	return ret < 0 ? 1 : 0;

@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --era E          the loop of which QEMU, below; without it, that of the scenario\n"
 	"  --fdmon M        how contexts wait: poll, epoll or io_uring; means --era 10.2, unless\n"
 	"                   that says otherwise\n"
+	"  --monitor PATH   a Unix socket that takes commands, a line each; help lists them\n"
 	"  --list           list the scenarios; with --json one object a line\n"
 	"  --help, --version\n"
 	"\n"
@@ -179,6 +180,7 @@ int main(int argc, char **argv)
 		OPT_RECORD_BUFFER,
 		OPT_ERA,
 		OPT_FDMON,
+		OPT_MONITOR
 	};
 	static const struct option longopts[] = {
 		{ "scenario", required_argument, NULL, OPT_SCENARIO },
@@ -190,6 +192,7 @@ int main(int argc, char **argv)
 		{ "record-buffer", required_argument, NULL, OPT_RECORD_BUFFER },
 		{ "era", required_argument, NULL, OPT_ERA },
 		{ "fdmon", required_argument, NULL, OPT_FDMON },
+		{ "monitor", required_argument, NULL, OPT_MONITOR },
 		{ "list", no_argument, NULL, OPT_LIST },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "help", no_argument, NULL, 'h' },
@@ -232,6 +235,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_FDMON:
 			options.fdmon = parse_fdmon(optarg);
+			break;
+		case OPT_MONITOR:
+			options.monitor_path = optarg;
 			break;
 		case OPT_LIST:
 			do_list = true;

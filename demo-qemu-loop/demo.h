@@ -16,9 +16,10 @@ typedef struct DemoOptions {
 	int64_t iterations; /* -1: until a signal ends it */
 	uint32_t seed;
 	unsigned fds;
-	const char *vnc_path;  /* NULL: a private place */
-	const LoopEra *era;    /* NULL: the scenario's */
-	enum loop_fdmon fdmon; /* LOOP_FDMON_UNKNOWN: the scenario's */
+	const char *vnc_path;	  /* NULL: a private place */
+	const LoopEra *era;	  /* NULL: the scenario's */
+	enum loop_fdmon fdmon;	  /* LOOP_FDMON_UNKNOWN: the scenario's */
+	const char *monitor_path; /* NULL: none */
 } DemoOptions;
 
 #define DEMO_ERA "8.2"

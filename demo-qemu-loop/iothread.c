@@ -162,6 +162,14 @@ void iothread_destroy(IOThread *iothread)
 	g_free(iothread);
 }
 
+void iothread_for_each(void (*fn)(IOThread *iothread, void *opaque), void *opaque)
+{
+	IOThread *iothread;
+
+	QLIST_FOREACH (iothread, &iothreads, node)
+		fn(iothread, opaque);
+}
+
 IOThread *iothread_by_id(const char *id)
 {
 	IOThread *iothread;

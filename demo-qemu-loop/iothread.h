@@ -34,6 +34,7 @@ IOThread *iothread_create(const char *id, Error **errp);
 void iothread_stop(IOThread *iothread);
 void iothread_destroy(IOThread *iothread); /* stops it first */
 
+void iothread_for_each(void (*fn)(IOThread *iothread, void *opaque), void *opaque);
 IOThread *iothread_by_id(const char *id);
 char *iothread_get_id(IOThread *iothread); /* g_free() it */
 AioContext *iothread_get_aio_context(IOThread *iothread);

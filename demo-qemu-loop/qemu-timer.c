@@ -125,6 +125,15 @@ void timerlist_notify(QEMUTimerList *timer_list)
 		qemu_notify_event();
 }
 
+void timerlist_visit(QEMUTimerList *timer_list, void (*visit)(const QEMUTimer *ts, void *opaque),
+		     void *opaque)
+{
+	qemu_mutex_lock(&timer_list->active_timers_lock);
+	for (const QEMUTimer *ts = timer_list->active_timers; ts; ts = ts->next)
+		visit(ts, opaque);
+	qemu_mutex_unlock(&timer_list->active_timers_lock);
+}
+
 /* What points at the one behind @ts; @ts NULL: at the first. */
 static QEMUTimer **timerlist_link(QEMUTimerList *timer_list, QEMUTimer *ts)
 {

@@ -97,6 +97,10 @@ void qemu_clock_notify(QEMUClockType type);
 
 /* --- lists and groups --------------------------------------------------------------------- */
 
+/* Calls @visit for each armed timer, the first one first, under the list's lock. */
+void timerlist_visit(QEMUTimerList *timer_list, void (*visit)(const QEMUTimer *ts, void *opaque),
+		     void *opaque);
+
 QEMUTimerList *timerlist_new(QEMUClockType type, QEMUTimerListNotifyCB *cb, void *opaque);
 void timerlist_free(QEMUTimerList *timer_list);
 QEMUClockType timerlist_get_clock(QEMUTimerList *timer_list);
