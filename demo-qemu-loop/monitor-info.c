@@ -8,54 +8,9 @@
 #include "aio-bh.h"
 #include "aio-posix.h"
 #include "monitor-int.h"
+#include "monitor-table.h"
 
-/* --- tables ------------------------------------------------------------------------------- */
-
-#define COLUMNS_MAX 8
-
-typedef struct Table {
-	int n_columns, n_cells;
-	GPtrArray *cells; /* of text, row after row, the titles first */
-} Table;
-
-static void table_add(Table *table, char *cell)
-{
-	g_ptr_array_add(table->cells, cell);
-}
-
-static void table_init(Table *table, const char *const *titles, int n_columns)
-{
-	table->n_columns = n_columns;
-	table->cells = g_ptr_array_new_with_free_func(g_free);
-	for (int i = 0; i < n_columns; i++)
-		table_add(table, g_strdup(titles[i]));
-}
-
-#define TABLE(name, ...)                                                                           \
-	static const char *const name##_titles[] = { __VA_ARGS__ };                                \
-	Table name;                                                                                \
-	table_init(&name, name##_titles, ARRAY_SIZE(name##_titles))
-
-/* Aligned; the last column is as wide as it is.  An empty one says so. */
-static void table_print(Table *table, GString *out, const char *none)
-{
-	size_t width[COLUMNS_MAX] = { 0 };
-
-	for (unsigned i = 0; i < table->cells->len; i++)
-		width[i % table->n_columns] =
-			MAX(width[i % table->n_columns], strlen(table->cells->pdata[i]));
-	if (table->cells->len == (unsigned)table->n_columns)
-		g_string_append_printf(out, "%s\n", none);
-	else
-		for (unsigned i = 0; i < table->cells->len; i++) {
-			int column = i % table->n_columns;
-			bool last = column == table->n_columns - 1;
-
-			g_string_append_printf(out, "%-*s%s", last ? 0 : (int)width[column],
-					       (char *)table->cells->pdata[i], last ? "\n" : "  ");
-		}
-	g_ptr_array_free(table->cells, TRUE);
-}
+/* --- cells ------------------------------------------------------------------------------- */
 
 static char *number(int64_t n)
 {
@@ -190,7 +145,7 @@ static void add_handler(AioHandler *node, void *opaque)
 	table_add(rows->table, kind_of_fd(node->pfd.fd));
 	table_add(rows->table, function(rows->mon, node->io_read));
 	table_add(rows->table, function(rows->mon, node->io_write));
-	table_add(rows->table, function(rows->mon, node->io_poll));
+	table_add(rows->table, g_strdup(node->io_poll ? "yes" : "-"));
 	table_add(rows->table, address(node->opaque));
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the monitor's files share.  monitor.c has the socket, clients and lines; monitor-commands.c
- * the table of commands and what changes something; monitor-info.c what only looks.
+ * the table of commands, monitor-info.c those that only look, monitor-poke.c
+ * and monitor-set.c those that change something.
  */
 #ifndef DEMO_MONITOR_INT_H
 #define DEMO_MONITOR_INT_H
@@ -69,15 +70,27 @@ GArray *monitor_contexts(void);
 bool monitor_find_context(MonitorCall *call, int n, MonitorContext *ret_context);
 
 /* Has the thread of @context call @fn: now if that is this one, else by a bottom half. */
-void monitor_run_at_home(const MonitorContext *context, QEMUBHFunc *fn, void *opaque);
+void monitor_run_at_home_full(const MonitorContext *context, QEMUBHFunc *fn, void *opaque,
+			      const char *name);
+#define monitor_run_at_home(context, fn, opaque)                                                   \
+	monitor_run_at_home_full((context), (fn), (opaque), stringify(fn))
 
-/* --- what monitor-info.c has -------------------------------------------------------------- */
+/* --- commands ----------------------------------------------------------------------------- */
 
 MonitorResult monitor_info_contexts(MonitorCall *call);
 MonitorResult monitor_info_handlers(MonitorCall *call);
 MonitorResult monitor_info_bhs(MonitorCall *call);
 MonitorResult monitor_info_timers(MonitorCall *call);
 MonitorResult monitor_info_iothreads(MonitorCall *call);
+
+MonitorResult monitor_kick(MonitorCall *call);
+MonitorResult monitor_block(MonitorCall *call);
+MonitorResult monitor_add_fd(MonitorCall *call);
+MonitorResult monitor_write_fd(MonitorCall *call);
+MonitorResult monitor_remove_fd(MonitorCall *call);
+
+MonitorResult monitor_set(MonitorCall *call);
+void monitor_help_settings(GString *out);
 
 /* Takes back all that add-fd made. */
 void monitor_remove_fds(Monitor *mon);

@@ -45,13 +45,19 @@ static void client_unref(MonitorClient *c)
 	g_free(c);
 }
 
-static void client_close(MonitorClient *c)
+/* Its connection ends; what is under way for it knows that by its mon. */
+static void client_disconnect(MonitorClient *c)
 {
 	qemu_set_fd_handler(c->fd, NULL, NULL, NULL);
 	close(c->fd);
-	g_ptr_array_remove(c->mon->clients, c);
 	c->mon = NULL;
 	client_unref(c);
+}
+
+static void client_close(MonitorClient *c)
+{
+	g_ptr_array_remove_fast(c->mon->clients, c);
+	client_disconnect(c);
 }
 
 /* --- sending ------------------------------------------------------------------------------ */
@@ -317,8 +323,8 @@ void monitor_close(Monitor *mon)
 	close(mon->listen_fd);
 	close(mon->spare_fd);
 	unlink(mon->path);
-	while (mon->clients->len)
-		client_close(mon->clients->pdata[0]);
+	for (unsigned i = 0; i < mon->clients->len; i++)
+		client_disconnect(mon->clients->pdata[i]);
 	monitor_remove_fds(mon);
 	g_ptr_array_free(mon->clients, TRUE);
 	g_hash_table_destroy(mon->fds);
