@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-unit check-integration lint bench-attach bench-gdb bench-loop bench-selfrec help clean
+.PHONY: all setup demo check check-unit check-spin check-integration stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -189,13 +189,23 @@ demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb
 check: ## everything that is tested in minutes; what cannot run here says why
 	$(Q).ci/setup
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(MAKE) --no-print-directory lint check-unit check-integration
+	$(Q)$(MAKE) --no-print-directory lint check-unit check-spin check-integration
 
 check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 
 check-integration: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack ## loopscope and gdb on the demo and on QEMU
 	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 \
 		$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/integration
+
+check-spin: ## the notify protocol in every order, by spin; its mutants must fail
+	$(Q)$(PYTHON) -B tests/spin/check.py --build $(BUILD)
+
+# A lost wake-up would hang it for ever: half an hour is many times what it takes.
+STRESS_NOTIFY := tests/unit/demo/test-notify-stress
+stress-notify: $(BUILD)/$(STRESS_NOTIFY) ## 10,000,000 rounds of the notify protocol, then under ThreadSanitizer
+	$(Q)timeout 1800 $(BUILD)/$(STRESS_NOTIFY) --verbose -m slow
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SAN=thread $(BUILD)/tsan/$(STRESS_NOTIFY)
+	$(Q)timeout 1800 $(BUILD)/tsan/$(STRESS_NOTIFY) --verbose -m slow
 
 setup: ## install the Debian packages that are missing (says which)
 	$(Q).ci/setup

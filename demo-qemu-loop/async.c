@@ -37,6 +37,8 @@ __attribute__((noinline)) void aio_notify(AioContext *ctx)
 
 	/* What the caller published comes before the flag. */
 	smp_wmb();
+
+	/* The barrier pairs with those of aio_ctx_prepare() and aio_poll(). */
 	qatomic_set_mb(&ctx->notified, true);
 	notify_me = mutant_read_notify_me(ctx);
 	probe_notify(ctx, notify_me, notify_me != 0, loop_caller());
@@ -47,6 +49,7 @@ __attribute__((noinline)) void aio_notify(AioContext *ctx)
 void aio_notify_accept(AioContext *ctx)
 {
 	probe_notify_accept(ctx, qatomic_read(&ctx->notified), ctx->notify_me);
+	/* Clear first, look for work after: what is published in between notifies anew. */
 	qatomic_set_mb(&ctx->notified, false);
 }
 
