@@ -27,6 +27,7 @@ typedef struct AioHandler AioHandler;
 typedef struct QEMUBH QEMUBH;
 typedef struct Coroutine Coroutine;
 typedef struct ThreadPoolAio ThreadPoolAio;
+typedef struct LinuxAioState LinuxAioState;
 
 typedef void QEMUBHFunc(void *opaque);
 typedef bool AioPollFn(void *opaque);
@@ -121,6 +122,7 @@ struct AioContext {
 
 	int thread_pool_min, thread_pool_max; /* threads, of the pool below */
 	ThreadPoolAio *thread_pool;	      /* NULL until the first aio_get_thread_pool() */
+	LinuxAioState *linux_aio;	      /* NULL until aio_setup_linux_aio() */
 	/* With the io_uring monitor (fdmon-io_uring.c); the ring is home's alone. */
 	struct io_uring fdmon_io_uring;
 	AioHandlerSList submit_list;		  /* anybody pushes, home takes the whole */
@@ -281,10 +283,13 @@ void aio_co_enter(AioContext *ctx, Coroutine *co);
  */
 void aio_co_reschedule_self(AioContext *new_ctx);
 
-/* --- blocking work (thread-pool.h) ----------------------------------------------------------- */
+/* --- blocking work (thread-pool.h), the kernel's AIO (linux-aio.h) ---------------------------- */
 
 ThreadPoolAio *aio_get_thread_pool(AioContext *ctx);
 void aio_context_set_thread_pool_params(AioContext *ctx, int64_t min, int64_t max, Error **errp);
+
+LinuxAioState *aio_setup_linux_aio(AioContext *ctx, Error **errp); /* or NULL */
+LinuxAioState *aio_get_linux_aio(AioContext *ctx);		   /* after that */
 
 /* --- timers of the context ---------------------------------------------------------------- */
 

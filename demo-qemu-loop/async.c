@@ -23,6 +23,7 @@
 #include "aio-posix.h"
 #include "async-co.h"
 #include "atomic.h"
+#include "linux-aio.h"
 #include "loop-trace.h"
 #include "main-loop.h"
 #include "mutants.h"
@@ -146,6 +147,10 @@ static void aio_ctx_finalize(GSource *source)
 		return;
 
 	thread_pool_free_aio(ctx->thread_pool);
+	if (ctx->linux_aio) {
+		laio_detach_aio_context(ctx->linux_aio, ctx);
+		laio_cleanup(ctx->linux_aio);
+	}
 	aio_co_cleanup(ctx);
 	aio_bh_free_deleted(ctx);
 	aio_set_event_notifier(ctx, &ctx->notifier, NULL, NULL, NULL);

@@ -65,6 +65,9 @@ extern const DemoScenario demo_scenarios_pool[];
 extern const DemoScenario demo_scenarios_coroutine[];
 extern const DemoScenario demo_scenarios_iothread[];
 extern const DemoScenario demo_scenarios_fdmon[];
+extern const DemoScenario demo_scenarios_aio[];
+extern const DemoScenario demo_scenarios_device[];
+extern const DemoScenario demo_scenarios_nbd[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 

@@ -225,6 +225,37 @@ static void test_coroutines(void)
 								"elsewhere=0\n");
 }
 
+static void test_devices(void)
+{
+	expect_counts("--scenario linux-aio --iterations 46", "iterations=46\n"
+							      "writes=23\n"
+							      "reads=22\n"
+							      "mismatches=0\n"
+							      "errors=0\n");
+	expect_counts("--scenario virtio --iterations 46", "iterations=46\n"
+							   "kicks=45\n"
+							   "net_buffers=69\n"
+							   "net_sum=4623\n"
+							   "blk_buffers=66\n"
+							   "blk_sum=4422\n"
+							   "blk_irqs=22\n");
+	expect_counts("--scenario vhost --iterations 46", "iterations=46\n"
+							  "handled=225\n"
+							  "errors=45\n");
+	expect_counts("--scenario slirp --iterations 46", "iterations=46\n"
+							  "fills=46\n"
+							  "polls=46\n"
+							  "packets=15\n"
+							  "timers=15\n"
+							  "bh_calls=15\n");
+	expect_counts("--scenario nbd-server --iterations 46", "iterations=46\n"
+							       "servers=12\n"
+							       "accepted=12\n"
+							       "requests=22\n"
+							       "answered=11\n"
+							       "waits=12\n");
+}
+
 /* Without a stimulus, so each one needs no other reason than its own to go on. */
 static void test_spin(void)
 {
@@ -382,6 +413,11 @@ static void test_clean_end(void)
 	expect_clean_end("thread-pool", path, SIGTERM);
 	expect_clean_end("bh-not-cancelled", path, SIGTERM);
 	expect_clean_end("coroutines", path, SIGTERM);
+	expect_clean_end("linux-aio", path, SIGTERM);
+	expect_clean_end("virtio", path, SIGTERM);
+	expect_clean_end("vhost", path, SIGTERM);
+	expect_clean_end("slirp", path, SIGTERM);
+	expect_clean_end("nbd-server", path, SIGTERM);
 	g_assert_cmpint(rmdir(dir), ==, 0);
 	g_free(path);
 	g_free(dir);
@@ -452,6 +488,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/waits-counts-are-exact", test_waits);
 	g_test_add_func("/program/thread-pool-counts-are-exact", test_thread_pool);
 	g_test_add_func("/program/coroutines-counts-are-exact", test_coroutines);
+	g_test_add_func("/program/devices-counts-are-exact", test_devices);
 	g_test_add_func("/program/each-spin-goes-on-by-itself", test_spin);
 	g_test_add_func("/program/lost-wakeup-sleeps-until-a-signal", test_lost_wakeup);
 	g_test_add_func("/program/nested-waits-last-until-a-signal", test_nested_waits);
