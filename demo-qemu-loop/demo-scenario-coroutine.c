@@ -42,6 +42,8 @@ static void coroutine_fn travels_co(void *opaque G_GNUC_UNUSED)
 {
 	while (!traveller.stop) {
 		note_thread(&traveller.in_io0, traveller.io0->thread_id);
+		/* Hand-over: the move ends this poll, and leaves nothing to end the next. */
+		demo_wait_asleep(qemu_get_aio_context(), getpid());
 		aio_co_reschedule_self(qemu_get_aio_context());
 		note_thread(&traveller.in_main, getpid());
 		traveller.away = false;

@@ -16,10 +16,13 @@ static struct {
 	uint64_t sum; /* of the results */
 } jobs;
 
-/* In a worker.  Sleeps in a system call, as a file's fdatasync() would. */
+/*
+ * In a worker.  Sleeps in system calls, as a file's fdatasync() would; here until the loop sleeps
+ * too, so that the completion ends this poll and leaves nothing to end the next.
+ */
 static int blocking_job(void *opaque)
 {
-	g_usleep(1000);
+	demo_wait_asleep(qemu_get_aio_context(), getpid());
 	return gettid() == getpid() ? -EINVAL : GPOINTER_TO_INT(opaque);
 }
 
