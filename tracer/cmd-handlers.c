@@ -118,7 +118,7 @@ static void show_handlers(const struct loops *loops, const struct context *c,
 	struct table *table = options->json ? NULL : table_new(heads);
 	struct fold *fold = fold_new(options->all);
 	GPtrArray *keys = g_ptr_array_new_with_free_func(g_free);
-	int *ready = g_new(int, c->handlers->len + 1);
+	int *ready = g_new0(int, c->handlers->len + 1);
 
 	for (size_t i = 0; i < c->handlers->len; i++) {
 		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
