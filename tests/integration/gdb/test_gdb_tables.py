@@ -107,7 +107,7 @@ def test_ready_deleted_and_poll_list_are_flags(gdb: Gdb) -> None:
         text = gdb.out(demo, "qemu handlers qemu_aio_context")
     deleted = [row for row in ours if row["state"] == "deleted"]
     assert [(row["ready"], row["io_read"]) for row in deleted] == [
-        (True, "victim_read")
+        (True, "remover_read")
     ] * 3
     assert sum("deleted, ready" in line for line in text.splitlines()) == 3
 
