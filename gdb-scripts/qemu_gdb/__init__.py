@@ -9,10 +9,12 @@ Who reads what, from the bottom up (nothing imports from further down):
     layout      where fields lie: from types (layout_types) or from loopscope (layout_file)
     lists       one walker for all linked lists
     threads     what each thread waits for
-    loops       contexts, handlers, bottom halves, timers; glib, iothread: sources, names
+    loops       contexts, handlers, bottom halves, timers; iothread: their names
+    glib        sources of a GMainContext; glib_reach: where one is, by public parts only
     names, fds, describe, owner, out     the words for all that
     session     the parts of one command, put together; command: what all commands share
-    cmd_*       one family of commands each
+    rows, tables    what a context has, as JSON and as text
+    cmd_*       one family of commands each; functions, printers: the same for scripts and "print"
 
 Everything is read and nothing is changed: no inferior call, no register, no memory, no setting.
 """
@@ -28,6 +30,8 @@ from qemu_gdb import (
     cmd_layout,
     cmd_sources,
     cmd_where,
+    functions,
+    printers,
 )
 from qemu_gdb.command import Prefix
 
@@ -41,6 +45,8 @@ MODULES = (
     cmd_coroutine,
     cmd_doctor,
     cmd_layout,
+    functions,
+    printers,
 )
 
 

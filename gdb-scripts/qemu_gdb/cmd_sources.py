@@ -25,8 +25,6 @@ from qemu_gdb.out import (
 )
 from qemu_gdb.session import Session
 
-# GSource.flags.
-ACTIVE, IN_CALL, READY, BLOCKED = 1 << 0, 1 << 1, 1 << 4, 1 << 6
 # GLib's own kinds, by the symbol of their GSourceFuncs.
 KINDS = {
     "g_timeout_funcs": "timeout",
@@ -165,13 +163,6 @@ def _kind(session: Session, source: Source) -> Optional[str]:
     return KINDS.get(session.names.callback(source.funcs) or "")
 
 
-def _state(source: Source) -> str:
-    words = [] if source.flags & ACTIVE else ["destroyed"]
-    words += ["ready"] if source.flags & READY else []
-    words += ["is being dispatched"] if source.flags & (BLOCKED | IN_CALL) else []
-    return ", ".join(words) or "waits"
-
-
 def _dispatch(session: Session, source: Source) -> int:
     return session.memory.pointer(source.funcs + FUNCS_DISPATCH)
 
@@ -203,7 +194,7 @@ def _rows(session: Session, loop: Loop) -> list[dict[str, Any]]:
                 "callback": names.callback(source.callback),
                 "dispatch": names.callback(_dispatch(session, source)),
                 "opaque": address(source.data),
-                "state": _state(source),
+                "state": describe.source_state(source.flags),
                 "ready_ns": source.ready_ns,
                 "ref_count": source.ref_count,
                 "source": context.by,
@@ -245,7 +236,13 @@ def _table(session: Session, sources: list[Source], unfolded: bool) -> str:
     names = session.names
     called = [source.callback or _dispatch(session, source) for source in sources]
     keys = [
-        (source.priority, source.name, source.funcs, callback, _state(source))
+        (
+            source.priority,
+            source.name,
+            source.funcs,
+            callback,
+            describe.source_state(source.flags),
+        )
         for source, callback in zip(sources, called)
     ]
     callbacks = dict(zip((source.addr for source in sources), called))
@@ -260,7 +257,8 @@ def _table(session: Session, sources: list[Source], unfolded: bool) -> str:
             " ".join(words) or "-",
             "" if equal else _polled(source),
             names.callback(callbacks[source.addr]) or "-",
-            _state(source) + ("" if equal else _due(session, source)),
+            describe.source_state(source.flags)
+            + ("" if equal else _due(session, source)),
         )
         table.under(4, describe.calls(names, callbacks[source.addr]))
         fds = sorted(fd for other in equal for fd in other.fds)

@@ -38,6 +38,8 @@ class Prefix(gdb.Command):
 
     qemu_aio_context is the block layer's, iohandler_ctx that of devices, monitors and signals: the
     main loop runs both. Each IOThread runs one of its own.
+    For scripts there are $qemu_ctx("io0"), $qemu_handler(FD) and others (help function); print shows
+    an AioContext, AioHandler, QEMUBH, QEMUTimer, GSource or GPollFD in words (print/r: raw).
     --json prints one object a line; --all does not fold equal rows. Nothing is changed in the
     program, and it is neither called nor continued: a core file works as well."""
 

@@ -20,6 +20,8 @@ from qemu_gdb.names import Names
 from qemu_gdb.out import duration, printable
 from qemu_gdb.threads import Thread
 
+# GSource.flags.
+SOURCE_ACTIVE, SOURCE_IN_CALL, SOURCE_READY, SOURCE_BLOCKED = 1, 2, 1 << 4, 1 << 6
 PURPOSE = {
     MAIN: "block layer; the main loop drives it, and aio_poll() in nested waits",
     IOHANDLER: "devices, monitors, signals; only the main loop drives it, never aio_poll()",
@@ -94,6 +96,16 @@ def bh_state(flags: int) -> str:
         text = "scheduled" if flags & BH_SCHEDULED else "cancelled"
     text += ", idle" if flags & BH_IDLE else ""
     return text + (", one-shot" if flags & BH_ONESHOT else "")
+
+
+def source_state(flags: int) -> str:
+    """Of a GSource, by its flags."""
+    words = [] if flags & SOURCE_ACTIVE else ["destroyed"]
+    words += ["ready"] if flags & SOURCE_READY else []
+    words += (
+        ["is being dispatched"] if flags & (SOURCE_BLOCKED | SOURCE_IN_CALL) else []
+    )
+    return ", ".join(words) or "waits"
 
 
 def fdmon(name: Optional[str]) -> str:
