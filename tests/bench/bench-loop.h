@@ -8,14 +8,15 @@
  *   bench-loop.c        runs them in turn, prints the table
  *
  * A contestant is set up once, then runs its batch of operations many times, in the thread that set
- * it up.  All of a row share its descriptors: eventfds, of which one at a time is ready.
+ * it up.  Each has descriptors of its own, eventfds of which one at a time is ready: a ring or an
+ * epoll instance of another would be woken by them too.
  */
 #ifndef BENCH_LOOP_H
 #define BENCH_LOOP_H
 
 typedef struct BenchParam {
 	unsigned n; /* descriptors, timers, bottom halves in a burst */
-	int *fds;   /* n eventfds, if the row has any */
+	int *fds;   /* n eventfds of this contestant's, if the row has any */
 } BenchParam;
 
 typedef struct BenchContestant {
@@ -32,7 +33,7 @@ typedef enum BenchRow {
 	BENCH_FDS_SOURCE,      /* the same by g_main_context_iteration() */
 	BENCH_TIMERS,	       /* n are armed, in no order, then all fire */
 	BENCH_CROSS,	       /* a bottom half in another thread schedules one here; both sleep */
-	BENCH_CROSS_BUSY_POLL, /* the same, both polling busily as an IOThread does */
+	BENCH_CROSS_BUSY_POLL, /* the same, both polling busily before they sleep */
 	BENCH_ROWS,
 } BenchRow;
 
