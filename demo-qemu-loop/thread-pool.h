@@ -17,6 +17,7 @@
 #define THREAD_POOL_MAX_THREADS_DEFAULT 64
 
 typedef int ThreadPoolFunc(void *opaque);
+typedef struct ThreadPool ThreadPool;
 
 /* Until QEMU 9.2 the type was ThreadPool and these had no "_aio". */
 ThreadPoolAio *thread_pool_new_aio(AioContext *ctx);
@@ -28,5 +29,26 @@ int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg);
 
 /* The context's limits have changed. */
 void thread_pool_update_params(ThreadPoolAio *pool, AioContext *ctx);
+
+/*
+ * The pool for work that nobody's loop waits for (thread-pool-generic.c).  It has no thread until
+ * one is allowed; -1 is no limit.  Any thread may call these.
+ */
+ThreadPool *thread_pool_new(void);
+void thread_pool_free(ThreadPool *pool); /* after all that was submitted */
+
+/* @opaque_destroy, or NULL, is called with @opaque after @func, whose result nobody asks for. */
+void thread_pool_submit(ThreadPool *pool, ThreadPoolFunc *func, void *opaque,
+			GDestroyNotify opaque_destroy);
+/* The same, and allows as many threads as there are jobs. */
+void thread_pool_submit_immediate(ThreadPool *pool, ThreadPoolFunc *func, void *opaque,
+				  GDestroyNotify opaque_destroy);
+
+/* Until nothing that was submitted is left. */
+void thread_pool_wait(ThreadPool *pool);
+
+/* How many threads there may be; always true here, QEMU's may fail. */
+bool thread_pool_set_max_threads(ThreadPool *pool, int max_threads);
+bool thread_pool_adjust_max_threads_to_work(ThreadPool *pool);
 
 #endif

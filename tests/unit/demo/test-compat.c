@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Source compatibility: what a program may use of QEMU's headers (8.2 to 10.2) about loops,
- * threads, timers, notifiers and errors is here under the same name, with the same type, in the
- * same header. Most of it is the compiler's to find: that this file compiles is the test.
+ * Source compatibility: what a program may use of QEMU's headers (8.2 to 10.2; where they differ,
+ * the newest) about loops, threads, timers, notifiers and errors is here under the same name, with
+ * the same type, in the same header. Most of it is the compiler's to find: that this file compiles
+ * is the test.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
 #include "block/aio.h"
+#include "block/aio-wait.h"
+#include "block/thread-pool.h"
+#include "qemu/coroutine.h"
 #include "qemu/event_notifier.h"
 #include "qemu/lockable.h"
 #include "qemu/notify.h"
@@ -67,6 +71,57 @@ IS(in_aio_context_home_thread, bool(AioContext *));
 IS(aio_context_setup, void(AioContext *));
 IS(aio_context_set_poll_params, void(AioContext *, int64_t, int64_t, int64_t, Error **));
 IS(aio_context_set_aio_params, void(AioContext *, int64_t));
+
+SAME(BlockCompletionFunc, void(void *, int));
+SAME(((AIOCBInfo *)NULL)->cancel_async, void (*)(BlockAIOCB *));
+SAME(((AIOCBInfo *)NULL)->aiocb_size, size_t);
+SAME(((BlockAIOCB *)NULL)->cb, BlockCompletionFunc *);
+
+IS(aio_context_destroy, void(AioContext *));
+IS(aio_context_use_g_source, void(AioContext *));
+IS(aio_context_set_thread_pool_params, void(AioContext *, int64_t, int64_t, Error **));
+IS(aio_get_thread_pool, ThreadPoolAio *(AioContext *));
+IS(aio_co_schedule, void(AioContext *, Coroutine *));
+IS(aio_co_wake, void(Coroutine *));
+IS(aio_co_enter, void(AioContext *, Coroutine *));
+IS(aio_co_reschedule_self, void(AioContext *));
+IS(aio_has_io_uring, bool(void));
+IS(aio_add_sqe, void(void (*)(struct io_uring_sqe *, void *), void *, CqeHandler *));
+SAME(((CqeHandler *)NULL)->cb, void (*)(CqeHandler *));
+SAME(((CqeHandler *)NULL)->cqe, struct io_uring_cqe);
+IS(qemu_aio_get, void *(const AIOCBInfo *, BlockDriverState *, BlockCompletionFunc *, void *));
+IS(qemu_aio_ref, void(void *));
+IS(qemu_aio_unref, void(void *));
+
+/* --- block/thread-pool.h, block/aio-wait.h, qemu/coroutine.h ------------------------------ */
+
+SAME(ThreadPoolFunc, int(void *));
+SAME(CoroutineEntry, void(void *));
+SAME(global_aio_wait, AioWait);
+
+IS(thread_pool_new_aio, ThreadPoolAio *(AioContext *));
+IS(thread_pool_free_aio, void(ThreadPoolAio *));
+IS(thread_pool_submit_aio, BlockAIOCB *(ThreadPoolFunc *, void *, BlockCompletionFunc *, void *));
+IS(thread_pool_submit_co, int(ThreadPoolFunc *, void *));
+IS(thread_pool_update_params, void(ThreadPoolAio *, AioContext *));
+IS(thread_pool_new, ThreadPool *(void));
+IS(thread_pool_free, void(ThreadPool *));
+IS(thread_pool_submit, void(ThreadPool *, ThreadPoolFunc *, void *, GDestroyNotify));
+IS(thread_pool_submit_immediate, void(ThreadPool *, ThreadPoolFunc *, void *, GDestroyNotify));
+IS(thread_pool_wait, void(ThreadPool *));
+IS(thread_pool_set_max_threads, bool(ThreadPool *, int));
+IS(thread_pool_adjust_max_threads_to_work, bool(ThreadPool *));
+IS(aio_wait_kick, void(void));
+IS(aio_wait_bh_oneshot, void(AioContext *, QEMUBHFunc *, void *));
+IS(qemu_coroutine_create, Coroutine *(CoroutineEntry *, void *));
+IS(qemu_coroutine_enter, void(Coroutine *));
+IS(qemu_coroutine_enter_if_inactive, void(Coroutine *));
+IS(qemu_aio_coroutine_enter, void(AioContext *, Coroutine *));
+IS(qemu_coroutine_yield, void(void));
+IS(qemu_coroutine_self, Coroutine *(void));
+IS(qemu_in_coroutine, bool(void));
+IS(qemu_coroutine_entered, bool(Coroutine *));
+IS(qemu_coroutine_get_aio_context, AioContext *(Coroutine *));
 
 /* --- qemu/main-loop.h --------------------------------------------------------------------- */
 
@@ -295,8 +350,7 @@ static void device_bh(void *opaque)
 
 	GLOBAL_STATE_CODE();
 	g_assert_true(d->mem_reentrancy_guard.engaged_in_io);
-	WITH_QEMU_LOCK_GUARD(&d->lock)
-	{
+	WITH_QEMU_LOCK_GUARD (&d->lock) {
 		d->bhs++;
 		qemu_cond_broadcast(&d->idle);
 	}
@@ -409,6 +463,73 @@ static void test_device(void)
 	device_unrealize(&device);
 }
 
+static int work(void *opaque)
+{
+	*(int *)opaque = 23;
+	return 42;
+}
+
+static void work_done(void *opaque, int ret)
+{
+	*(int *)opaque = ret;
+}
+
+static void coroutine_fn work_co_entry(void *opaque)
+{
+	int x = 0;
+
+	*(int *)opaque = thread_pool_submit_co(work, &x) + x;
+}
+
+static void test_pool(void)
+{
+	int x = 0, ret = 0, co_ret = 0;
+
+	thread_pool_submit_aio(work, &x, work_done, &ret);
+	qemu_coroutine_enter(qemu_coroutine_create(work_co_entry, &co_ret));
+	AIO_WAIT_WHILE(NULL, ret == 0 || co_ret == 0);
+	g_assert_cmpint(x, ==, 23);
+	g_assert_cmpint(ret, ==, 42);
+	g_assert_cmpint(co_ret, ==, 65);
+}
+
+static int add_one(void *opaque)
+{
+	qatomic_inc((int *)opaque);
+	return 0;
+}
+
+static void add_hundred(void *opaque)
+{
+	qatomic_add((int *)opaque, 100);
+}
+
+static void test_generic_pool(void)
+{
+	ThreadPool *pool = thread_pool_new();
+	int sum = 0;
+
+	/* Nobody is there to do it. */
+	for (int i = 0; i < 10; i++)
+		thread_pool_submit(pool, add_one, &sum, add_hundred);
+	g_assert_cmpint(qatomic_read(&sum), ==, 0);
+	g_assert_true(thread_pool_set_max_threads(pool, 2));
+	thread_pool_wait(pool);
+	g_assert_cmpint(qatomic_read(&sum), ==, 1010);
+
+	thread_pool_submit_immediate(pool, add_one, &sum, NULL);
+	thread_pool_wait(pool);
+	g_assert_cmpint(qatomic_read(&sum), ==, 1011);
+	thread_pool_free(pool);
+
+	/* What is left is done first. */
+	pool = thread_pool_new();
+	thread_pool_submit(pool, add_one, &sum, NULL);
+	thread_pool_free(pool);
+	g_assert_cmpint(qatomic_read(&sum), ==, 1012);
+	thread_pool_free(NULL);
+}
+
 /* Of a condition variable and of the loop: woken by the other. */
 static QemuCond bql_cond;
 static bool bql_flag;
@@ -445,6 +566,8 @@ int main(int argc, char **argv)
 	bql_lock();
 	qemu_init_main_loop(&error_fatal);
 	g_test_add_func("/compat/a-device-with-all-that-belongs-to-it", test_device);
+	g_test_add_func("/compat/a-request-to-the-thread-pool-and-a-coroutine", test_pool);
+	g_test_add_func("/compat/the-pool-without-a-context", test_generic_pool);
 	g_test_add_func("/compat/bql-is-free-while-waiting-for-a-condition", test_bql_cond);
 	return g_test_run();
 }

@@ -42,8 +42,7 @@ static int free_locks(void)
 static int returns_early(void)
 {
 	QEMU_LOCK_GUARD(&mutex);
-	WITH_QEMU_LOCK_GUARD(&rec_mutex)
-	{
+	WITH_QEMU_LOCK_GUARD (&rec_mutex) {
 		QEMU_LOCK_GUARD(&rec_mutex); /* again: it is recursive */
 		return free_locks();
 	}
@@ -60,8 +59,7 @@ static void test_guards(void)
 	g_assert_cmpint(free_locks(), ==, 7);
 
 	for (int i = 0; i < 3; i++) {
-		WITH_QEMU_LOCK_GUARD(&spin)
-		{
+		WITH_QEMU_LOCK_GUARD (&spin) {
 			g_assert_true(qemu_spin_locked(&spin));
 			g_assert_cmpint(free_locks(), ==, 3);
 			if (i == 1)

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* Coroutines, where a program written for QEMU looks for it. */
+#include "../../coroutine.h"
