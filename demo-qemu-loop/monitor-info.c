@@ -68,8 +68,8 @@ MonitorResult monitor_info_contexts(MonitorCall *call)
 {
 	GArray *contexts = monitor_contexts();
 
-	TABLE(table, "CONTEXT", "THREAD", "RUN BY", "NOTIFY_ME", "NOTIFIED", "WOKEN BY",
-	      "HANDLERS");
+	TABLE(table, "CONTEXT", "THREAD", "RUN BY", "NOTIFY_ME", "NOTIFIED", "WOKEN BY", "HANDLERS",
+	      "FD MONITOR");
 	for (unsigned i = 0; i < contexts->len; i++) {
 		const MonitorContext *c = &g_array_index(contexts, MonitorContext, i);
 		unsigned handlers = 0;
@@ -83,6 +83,7 @@ MonitorResult monitor_info_contexts(MonitorCall *call)
 		table_add(&table,
 			  g_strdup_printf("fd %d", event_notifier_get_fd(&c->ctx->notifier)));
 		table_add(&table, number(handlers));
+		table_add(&table, function(call->mon, aio_fdmon(c->ctx)->wait));
 	}
 	table_print(&table, call->out, "");
 	g_array_unref(contexts);

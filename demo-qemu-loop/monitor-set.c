@@ -31,6 +31,12 @@ static void set_poll_shrink(AioContext *ctx, int64_t value)
 	aio_context_set_poll_params(ctx, ctx->poll_max_ns, ctx->poll_grow, value, &error_abort);
 }
 
+static void set_epoll_threshold(AioContext *ctx, int64_t value)
+{
+	ctx->epoll_threshold = value;
+	aio_notify(ctx); /* it looks at that before it sleeps */
+}
+
 /* Nobody is there to lose the race in between; but the load is early. */
 static void nothing_in_between(AioContext *ctx G_GNUC_UNUSED)
 {
@@ -39,6 +45,11 @@ static void nothing_in_between(AioContext *ctx G_GNUC_UNUSED)
 static void set_notify_barrier(AioContext *ctx G_GNUC_UNUSED, int64_t value)
 {
 	mutant_notify_barrier = value ? nothing_in_between : NULL;
+}
+
+static void set_bh_not_cancelled(AioContext *ctx G_GNUC_UNUSED, int64_t value)
+{
+	mutant_bh_not_cancelled = value;
 }
 
 static const char *const off_on[] = { "off", "on", NULL };
@@ -50,8 +61,12 @@ static const MonitorSetting settings[] = {
 	  offsetof(IOThread, poll_grow) },
 	{ "poll-shrink", "by what divisor that shrinks", NULL, 64, set_poll_shrink,
 	  offsetof(IOThread, poll_shrink) },
+	{ "epoll-threshold", "from how many fds on it is epoll, unless --fdmon forbids it", NULL,
+	  INT_MAX, set_epoll_threshold, 0 },
 	{ "mutant-notify-barrier", "aio_notify in its thread loads notify_me too early", off_on, 0,
 	  set_notify_barrier, 0 },
+	{ "mutant-bh-not-cancelled", "the thread pool's bottom half goes on scheduling itself",
+	  off_on, 0, set_bh_not_cancelled, 0 },
 };
 
 typedef struct {

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include "atomic.h"
+#include "era.h"
 #include "iothread.h"
 #include "loop-trace.h"
 #include "monitor.h"
@@ -163,7 +164,8 @@ static void test_bad_lines(void)
 		{ "set poll-max-ns", "type: set NAME VALUE [CTX]" },
 		{ "set poll-max-ns -1", "poll-max-ns is a number from 0 to 1000000000, not '-1'" },
 		{ "set speed 1", "nothing to set is called 'speed'; there are poll-max-ns, "
-				 "poll-grow, poll-shrink, mutant-notify-barrier" },
+				 "poll-grow, poll-shrink, epoll-threshold, "
+				 "mutant-notify-barrier, mutant-bh-not-cancelled" },
 		{ "set mutant-notify-barrier 1", "mutant-notify-barrier is off or on, not '1'" },
 		{ "h\xc3\xa4lp", "that is not text; help lists the commands" },
 		{ "kick\x1b[2J", "that is not text; help lists the commands" },
@@ -281,6 +283,7 @@ static void test_fds(const void *name)
 
 static void test_set(void)
 {
+	char *answer = NULL;
 	int fd = new_client();
 
 	expect(fd, "set poll-max-ns 32768 io0", "ok\n");
@@ -290,6 +293,13 @@ static void test_set(void)
 	g_assert_cmpint(io0->ctx->poll_max_ns, ==, 32768);
 	expect_match(fd, "info iothreads", "^io0 +\\d+ +aio_poll +32768 +0 +0$");
 	expect(fd, "set poll-max-ns 0 io0", "ok\n");
+	expect_match(fd, "info contexts", "^io0 .* fdmon_poll_wait$");
+	expect(fd, "set epoll-threshold 1 io0", "ok\n");
+	do {
+		g_free(answer);
+		answer = ask(fd, "info contexts");
+	} while (!g_regex_match_simple("^io0 .* fdmon_epoll_wait$", answer, G_REGEX_MULTILINE, 0));
+	g_free(answer);
 	expect(fd, "set mutant-notify-barrier on", "ok\n");
 	expect(fd, "kick", "ok\n");
 	expect(fd, "set mutant-notify-barrier off", "ok\n");
@@ -521,6 +531,7 @@ int main(int argc, char **argv)
 
 	g_test_init(&argc, &argv, NULL);
 	path = g_build_filename(dir, "mon", NULL);
+	loop_settings.era = loop_era_by_name("8.2"); /* poll, and epoll for many fds */
 	qemu_init_cpu_loop();
 	bql_lock();
 	qemu_init_main_loop(&error_fatal);
