@@ -157,10 +157,17 @@ $(BUILD)/bench/bench-loop: $(BENCH_LOOP_OBJ) $(BUILD)/libdemoloop.a
 
 -include $(BENCH_LOOP_OBJ:.o=.d)
 
-$(BUILD)/bench/selfrec: tests/bench/selfrec.c $(BUILD)/libdemoloop.a $(BUILD)/libtrace.a
+$(BUILD)/bench/selfrec: tests/bench/selfrec.c tests/bench/selfrec-burst.h $(BUILD)/libdemoloop.a $(BUILD)/libtrace.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) $(ALL_LDFLAGS) $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) $(ALL_LDFLAGS) $(filter %.c %.a,$^) -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
+
+# Where LTTng-UST is installed it is measured in the same run.
+LTTNG_UST := $(shell pkg-config --exists lttng-ust 2>/dev/null && echo yes)
+$(BUILD)/bench/selfrec-lttng: tests/bench/selfrec-lttng.c tests/bench/lttng-loop.h tests/bench/selfrec-burst.h
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $< -o $@ $$(pkg-config --libs lttng-ust) -ldl
 
 # A test directory that needs rules of its own has them in rules.mk.
 include $(wildcard tests/unit/*/rules.mk)
@@ -174,8 +181,8 @@ bench-attach: $(BUILD)/bench/attach-sites $(BUILD)/bench/hot ## print what attac
 bench-loop: $(BUILD)/bench/bench-loop ## print what the loop's operations cost, beside GLib and bare system calls
 	$(Q)$(BUILD)/bench/bench-loop
 
-bench-selfrec: $(BUILD)/bench/selfrec ## print what an event costs a program that records itself, and losses
-	$(Q)dir=$$(mktemp -d) && $< $$dir/r; rc=$$?; rm -rf $$dir; exit $$rc
+bench-selfrec: $(BUILD)/bench/selfrec $(if $(LTTNG_UST),$(BUILD)/bench/selfrec-lttng) ## print what an event costs a program that records itself, and losses
+	$(Q)tests/bench/selfrec.sh $^
 
 bench-gdb: $(BUILD)/demo-qemu-loop ## print what listing 10,000 of a kind costs in gdb, beside a script written by hand
 	$(Q)$(PYTHON) tests/bench/gdb_tables.py --build $(BUILD)

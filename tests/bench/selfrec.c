@@ -11,17 +11,10 @@
 #include <sys/syscall.h>
 #include "record-ring.h"
 #include "self-record.h"
+#include "tests/bench/selfrec-burst.h"
 #include "trace/loop_probes.h"
 
-#define BURST  8000 /* events */
-#define BURSTS 400
-#define RATE   2000000
-#define KINDS  8
-
-static int64_t now_ns(void)
-{
-	return record_clock_ns();
-}
+#define RATE 2000000
 
 static void __attribute__((noinline)) fire_iteration(const void *ctx)
 {
@@ -33,35 +26,6 @@ static void __attribute__((noinline)) fire_iteration(const void *ctx)
 	probe_handler_begin(ctx, &ctx, 7, LOOP_HANDLER_OP_READ, fire_iteration, NULL);
 	probe_handler_end(ctx, &ctx, 7, LOOP_HANDLER_OP_READ, fire_iteration);
 	probe_iteration_end(ctx, LOOP_LOOP_KIND_AIO_POLL, 1);
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-typedef struct {
-	double fastest, middle;
-} Cost;
-
-/* Of one event, ns.  The pauses give the writer time: no burst finds a full ring. */
-static Cost measure(unsigned pause_us)
-{
-	static double costs[BURSTS];
-	int64_t start;
-
-	for (int i = 0; i < BURSTS; i++) {
-		start = now_ns();
-		for (int n = 0; n < BURST / KINDS; n++)
-			fire_iteration(&costs[n]);
-		costs[i] = (double)(now_ns() - start) / BURST;
-		if (pause_us)
-			g_usleep(pause_us);
-	}
-	qsort(costs, BURSTS, sizeof(costs[0]), compare);
-	return (Cost){ costs[0], costs[BURSTS / 2] };
 }
 
 static double cost_of_clock(void)
@@ -114,10 +78,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: selfrec DIR [SECONDS]\n");
 		return 2;
 	}
-	idle = measure(0);
+	idle = measure(fire_iteration, 0);
 	self_record_begin(argv[1], SELF_RECORD_BUFFER, failed, &error_fatal);
-	measure(1000); /* once through the ring: its pages are there */
-	recorded = measure(1000);
+	measure(fire_iteration, 1000); /* once through the ring: its pages are there */
+	recorded = measure(fire_iteration, 1000);
 	start = now_ns();
 	fired = fire_paced(seconds);
 	printf("paced    %" PRIu64 " events in %.2f s", fired, (now_ns() - start) / 1e9);
