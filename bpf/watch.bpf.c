@@ -129,6 +129,7 @@ static void wait_enter(struct pt_regs *ctx, __u32 tid, __u32 nr)
 	struct task_struct___watch *task = (void *)bpf_get_current_task_btf();
 	/* Read first: the verifier takes no pointer into ctx that depends on anything. */
 	volatile __u64 third = PT_REGS_PARM3(ctx), fourth = PT_REGS_PARM4(ctx);
+	volatile __u64 sp = PT_REGS_SP(ctx);
 	struct watch_thread *t = value_of(&threads, &tid, &no_thread);
 
 	if (!t)
@@ -139,6 +140,9 @@ static void wait_enter(struct pt_regs *ctx, __u32 tid, __u32 nr)
 	t->switches = BPF_CORE_READ(task, nvcsw);
 	t->polls++;
 	t->turns += !t->in_aio_poll;
+	/* An aio_poll() may have returned without a poll: then this one is not below it. */
+	t->is_outer = !t->in_aio_poll || sp > t->turn_sp;
+	t->outer += t->is_outer;
 	t->in_aio_poll = 0;
 	t->zero += asks_for_zero(nr, third, fourth);
 	t->entered_ns = bpf_ktime_get_ns();
@@ -155,7 +159,7 @@ static void note_turn(struct watch_thread *t)
 	t->returned_ns = bpf_ktime_get_ns();
 }
 
-static void loop_turn(__u32 tid)
+static void loop_turn(__u32 tid, __u64 sp)
 {
 	struct watch_thread *t = value_of(&threads, &tid, &no_thread);
 
@@ -163,6 +167,7 @@ static void loop_turn(__u32 tid)
 		return;
 	t->turns++;
 	t->in_aio_poll = 1;
+	t->turn_sp = sp;
 	note_turn(t);
 }
 
@@ -331,7 +336,7 @@ int on_entry(struct pt_regs *ctx)
 		wait_enter(ctx, tid, cookie >> WATCH_NR_SHIFT);
 		break;
 	case WATCH_TURN:
-		loop_turn(tid);
+		loop_turn(tid, PT_REGS_SP(ctx));
 		break;
 	case WATCH_BH_CALL:
 		bh_call(ctx, tid);

@@ -39,6 +39,9 @@ struct watch_thread {
 	__u64 array, n, switches;
 	__u32 nr;
 	__u32 in_aio_poll; /* a turn was counted and has not polled yet */
+	__u64 turn_sp;	   /* the stack pointer at its entry */
+	__u64 outer;	   /* polls of a loop that is not aio_poll()'s: main_loop_wait(), GLib's */
+	__u64 is_outer;	   /* the poll it is in, or was in last, is one */
 	__u64 fds[WATCH_CHUNK];
 };
 

@@ -120,8 +120,8 @@ static void show(const struct doctor *d, const struct options *options, double s
 	} else {
 		printf("no finding: %d loop%s of %s, watched for %.1f s.\n", loops,
 		       loops == 1 ? "" : "s", target, seconds);
-		printf("Checked: callbacks that block for over %s, spinning without progress, sleeping "
-		       "with work to do.\n",
+		printf("Checked: callbacks and nested waits that block for over %s, the big lock, "
+		       "spinning\nwithout progress, sleeping with work to do.\n",
 		       min);
 	}
 	if (lost && !options->json)

@@ -12,7 +12,8 @@
 #include "tracer/code.h"
 #include "tracer/doctor.h"
 
-#define MAX_HELPERS 4 /* static functions between a known one and the callback */
+#define MAX_WAIT_FRAMES 5 /* from the system call up to aio_poll() */
+#define MAX_HELPERS	4 /* static functions between a known one and the callback */
 
 /* QEMU's by their names since 2.x, and GLib's. Static ones help where there are symbols. */
 static const char *const machinery[] = {
@@ -166,14 +167,9 @@ static const char *kind_called_by(const struct doctor *d, const struct frame *f)
 	return kind;
 }
 
-void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret)
+/* The callback that the machinery's frame called. */
+static void find_callback(struct doctor *d, const struct stack *stack, struct where *ret)
 {
-	*ret = (struct where){ .machine = -1, .callback = -1 };
-	for (int i = 0; i < stack->n && ret->machine < 0; i++)
-		if (is_machinery(d, &stack->frames[i]))
-			ret->machine = i;
-	if (ret->machine < 0)
-		return;
 	follow(d, stack, ret);
 	if (ret->callback < 0)
 		return;
@@ -188,8 +184,79 @@ void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret
 	}
 	doctor_learn(d, stack->frames[ret->callback].function,
 		     kind_called_by(d, &stack->frames[ret->machine]));
+}
+
+void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret)
+{
+	*ret = (struct where){ .machine = -1, .callback = -1 };
+	for (int i = 0; i < stack->n && ret->machine < 0; i++)
+		if (is_machinery(d, &stack->frames[i]))
+			ret->machine = i;
+	if (ret->machine < 0)
+		return;
+	find_callback(d, stack, ret);
+	if (ret->callback < 0)
+		return;
 	ret->busy_polling =
 		!g_strcmp0(doctor_kind_of(d, stack->frames[ret->callback].function), "io_poll");
+}
+
+static bool is_called(const struct doctor *d, const struct frame *f, const char *name)
+{
+	char *symbol = symbol_of(d, f);
+	bool is = symbol && !strcmp(symbol, name);
+
+	g_free(symbol);
+	return is;
+}
+
+/* A main thread may also wait before its loop begins, or after it: then by one of these. */
+static bool waits_by_itself(const struct doctor *d, const struct frame *f)
+{
+	static const char *const prefixes[] = { "bdrv_", "blk_",	 "blockdev_",
+						"job_",	 "qemu_cleanup", "qemu_init" };
+	char *name = symbol_of(d, f);
+	bool is = false;
+
+	for (size_t i = 0; name && i < G_N_ELEMENTS(prefixes); i++)
+		is |= g_str_has_prefix(name, prefixes[i]);
+	g_free(name);
+	return is;
+}
+
+bool doctor_nest(struct doctor *d, pid_t tid, const struct stack *stack, struct nest *ret)
+{
+	struct nest nest = { .poll = -1, .callback = -1 };
+	struct where outer = { .machine = -1, .callback = -1 };
+	bool by_itself = false;
+
+	for (int i = 0; i < stack->n; i++) {
+		const struct frame *f = &stack->frames[i];
+
+		if (nest.poll < 0 && is_machinery(d, f)) {
+			if (i > MAX_WAIT_FRAMES || !is_called(d, f, "aio_poll"))
+				return false;
+			nest.poll = i;
+			nest.depth = 1;
+		} else if (nest.poll >= 0 && is_machinery(d, f)) {
+			if (outer.machine < 0)
+				outer.machine = i;
+			nest.glib_loop = !is_called(d, f, "aio_poll");
+			nest.depth += !nest.glib_loop;
+		} else if (nest.poll >= 0 && outer.machine < 0) {
+			by_itself |= tid == d->t->pid && waits_by_itself(d, f);
+		}
+	}
+	if (nest.poll < 0 || (outer.machine < 0 && !by_itself))
+		return false;
+	if (outer.machine >= 0 && !nest.glib_loop)
+		nest.depth--; /* the outermost is the loop */
+	if (outer.machine >= 0)
+		find_callback(d, stack, &outer);
+	if (outer.callback > nest.poll)
+		nest.callback = outer.callback;
+	*ret = nest;
+	return true;
 }
 
 char *frame_name(const struct doctor *d, const struct frame *f)

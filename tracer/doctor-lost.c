@@ -84,17 +84,6 @@ static const char *advice_for(const struct missed *m)
 	       "aio_notify(), between publishing and reading notify_me.";
 }
 
-static bool has_finding(const struct doctor *d, pid_t tid)
-{
-	for (size_t i = 0; i < d->findings->len; i++) {
-		const struct finding *f = d->findings->pdata[i];
-
-		if (f->tid == tid && !strcmp(f->verdict, "LOST WAKEUP"))
-			return true;
-	}
-	return false;
-}
-
 /* One verdict a sleeper: the first is the culprit, the others are evidence. */
 static void conclude(struct doctor *d, const GArray *first, const GArray *second)
 {
@@ -107,7 +96,7 @@ static void conclude(struct doctor *d, const GArray *first, const GArray *second
 		if (!known(first, m))
 			continue;
 		if (!f || f->tid != m->tid) {
-			if (has_finding(d, m->tid))
+			if (doctor_has_finding(d, m->tid, "LOST WAKEUP"))
 				continue;
 			f = finding_new(d, "LOST WAKEUP", p);
 			f->span = g_strdup("asleep with work to do");

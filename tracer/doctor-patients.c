@@ -17,6 +17,8 @@ void patient_free(void *patient)
 	g_free(p->blocked.wait);
 	g_free(p->blocked.name);
 	g_ptr_array_free(p->blocked.others, TRUE);
+	nested_clear(&p->nested);
+	g_ptr_array_free(p->nested.evidence, TRUE);
 	g_free(p);
 }
 
@@ -48,6 +50,7 @@ int doctor_look(struct doctor *d, struct failure *why)
 			p->at_start = *now;
 			p->first_ns = now_ns();
 			p->blocked.others = g_ptr_array_new_with_free_func(g_free);
+			p->nested.evidence = g_ptr_array_new_with_free_func(g_free);
 			g_ptr_array_add(d->patients, p);
 		}
 		p->now = *now;

@@ -115,8 +115,7 @@ static bool is_thread(const struct doctor *d, pid_t tid)
 	return false;
 }
 
-/* Who holds the mutex at @addr: 0 if nobody of the target's threads is proven to. */
-static pid_t mutex_owner(const struct doctor *d, uint64_t addr)
+pid_t doctor_mutex_owner(const struct doctor *d, uint64_t addr)
 {
 	uint32_t words[3];
 
@@ -126,7 +125,7 @@ static pid_t mutex_owner(const struct doctor *d, uint64_t addr)
 	return (pid_t)words[MUTEX_OWNER / 4];
 }
 
-static const char *comm_of(const struct doctor *d, pid_t tid)
+const char *doctor_comm(const struct doctor *d, pid_t tid)
 {
 	for (size_t i = 0; i < d->t->threads->len; i++) {
 		const struct thread *thread = &g_array_index(d->t->threads, struct thread, i);
@@ -137,25 +136,22 @@ static const char *comm_of(const struct doctor *d, pid_t tid)
 	return "?";
 }
 
-/* The names of the innermost frames: "a < b < c". */
-static char *callers(const struct doctor *d, const struct stack *stack, int max)
+char *doctor_callers(const struct doctor *d, const struct stack *stack, int from, int max)
 {
 	GString *text = g_string_new(NULL);
 
-	for (int i = 0; i < stack->n && i < max; i++) {
+	for (int i = from; i < stack->n && i < from + max; i++) {
 		char *name = frame_name(d, &stack->frames[i]);
 
-		g_string_append_printf(text, "%s%s", i ? " < " : "", name);
+		g_string_append_printf(text, "%s%s", i > from ? " < " : "", name);
 		g_free(name);
 	}
 	return g_string_free(text, FALSE);
 }
 
-static char *describe_call(struct doctor *d, const struct thread_now *now);
-
 static char *describe_mutex(struct doctor *d, const struct thread_now *now, GPtrArray *others)
 {
-	pid_t owner = mutex_owner(d, now->args[0]);
+	pid_t owner = doctor_mutex_owner(d, now->args[0]);
 	struct stack held;
 	char *chain, *does;
 
@@ -164,19 +160,20 @@ static char *describe_mutex(struct doctor *d, const struct thread_now *now, GPtr
 				       "; who holds it is not proven",
 				       now->args[0]);
 	if (others && !stacks_take(d->stacks, owner, 100, &held, NULL)) {
-		chain = callers(d, &held, 8);
-		does = held.thread.state == 'R' ? g_strdup("runs") : describe_call(d, &held.thread);
+		chain = doctor_callers(d, &held, 0, 8);
+		does = held.thread.state == 'R' ? g_strdup("runs")
+						: doctor_describe_call(d, &held.thread);
 		g_ptr_array_add(others, g_strdup_printf("the holder, thread %d \"%s\", %s: %s",
-							owner, comm_of(d, owner), does, chain));
+							owner, doctor_comm(d, owner), does, chain));
 		g_free(does);
 		g_free(chain);
 	}
 	return g_strdup_printf("waiting for the mutex at 0x%" PRIx64
 			       ", which thread %d \"%s\" holds",
-			       now->args[0], owner, comm_of(d, owner));
+			       now->args[0], owner, doctor_comm(d, owner));
 }
 
-static char *describe_fd(struct doctor *d, int fd)
+char *doctor_describe_fd(struct doctor *d, int fd)
 {
 	const struct fd_info *info = fds_get(d->fds, fd);
 
@@ -184,7 +181,7 @@ static char *describe_fd(struct doctor *d, int fd)
 			       info->detail);
 }
 
-static char *describe_call(struct doctor *d, const struct thread_now *now)
+char *doctor_describe_call(struct doctor *d, const struct thread_now *now)
 {
 	const char *deep = now->state == 'D' ? ", uninterruptible" : "";
 	char *fd, *text;
@@ -196,12 +193,25 @@ static char *describe_call(struct doctor *d, const struct thread_now *now)
 			continue;
 		if (!calls[i].fd)
 			return g_strdup_printf("asleep in %s%s", calls[i].name, deep);
-		fd = describe_fd(d, (int)now->args[0]);
+		fd = doctor_describe_fd(d, (int)now->args[0]);
 		text = g_strdup_printf("asleep in %s on %s%s", calls[i].name, fd, deep);
 		g_free(fd);
 		return text;
 	}
 	return g_strdup_printf("asleep in system call %ld%s", now->nr, deep);
+}
+
+bool doctor_does_io(const struct thread_now *now)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
+		if (calls[i].nr == now->nr)
+			return calls[i].fd && !is_wait_call(now->nr);
+	return false;
+}
+
+bool doctor_waits_for_bql(const struct doctor *d, const struct patient *p)
+{
+	return d->bql && p->now.state == 'S' && p->now.nr == NR_FUTEX && p->now.args[0] == d->bql;
 }
 
 char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArray *others)
@@ -212,7 +222,7 @@ char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArra
 	if (now->state == 'R')
 		return g_strdup("computing, on a CPU");
 	if (now->nr != NR_FUTEX)
-		return describe_call(d, now);
+		return doctor_describe_call(d, now);
 	function = waiting_function(d, stack);
 	if (function && strstr(function, "mutex"))
 		text = describe_mutex(d, now, others);
@@ -233,7 +243,7 @@ void doctor_find_waiters(struct doctor *d, pid_t tid, GPtrArray *others)
 		const struct patient *p = d->patients->pdata[i];
 
 		if (p->tid == tid || p->now.nr != NR_FUTEX || p->now.state != 'S' ||
-		    mutex_owner(d, p->now.args[0]) != tid)
+		    doctor_mutex_owner(d, p->now.args[0]) != tid)
 			continue;
 		if (n++ < 8)
 			g_string_append_printf(list, " %d", p->tid);

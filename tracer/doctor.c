@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tracer/bql.h"
 #include "tracer/clock.h"
 #include "tracer/doctor.h"
 
@@ -42,6 +43,17 @@ void finding_say(struct finding *f, const char *fmt, ...)
 	va_end(args);
 }
 
+bool doctor_has_finding(const struct doctor *d, pid_t tid, const char *verdict)
+{
+	for (size_t i = 0; i < d->findings->len; i++) {
+		const struct finding *f = d->findings->pdata[i];
+
+		if (f->tid == tid && !strcmp(f->verdict, verdict))
+			return true;
+	}
+	return false;
+}
+
 void finding_free(void *finding)
 {
 	struct finding *f = finding;
@@ -65,6 +77,7 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 	d->images = images;
 	d->l = l;
 	d->fds = fds;
+	d->bql = bql_find(images);
 	d->patients = g_ptr_array_new_with_free_func(patient_free);
 	d->findings = g_ptr_array_new_with_free_func(finding_free);
 	d->callbacks = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -94,6 +107,7 @@ static int watch_for(struct doctor *d, int64_t until_ns, const volatile sig_atom
 		if (err)
 			return err;
 		blocked_sample(d);
+		nested_sample(d);
 		usleep(STEP_MS * 1000);
 	}
 	return 0;
@@ -128,6 +142,7 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 		return err;
 	spin_conclude(d);
 	blocked_conclude(d);
+	nested_conclude(d);
 	return 0;
 }
 

@@ -3,9 +3,9 @@
  * The doctor: watches the loops of a live process for a while and says what is wrong with them, or
  * nothing.
  *
- * Each verdict stands in a file of its own (doctor-blocked.c, doctor-spin.c, doctor-lost.c) and
- * follows the same rule: what it claims was seen in at least two samples, was held against what a
- * healthy loop also does, and is shown with the numbers that prove it. A doubt is silence.
+ * Each verdict stands in a file of its own (doctor-blocked.c, doctor-nested.c, ...) and follows the
+ * same rule: what it claims was seen in at least two samples, was held against what a healthy loop
+ * also does, and is shown with the numbers that prove it. A doubt is silence.
  */
 #ifndef TRACER_DOCTOR_H
 #define TRACER_DOCTOR_H
@@ -18,7 +18,7 @@
 
 /* One verdict. All strings are owned. */
 struct finding {
-	const char *verdict; /* "BLOCKED CALLBACK", "SPIN", "LOST WAKEUP" */
+	const char *verdict; /* "BLOCKED CALLBACK", "NESTED WAIT", ... */
 	pid_t tid;
 	char *role;	     /* of the thread: "main loop", "IOThread io0" */
 	char *span;	     /* how long: "for 310 ms" */
@@ -45,6 +45,27 @@ struct blocked {
 	GPtrArray *others;  /* char *: about the holder, the waiters */
 };
 
+/* A wait in an aio_poll() that somebody called, not the loop itself. */
+struct nested {
+	uint64_t switches; /* names the sleep that is looked at ... */
+	int64_t since_ns;  /* ... and when it was first seen */
+	bool is_none;	   /* it is the loop's own */
+	uint64_t outer;	   /* the loop's own polls so far ... */
+	int64_t outer_ns;  /* ... and since when there have been no more */
+	uint64_t site;	   /* return address of the call of aio_poll() */
+	int64_t sampled_ns;
+	int samples;	/* stacks that showed it */
+	bool one_sleep; /* in all of them */
+	int64_t longest_ns;
+	int depth;
+	char *callback;	     /* "BH foo"; NULL: none could be proven */
+	char *caller;	     /* of aio_poll() */
+	char *chain;	     /* from the caller to the callback */
+	GPtrArray *evidence; /* char *: about the lock, and who could end it */
+	char *starves;	     /* who waits for the lock and could end it, or NULL */
+	struct stack stack;  /* the last */
+};
+
 /* A thread of the target. */
 struct patient {
 	pid_t tid;
@@ -56,6 +77,7 @@ struct patient {
 	struct thread_now now, at_start, at_half;
 	struct watch_thread half, done; /* counts at half time, or when a proof began; at its end */
 	struct blocked blocked;
+	struct nested nested;
 	bool spins;
 };
 
@@ -72,6 +94,7 @@ struct doctor {
 	GHashTable *callbacks;	   /* run address -> what it is, of all that the tables name */
 	int64_t start_ns, half_ns; /* CLOCK_MONOTONIC: attached, half time */
 	int64_t min_ns;		   /* blocked longer than this is a finding */
+	uint64_t bql;		   /* address of the big lock's mutex; 0: unknown */
 	uint64_t lost;
 };
 
@@ -80,6 +103,8 @@ struct doctor {
 struct finding *finding_new(struct doctor *d, const char *verdict, struct patient *p);
 void finding_say(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void finding_free(void *finding);
+/* Is there this verdict of the thread? */
+bool doctor_has_finding(const struct doctor *d, pid_t tid, const char *verdict);
 
 /* --- doctor-patients.c: the threads --------------------------------------------------------- */
 
@@ -104,6 +129,17 @@ struct where {
 };
 
 void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret);
+
+/* The aio_poll() that a sleeper sleeps in, where that is not its loop's own. */
+struct nest {
+	int poll;	/* index of its frame */
+	int callback;	/* of the frame of the callback that called it, -1: none proven */
+	int depth;	/* how many there are, one below the other */
+	bool glib_loop; /* the loop's own waits are not aio_poll()'s */
+};
+
+/* False if the wait is the loop's own, or no wait of aio_poll(). */
+bool doctor_nest(struct doctor *d, pid_t tid, const struct stack *stack, struct nest *ret);
 /* The name of a frame's function. To be freed. */
 char *frame_name(const struct doctor *d, const struct frame *f);
 /* Is some frame in this function? */
@@ -130,6 +166,20 @@ void doctor_learn_callbacks(struct doctor *d);
 char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArray *others);
 /* Threads that wait for a mutex that @tid holds: adds a sentence to @others if there are any. */
 void doctor_find_waiters(struct doctor *d, pid_t tid, GPtrArray *others);
+/* Who holds the mutex at @addr: 0 if nobody of the target's threads is proven to. */
+pid_t doctor_mutex_owner(const struct doctor *d, uint64_t addr);
+/* "main loop", "CPU 0/TCG" ... what the thread is called. */
+const char *doctor_comm(const struct doctor *d, pid_t tid);
+/* Does it sleep until it gets the big lock? */
+bool doctor_waits_for_bql(const struct doctor *d, const struct patient *p);
+/* "in read on fd 7 (fifo /tmp/x)". To be freed. */
+char *doctor_describe_call(struct doctor *d, const struct thread_now *now);
+/* Is it in a system call on a file, a pipe or a socket? */
+bool doctor_does_io(const struct thread_now *now);
+/* "fd 7 (fifo /tmp/x)". To be freed. */
+char *doctor_describe_fd(struct doctor *d, int fd);
+/* The names of the innermost frames from @from on: "a < b < c". To be freed. */
+char *doctor_callers(const struct doctor *d, const struct stack *stack, int from, int max);
 /* What an eventfd counts, from fdinfo; -1: unknown. */
 int64_t doctor_eventfd_count(const struct doctor *d, int fd);
 
@@ -138,6 +188,11 @@ int64_t doctor_eventfd_count(const struct doctor *d, int fd);
 /* Look for blocked callbacks; called every few ms. Stacks are taken only of what is overdue. */
 void blocked_sample(struct doctor *d);
 void blocked_conclude(struct doctor *d);
+
+/* The same of waits in a nested aio_poll(). */
+void nested_sample(struct doctor *d);
+void nested_conclude(struct doctor *d);
+void nested_clear(struct nested *n);
 
 /* Spinning: note the counts at half time, conclude at the end (which takes a proof's time more). */
 void spin_half(struct doctor *d);

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from faults import Faults
-from process_memory import wait_until
+from process_memory import poll_sets, wait_until
 from tracer_run import (
     COLUMNS,
     DEMO,
@@ -27,7 +27,7 @@ from tracer_run import (
     run,
     start,
 )
-from tracer_targets import Demo, Qemu, QuietQemu, storage_daemon
+from tracer_targets import Demo, Qemu, QuietQemu, nbd_server, storage_daemon
 
 FINDING = 1
 LOOPS = Qemu.LOOPS
@@ -43,8 +43,11 @@ CULPRITS = {
     "spin-prepare": 'GSource "always-ready" (always_ready_dispatch) is always ready',
     "bh-not-cancelled": "BH thread_pool_completion_bh schedules itself",
     "lost-wakeup": "BH lost_bh_cb of qemu_aio_context",
+    "missing-kick": "BH waits_for_kick_bh_cb waits in aio_poll()",
+    "aio-wait-kick-barrier": "BH waits_for_early_kick_bh_cb waits in aio_poll()",
+    "nested-bql": "BH drains_with_bql_bh_cb waits in aio_poll(), and keeps the big lock",
 }
-VERDICTS = ("BLOCKED CALLBACK", "SPIN", "LOST WAKEUP")
+VERDICTS = ("BLOCKED CALLBACK", "SPIN", "LOST WAKEUP", "NESTED WAIT", "BQL HOLD")
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -154,12 +157,37 @@ def test_text_fits_and_says_who_why_and_what_to_do() -> None:
 def test_no_finding_says_what_was_checked(demo: Demo) -> None:
     result = run("doctor", "-p", demo.pid, "-d", 0.3)
     assert result.rc == FINE
-    first, checked = result.out.splitlines()
+    first, checked, _ = result.out.splitlines()
     assert re.fullmatch(
         r"no finding: 2 loops of demo-qemu-loop \(pid \d+\), watched for \d+\.\d s\.",
         first,
     )
     assert "block for over 100 ms" in checked
+
+
+def test_a_nested_wait_says_what_could_end_it() -> None:
+    with Demo("missing-kick") as demo:
+        row = only(visit(demo.pid))
+    assert row["evidence"][0].endswith("all in one sleep; aio_poll() depth 1")
+    said = " ".join(row["evidence"])
+    assert "it polls nothing but its notifier, without a timeout" in said
+    assert "it holds the big lock (BQL)" in said
+    assert re.search(r"IOThread io0, thread \d+, sleeps in its own poll", said)
+    stack = row["stack"]
+    assert stack.index("aio_poll") < stack.index("waits_for_kick_bh_cb")
+
+
+def test_a_lock_kept_in_a_nested_wait_names_the_waiters() -> None:
+    with Demo("nested-bql") as demo:
+        row = only(visit(demo.pid))
+        tasks = Path(f"/proc/{demo.pid}/task")
+        vcpus = [
+            f'{task.name} "{comm}"'
+            for task in tasks.iterdir()
+            if (comm := (task / "comm").read_text().strip()).startswith("CPU ")
+        ]
+    (waiters,) = [e for e in row["evidence"] if e.startswith("2 threads wait")]
+    assert sorted(waiters.split(": ", 1)[1].split(", ")) == sorted(vcpus)
 
 
 # --- a real QEMU --------------------------------------------------------------------------------
@@ -223,6 +251,53 @@ def test_a_command_that_opens_a_fifo_blocks_the_main_loop(patient: Qemu) -> None
     assert row["span"].startswith("for at least ")
     assert row["stack"][0] == "__open" and row["stack"][-1] == "_start"
     assert "qmp_blockdev_add" in row["stack"]
+    healthy(visit(patient.pid))
+
+
+@pytest.mark.parametrize(
+    "command, arguments, outermost",
+    [
+        ("blockdev-add", {"driver": "qcow2", "file": "remote"}, "qmp_blockdev_add"),
+        ("blockdev-del", {}, "qmp_blockdev_del"),
+    ],
+)
+def test_a_command_that_waits_for_a_stopped_server(
+    patient: Qemu, command: str, arguments: Row, outermost: str
+) -> None:
+    """In a nested aio_poll(), for the NBD server at the other end of a socket."""
+    with nbd_server() as server:
+        address = {"type": "unix", "path": str(server.dir / "nbd")}
+        with patient.qmp() as qmp:
+            qmp.command(
+                "blockdev-add",
+                **{"driver": "nbd", "server": address, "node-name": "remote"},
+            )
+        server.stop()
+        name = "remote" if command == "blockdev-del" else "image"
+
+        def wait_for_server() -> None:
+            with patient.qmp() as qmp:
+                try:
+                    qmp.command(command, **{**arguments, "node-name": name})
+                except AssertionError as error:
+                    assert "not in qcow2 format" in str(error)
+
+        thread = threading.Thread(target=wait_for_server)
+        thread.start()
+        # Its loop polls a dozen descriptors, the wait below it two.
+        wait_until(
+            lambda: len(poll_sets(patient.pid).get(patient.pid, ())) == 2,
+            "the main thread waits for the server",
+        )
+        row = only(visit(patient.pid))
+        server.cont()
+        thread.join()
+    assert (row["verdict"], row["role"]) == ("NESTED WAIT", "main loop")
+    assert row["culprit"].startswith("BH do_qmp_dispatch_bh waits in aio_poll()")
+    assert outermost in row["stack"]
+    said = " ".join(row["evidence"])
+    assert "it holds the big lock (BQL)" in said
+    assert re.search(r"it polls fd \d+ \(unix [^)]*\) for handler ", said)
     healthy(visit(patient.pid))
 
 

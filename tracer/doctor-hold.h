@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* The big lock: who waits for it. */
+#ifndef TRACER_DOCTOR_HOLD_H
+#define TRACER_DOCTOR_HOLD_H
+
+#include "tracer/doctor.h"
+
+/* "2 threads wait for the big lock, which it holds: ..."; NULL if none does, or @tid does not hold
+ * it. To be freed. */
+char *hold_waiters(const struct doctor *d, pid_t tid);
+
+#endif

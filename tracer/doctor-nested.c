@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+/*
+ * NESTED WAIT: a callback waits in an aio_poll() of its own for something that does not come, and
+ * its loop with it.
+ *
+ * Two stacks show the same call of aio_poll(), below the loop's dispatch, in one sleep; or, where
+ * the loop's own wait is not an aio_poll(), without such a wait in between. What ends the wait is
+ * told from what the sleeper polls: descriptors, timers, or nothing but its notifier, and then only
+ * another thread can. If the other threads all wait for the big lock, which the sleeper holds, the
+ * verdict is BQL HOLD (doctor-hold.c).
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "tracer/clock.h"
+#include "tracer/describe.h"
+#include "tracer/doctor-hold.h"
+#include "tracer/out.h"
+
+#define CONFIRM_NS (50 * 1000000LL)
+#define LATER_NS   (250 * 1000000LL) /* once it is sure */
+#define TAKE_MS	   60
+#define MAX_SAID   6 /* descriptors, threads */
+#define MAX_CHAIN  8
+
+void nested_clear(struct nested *n)
+{
+	g_free(n->callback);
+	g_free(n->caller);
+	g_free(n->chain);
+	g_free(n->starves);
+	n->callback = n->caller = n->chain = n->starves = NULL;
+	g_ptr_array_set_size(n->evidence, 0);
+}
+
+/* Since when it sleeps this sleep, and since when its loop has not polled; both as we saw it. */
+static void note_sleep(const struct doctor *d, struct patient *p)
+{
+	struct watch_thread w = { 0 };
+	struct nested *n = &p->nested;
+	bool watched = watch_read_thread(d->watch, p->tid, &w);
+
+	if (!n->since_ns || p->now.switches != n->switches) {
+		n->switches = p->now.switches;
+		n->since_ns = now_ns();
+		n->is_none = watched && w.entered_ns > w.returned_ns && w.is_outer;
+	}
+	if (!n->outer_ns || w.outer != n->outer) {
+		n->outer = w.outer;
+		n->outer_ns = now_ns();
+	}
+}
+
+/* --- who could end it ----------------------------------------------------------------------- */
+
+static bool is_notifier(const struct doctor *d, int fd)
+{
+	for (size_t i = 0; i < d->loops->contexts->len; i++)
+		if (((struct context *)d->loops->contexts->pdata[i])->notifier_fd == fd)
+			return true;
+	return false;
+}
+
+/* What it polls but the notifiers, a sentence each. */
+static int say_fds(struct doctor *d, const struct poll_set *set, GPtrArray *evidence)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < set->fds->len; i++) {
+		int fd = g_array_index(set->fds, GPollFD, i).fd;
+		char *what, *callback = NULL;
+		struct owner owner;
+
+		if (is_notifier(d, fd) || n++ >= MAX_SAID)
+			continue;
+		loops_owner(d->loops, set->tid, fd, &owner);
+		if (owner.handler)
+			callback = doctor_callback_name(d,
+							owner.handler->io_read
+								? owner.handler->io_read
+								: owner.handler->io_write,
+							NULL);
+		what = doctor_describe_fd(d, fd);
+		g_ptr_array_add(evidence,
+				g_strdup_printf("it polls %s%s%s, which is not ready", what,
+						callback ? " for " : "", callback ?: ""));
+		g_free(what);
+		g_free(callback);
+	}
+	return n;
+}
+
+static bool has_timers(const struct doctor *d, pid_t tid)
+{
+	for (size_t i = 0; i < d->loops->contexts->len; i++) {
+		const struct context *c = d->loops->contexts->pdata[i];
+
+		if (c->tid == tid && c->timers->len)
+			return true;
+	}
+	return false;
+}
+
+/* A worker that waits for a disk or a socket is what may have to finish. */
+static int say_io(struct doctor *d, const struct patient *self, GPtrArray *evidence)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < d->patients->len; i++) {
+		const struct patient *p = d->patients->pdata[i];
+		char *call;
+
+		if (p == self || p->now.state == 'R' || !doctor_does_io(&p->now) || n++ >= MAX_SAID)
+			continue;
+		call = doctor_describe_call(d, &p->now);
+		g_ptr_array_add(evidence, g_strdup_printf("thread %d \"%s\" is %s", p->tid,
+							  doctor_comm(d, p->tid), call));
+		g_free(call);
+	}
+	return n;
+}
+
+static void say_other_loops(struct doctor *d, const struct patient *self, GPtrArray *evidence)
+{
+	for (size_t i = 0; i < d->loops->contexts->len; i++) {
+		const struct context *c = d->loops->contexts->pdata[i];
+
+		if (c->kind != CONTEXT_IOTHREAD || !c->tid || c->tid == self->tid)
+			continue;
+		g_ptr_array_add(evidence,
+				g_strdup_printf("IOThread %s, thread %d, sleeps in its own poll",
+						c->name, c->tid));
+	}
+}
+
+static void say_lock(struct doctor *d, const struct patient *p, GPtrArray *evidence)
+{
+	pid_t owner = d->bql ? doctor_mutex_owner(d, d->bql) : 0;
+
+	if (!d->bql)
+		return;
+	if (owner == p->tid)
+		g_ptr_array_add(evidence,
+				g_strdup("it holds the big lock (BQL) all the time; who needs that "
+					 "waits too"));
+	else if (owner)
+		g_ptr_array_add(evidence,
+				g_strdup_printf("the big lock (BQL) is held by thread %d \"%s\"",
+						owner, doctor_comm(d, owner)));
+	else
+		g_ptr_array_add(evidence, g_strdup("it does not hold the big lock (BQL)"));
+}
+
+/* Called while it sleeps; the reading counts only if it did so all the time. */
+static void look_around(struct doctor *d, struct patient *p)
+{
+	struct nested *n = &p->nested;
+	const struct poll_set *set;
+	int fds, ios;
+
+	say_lock(d, p, n->evidence);
+	if (doctor_read_loops(d, NULL) || doctor_look(d, NULL) || p->now.switches != n->switches)
+		return;
+	set = find_set(d->loops, p->tid);
+	if (!set)
+		return;
+	fds = say_fds(d, set, n->evidence);
+	if (fds > MAX_SAID)
+		g_ptr_array_add(n->evidence, g_strdup_printf("and %d more", fds - MAX_SAID));
+	ios = say_io(d, p, n->evidence);
+	if (fds)
+		return;
+	if (set->timeout_ns < 0 && !has_timers(d, p->tid)) {
+		g_ptr_array_add(
+			n->evidence,
+			g_strdup("it polls nothing but its notifier, without a timeout: "
+				 "only another thread can end this, by aio_wait_kick() or a "
+				 "bottom half"));
+		if (!ios)
+			n->starves = hold_waiters(d, p->tid);
+	}
+	say_other_loops(d, p, n->evidence);
+}
+
+/* --- sampling ------------------------------------------------------------------------------- */
+
+/* The caller of aio_poll(); where it has no name, also the next outside it that has one. */
+static char *caller_name(const struct doctor *d, const struct stack *stack, int from, int last)
+{
+	char *caller = frame_name(d, &stack->frames[from]), *outer, *text;
+
+	if (from == last)
+		g_clear_pointer(&caller, g_free); /* it is the callback */
+	for (int i = from + 1; caller && strstr(caller, "+0x") && i <= last; i++) {
+		outer = frame_name(d, &stack->frames[i]);
+		text = strstr(outer, "+0x") ? NULL : g_strdup_printf("%s for %s", caller, outer);
+		g_free(outer);
+		if (!text)
+			continue;
+		g_free(caller);
+		return text;
+	}
+	return caller;
+}
+
+static void note_stack(struct doctor *d, struct patient *p, const struct stack *stack,
+		       const struct nest *nest, bool one_sleep, int64_t ns)
+{
+	const struct frame *caller = &stack->frames[nest->poll + 1];
+	struct nested *n = &p->nested;
+	int last = nest->callback >= 0 ? nest->callback : stack->n - 1;
+
+	if (n->samples && n->site != caller->pc)
+		n->samples = 0;
+	if (!n->samples) {
+		n->one_sleep = true;
+		n->longest_ns = 0;
+	}
+	n->site = caller->pc;
+	n->one_sleep &= one_sleep;
+	n->longest_ns = MAX(n->longest_ns, ns);
+	n->stack = *stack;
+	if (++n->samples != 2)
+		return;
+	nested_clear(n);
+	n->depth = nest->depth;
+	n->caller = caller_name(d, stack, nest->poll + 1, last);
+	n->chain = doctor_callers(d, stack, nest->poll, MIN(last - nest->poll + 1, MAX_CHAIN));
+	if (nest->callback >= 0)
+		n->callback =
+			doctor_callback_name(d, stack->frames[nest->callback].function, stack);
+	look_around(d, p);
+}
+
+static void sample(struct doctor *d, struct patient *p)
+{
+	int64_t now = now_ns(), asleep, away;
+	struct nested *n = &p->nested;
+	struct stack stack;
+	struct nest nest;
+
+	note_sleep(d, p);
+	if (p->now.state != 'S' || !is_wait_call(p->now.nr) || n->is_none)
+		return;
+	asleep = now - n->since_ns;
+	away = n->outer || p->tid == d->t->pid ? now - n->outer_ns : asleep;
+	if (MAX(asleep, away) < d->min_ns ||
+	    now - n->sampled_ns < (n->samples >= 2 ? LATER_NS : CONFIRM_NS))
+		return;
+	n->sampled_ns = now;
+	if (stacks_take(d->stacks, p->tid, TAKE_MS, &stack, NULL))
+		return;
+	if (stack.thread.switches != n->switches)
+		return; /* it woke up meanwhile */
+	n->is_none = !doctor_nest(d, p->tid, &stack, &nest) || nest.poll + 1 >= stack.n;
+	if (n->is_none || MAX(asleep, nest.glib_loop ? away : 0) < d->min_ns)
+		return;
+	p->is_loop = true;
+	note_stack(d, p, &stack, &nest, asleep >= d->min_ns,
+		   MAX(asleep, nest.glib_loop ? away : 0));
+}
+
+void nested_sample(struct doctor *d)
+{
+	for (size_t i = 0; i < d->patients->len; i++)
+		sample(d, d->patients->pdata[i]);
+}
+
+/* --- verdict -------------------------------------------------------------------------------- */
+
+static const char *advice_for(const struct nested *n)
+{
+	for (size_t i = 0; i < n->evidence->len; i++)
+		if (g_str_has_prefix(n->evidence->pdata[i], "it polls fd"))
+			return "Look at the other end of what it polls; a loop must not wait for a "
+			       "peer in a callback.";
+	return "Whoever makes its condition true has to call aio_wait_kick() after that: look at "
+	       "who completes what it waits for, and whether that still runs.";
+}
+
+static void conclude(struct doctor *d, struct patient *p)
+{
+	struct nested *n = &p->nested;
+	const char *callback = n->callback ?: "the thread, outside its loop,";
+	struct finding *f;
+	char *span;
+
+	/* What should have woken it is a better answer. */
+	if (n->samples < 2 || doctor_has_finding(d, p->tid, "LOST WAKEUP"))
+		return;
+	f = finding_new(d, n->starves ? "BQL HOLD" : "NESTED WAIT", p);
+	span = out_duration(n->longest_ns);
+	f->span = g_strdup_printf("for at least %s", span);
+	f->culprit = g_strdup_printf("%s waits in aio_poll()%s%s%s", callback,
+				     n->caller ? ", called by " : "", n->caller ?: "",
+				     n->starves ? ", and keeps the big lock" : "");
+	finding_say(f, "%d stacks show it, %s; aio_poll() depth %d", n->samples,
+		    n->one_sleep ? "all in one sleep"
+				 : "and between them the loop's own poll was not reached",
+		    n->depth);
+	finding_say(f, "the wait: %s", n->chain);
+	if (n->starves)
+		finding_say(f, "%s", n->starves);
+	for (size_t i = 0; i < n->evidence->len; i++)
+		finding_say(f, "%s", (char *)n->evidence->pdata[i]);
+	f->stack = g_new(struct stack, 1);
+	*f->stack = n->stack;
+	f->advice = n->starves ? "Those who could end the wait need the lock that it keeps: let go "
+				 "of it around the wait, or do not wait here."
+			       : advice_for(n);
+	g_free(span);
+}
+
+void nested_conclude(struct doctor *d)
+{
+	for (size_t i = 0; i < d->patients->len; i++)
+		conclude(d, d->patients->pdata[i]);
+}
