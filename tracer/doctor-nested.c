@@ -6,8 +6,9 @@
  * Two stacks show the same call of aio_poll(), below the loop's dispatch, in one sleep; or, where
  * the loop's own wait is not an aio_poll(), without such a wait in between. What ends the wait is
  * told from what the sleeper polls: descriptors, timers, or nothing but its notifier, and then only
- * another thread can. If the other threads all wait for the big lock, which the sleeper holds, the
- * verdict is BQL HOLD (doctor-hold.c).
+ * another thread can. Two cases of the last have verdicts of their own: other threads wait for the
+ * big lock, which the sleeper keeps (BQL HOLD); a coroutine was scheduled in another context of the
+ * same thread, which the nested aio_poll() does not run (WRONG CONTEXT).
  */
 #include <inttypes.h>
 #include <string.h>
@@ -28,8 +29,10 @@ void nested_clear(struct nested *n)
 	g_free(n->callback);
 	g_free(n->caller);
 	g_free(n->chain);
-	g_free(n->starves);
-	n->callback = n->caller = n->chain = n->starves = NULL;
+	g_free(n->waiters);
+	g_free(n->stuck);
+	g_free(n->stuck_what);
+	n->callback = n->caller = n->chain = n->waiters = n->stuck = n->stuck_what = NULL;
 	g_ptr_array_set_size(n->evidence, 0);
 }
 
@@ -151,6 +154,41 @@ static void say_lock(struct doctor *d, const struct patient *p, GPtrArray *evide
 		g_ptr_array_add(evidence, g_strdup("it does not hold the big lock (BQL)"));
 }
 
+/*
+ * A coroutine that waits to be entered in a context that this thread drives too, from its loop, but
+ * not from this aio_poll(): iohandler_ctx as a rule. A sentence, or NULL.
+ */
+static char *misplaced(const struct doctor *d, pid_t tid, char **ret_culprit)
+{
+	const struct context *polled = NULL;
+
+	for (size_t i = 0; i < d->loops->contexts->len && !polled; i++) {
+		const struct context *c = d->loops->contexts->pdata[i];
+
+		polled = c->tid == tid ? c : NULL;
+	}
+	for (size_t i = 0; polled && i < d->loops->contexts->len; i++) {
+		const struct context *c = d->loops->contexts->pdata[i];
+
+		if (c->tid == tid || !c->gctx || c->gctx != polled->gctx)
+			continue;
+		for (size_t k = 0; k < c->bhs->len; k++) {
+			const struct bottom_half *bh =
+				&g_array_index(c->bhs, struct bottom_half, k);
+
+			if (strcmp(bh->name, "co_schedule_bh_cb") != 0 ||
+			    (bh->flags & (BH_SCHEDULED | BH_DELETED)) != BH_SCHEDULED)
+				continue;
+			*ret_culprit = g_strdup_printf("a coroutine scheduled in %s", c->name);
+			return g_strdup_printf(
+				"BH co_schedule_bh_cb of %s is scheduled: it enters the "
+				"coroutine, and this thread runs only %s now",
+				c->name, polled->name);
+		}
+	}
+	return NULL;
+}
+
 /* Called while it sleeps; the reading counts only if it did so all the time. */
 static void look_around(struct doctor *d, struct patient *p)
 {
@@ -177,7 +215,9 @@ static void look_around(struct doctor *d, struct patient *p)
 				 "only another thread can end this, by aio_wait_kick() or a "
 				 "bottom half"));
 		if (!ios)
-			n->starves = hold_waiters(d, p->tid);
+			n->waiters = hold_waiters(d, p->tid);
+		if (!ios && !n->waiters)
+			n->stuck = misplaced(d, p->tid, &n->stuck_what);
 	}
 	say_other_loops(d, p, n->evidence);
 }
@@ -270,6 +310,12 @@ void nested_sample(struct doctor *d)
 
 static const char *advice_for(const struct nested *n)
 {
+	if (n->waiters)
+		return "Those who could end the wait need the lock that it keeps: let go of it "
+		       "around the wait, or do not wait here.";
+	if (n->stuck)
+		return "Move the coroutine to the context that is polled (aio_co_schedule() and a "
+		       "yield), or do not wait for it in aio_poll().";
 	for (size_t i = 0; i < n->evidence->len; i++)
 		if (g_str_has_prefix(n->evidence->pdata[i], "it polls fd"))
 			return "Look at the other end of what it polls; a loop must not wait for a "
@@ -278,36 +324,50 @@ static const char *advice_for(const struct nested *n)
 	       "who completes what it waits for, and whether that still runs.";
 }
 
+static char *culprit_of(const struct nested *n)
+{
+	char *wait, *text;
+
+	wait = g_strdup_printf("%s waits in aio_poll()%s%s",
+			       n->callback ?: "the thread, outside its loop,",
+			       n->caller ? ", called by " : "", n->caller ?: "");
+	if (n->waiters)
+		text = g_strdup_printf("%s, and keeps the big lock", wait);
+	else if (n->stuck)
+		text = g_strdup_printf("%s, while %s", n->stuck_what, wait);
+	else
+		return wait;
+	g_free(wait);
+	return text;
+}
+
 static void conclude(struct doctor *d, struct patient *p)
 {
 	struct nested *n = &p->nested;
-	const char *callback = n->callback ?: "the thread, outside its loop,";
 	struct finding *f;
 	char *span;
 
 	/* What should have woken it is a better answer. */
 	if (n->samples < 2 || doctor_has_finding(d, p->tid, "LOST WAKEUP"))
 		return;
-	f = finding_new(d, n->starves ? "BQL HOLD" : "NESTED WAIT", p);
+	f = finding_new(d, n->waiters ? "BQL HOLD" : n->stuck ? "WRONG CONTEXT" : "NESTED WAIT", p);
 	span = out_duration(n->longest_ns);
 	f->span = g_strdup_printf("for at least %s", span);
-	f->culprit = g_strdup_printf("%s waits in aio_poll()%s%s%s", callback,
-				     n->caller ? ", called by " : "", n->caller ?: "",
-				     n->starves ? ", and keeps the big lock" : "");
+	f->culprit = culprit_of(n);
 	finding_say(f, "%d stacks show it, %s; aio_poll() depth %d", n->samples,
 		    n->one_sleep ? "all in one sleep"
 				 : "and between them the loop's own poll was not reached",
 		    n->depth);
 	finding_say(f, "the wait: %s", n->chain);
-	if (n->starves)
-		finding_say(f, "%s", n->starves);
+	if (n->waiters)
+		finding_say(f, "%s", n->waiters);
+	if (n->stuck)
+		finding_say(f, "%s", n->stuck);
 	for (size_t i = 0; i < n->evidence->len; i++)
 		finding_say(f, "%s", (char *)n->evidence->pdata[i]);
 	f->stack = g_new(struct stack, 1);
 	*f->stack = n->stack;
-	f->advice = n->starves ? "Those who could end the wait need the lock that it keeps: let go "
-				 "of it around the wait, or do not wait here."
-			       : advice_for(n);
+	f->advice = advice_for(n);
 	g_free(span);
 }
 

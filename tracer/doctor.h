@@ -62,7 +62,9 @@ struct nested {
 	char *caller;	     /* of aio_poll() */
 	char *chain;	     /* from the caller to the callback */
 	GPtrArray *evidence; /* char *: about the lock, and who could end it */
-	char *starves;	     /* who waits for the lock and could end it, or NULL */
+	char *waiters;	     /* who waits for the lock and could end it, or NULL */
+	char *stuck;	     /* what cannot run meanwhile and could end it, or NULL ... */
+	char *stuck_what;    /* ... in a few words */
 	struct stack stack;  /* the last */
 };
 
