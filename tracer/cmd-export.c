@@ -1,151 +1,89 @@
 // SPDX-License-Identifier: MIT
 /*
- * loopscope export DIR: a recording event by event, with the names it holds in place of addresses.
+ * loopscope export DIR: a recording in the format of another program.
  *
- *	loopscope export DIR [--to text|ndjson] [--only EVENT,EVENT...]
+ *	loopscope export DIR [--to FORMAT] [-o FILE] [--only EVENT,EVENT...]
  *
- * Names are records of their own, and may come after the first event that mentions them: the
- * recording is read twice.
+ * A recording is read twice: names are records of their own, and may come after the first event
+ * that mentions them. A file gets its name when it is complete.
  */
 #include <errno.h>
-#include <inttypes.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include <linux/types.h>
-#include "trace/ctf-reader.h"
-#include "trace/loop-table.h"
-#include "tracer/out.h"
-#include "tracer/session.h"
+#include "tracer/export.h"
 #include "tracer/text.h"
 
-struct exporter {
-	const struct options *options;
-	GHashTable *names; /* address -> text */
-	uint64_t start_ns; /* time of the first event */
-	char **only;	   /* names of events, NULL: all */
-	uint64_t shown;
-};
-
-static void learn(struct exporter *x, uint64_t addr, char *name)
+/* Where standard output goes for -o FILE: to a new file beside it, unless it is a pipe or device.
+ */
+static int open_output(const char *path, char **ret_part, struct failure *why)
 {
-	text_make_safe(name);
-	g_hash_table_insert(x->names, (void *)addr, name);
-}
+	struct stat st;
+	bool special = !stat(path, &st) && !S_ISREG(st.st_mode);
+	char *part = special ? NULL : g_strdup_printf("%s.part", path);
+	int fd = open(special ? path : part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 
-static void take_name(struct exporter *x, const struct loop_event *event)
-{
-	const struct loop_event_desc *desc = loop_event_desc(event->id);
-	const char *text;
-	uint64_t addr, offset;
+	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0) {
+		int err = -errno;
 
-	if (!x->start_ns || event->time_ns < x->start_ns)
-		x->start_ns = event->time_ns;
-	if (event->id != LOOP_EV_SYMBOL && event->id != LOOP_EV_CONTEXT)
-		return;
-	addr = loop_field_u64(event, &desc->fields[0]);
-	text = loop_field_text(event, &desc->fields[desc->n_fields - 1]);
-	offset = event->id == LOOP_EV_SYMBOL ? loop_field_u64(event, &desc->fields[1]) : 0;
-	learn(x, addr, offset ? g_strdup_printf("%s+0x%" PRIx64, text, offset) : g_strdup(text));
-}
-
-/* A field's value in words; to be freed. */
-static char *field_text(const struct exporter *x, const struct loop_event *event,
-			const struct loop_field *field)
-{
-	uint64_t value = field->type == LOOP_STR ? 0 : loop_field_u64(event, field);
-	const char *name;
-	char *text;
-
-	if (field->type == LOOP_STR) {
-		text = g_strdup(loop_field_text(event, field));
-		text_make_safe(text);
-		return text;
+		fail(why, err, "%s: %s", special ? path : part, g_strerror(-err));
+		if (fd >= 0)
+			close(fd);
+		g_free(part);
+		return err;
 	}
-	name = field->names && !field->is_flags ? loop_field_name(field, (uint32_t)value) : NULL;
-	if (!name && field->type == LOOP_PTR && loop_event_desc(event->id)->is_probe)
-		name = g_hash_table_lookup(x->names, (void *)value);
-	if (name)
-		return g_strdup(name);
-	if (g_str_has_suffix(field->name, "_ns"))
-		return (int64_t)value == LOOP_NS_UNKNOWN
-			       ? g_strdup("unknown")
-			       : g_strdup_printf("%" PRId64, (int64_t)value);
-	if (field->type == LOOP_PTR || field->is_flags)
-		return g_strdup_printf("0x%" PRIx64, value);
-	return g_strdup_printf("%" PRId64, (int64_t)value);
+	close(fd);
+	*ret_part = part;
+	return 0;
 }
 
-static void show_text(const struct exporter *x, const struct loop_event *event,
-		      const struct loop_event_desc *desc)
+/* All is written, or this says why not. */
+static int close_output(const char *path, const char *part, int err, struct failure *why)
 {
-	printf("%+14.6f ms %7u  %s", (double)(event->time_ns - x->start_ns) / 1e6, event->tid,
-	       desc->name);
-	for (int i = 0; i < desc->n_fields; i++) {
-		char *text = field_text(x, event, &desc->fields[i]);
-
-		printf(" %s=%s", desc->fields[i].name, text);
-		g_free(text);
-	}
-	putchar('\n');
-}
-
-static void show_json(const struct exporter *x, const struct loop_event *event,
-		      const struct loop_event_desc *desc)
-{
-	json_t *row = json_pack("{s:s, s:s, s:I, s:i}", "type", "event", "event", desc->name,
-				"time_ns", (json_int_t)event->time_ns, "tid", (int)event->tid);
-
-	for (int i = 0; i < desc->n_fields; i++) {
-		const struct loop_field *field = &desc->fields[i];
-		char *text = field_text(x, event, field);
-		bool number = field->type != LOOP_STR && field->type != LOOP_PTR && !field->names;
-
-		json_object_set_new(row, field->name,
-				    number && strcmp(text, "unknown")
-					    ? json_integer((json_int_t)loop_field_u64(event, field))
-					    : json_string(text));
-		g_free(text);
-	}
-	out_json(row);
-}
-
-static void show(struct exporter *x, const struct loop_event *event)
-{
-	const struct loop_event_desc *desc = loop_event_desc(event->id);
-
-	if (x->only && !g_strv_contains((const char *const *)x->only, desc->name))
-		return;
-	x->shown++;
-	if (x->options->json)
-		show_json(x, event, desc);
-	else
-		show_text(x, event, desc);
-}
-
-/* Hand every event to @take; a damaged stream ends, the others go on. */
-static int read_all(struct exporter *x, void (*take)(struct exporter *, const struct loop_event *),
-		    uint64_t *ret_lost, struct failure *why)
-{
-	struct ctf_reader *reader = ctf_reader_new();
-	const struct loop_event *event;
-	int err = reader ? ctf_reader_open(reader, x->options->path) : -ENOMEM;
-
-	if (err)
-		err = fail(why, err == -ENOMEM ? err : -EPROTO, "%s",
-			   reader ? ctf_reader_error(reader) : "no memory");
-	while (!err) {
-		int got = ctf_reader_next(reader, &event);
-
-		if (!got || (got < 0 && got != -EBADMSG))
-			break;
-		if (got > 0)
-			take(x, event);
-	}
-	if (!err && ret_lost)
-		*ret_lost = ctf_reader_stats(reader)->discarded;
-	ctf_reader_free(reader);
+	if (!err && (fflush(stdout) || ferror(stdout)))
+		err = fail(why, -EIO, "%s: %s", path ? path : "standard output",
+			   g_strerror(errno ? errno : EIO));
+	if (!err && part && rename(part, path))
+		err = fail(why, -errno, "%s: %s", path, g_strerror(errno));
+	if (err && part)
+		unlink(part);
 	return err;
+}
+
+/* What a file of another program's format cannot say. */
+static void tell_what_is_missing(const struct report *report)
+{
+	uint64_t lost = ctf_reader_stats(report->reader)->discarded;
+
+	if (lost)
+		fprintf(stderr, "loopscope: INCOMPLETE: %lu events were lost\n",
+			(unsigned long)lost);
+	for (uint32_t i = 0; i < report->damaged->len; i++)
+		fprintf(stderr, "loopscope: DAMAGED %s\n", (const char *)report->damaged->pdata[i]);
+}
+
+static int export_to(enum export_format format, const char *path, const struct report *report,
+		     char **only, struct failure *why)
+{
+	switch (format) {
+	case EXPORT_NDJSON:
+		return export_ndjson(path, report, only, why);
+	case EXPORT_CSV:
+		return export_csv(path, report, only, why);
+	case EXPORT_PFTRACE:
+		return export_pftrace(path, report, why);
+	case EXPORT_SPEEDSCOPE:
+		return export_speedscope(path, report, why);
+	case EXPORT_OPENMETRICS:
+	case EXPORT_PROMETHEUS:
+		export_openmetrics(report, format == EXPORT_PROMETHEUS);
+		return 0;
+	default:
+		return export_text(path, report, only, why);
+	}
 }
 
 static int check_only(char **only, struct failure *why)
@@ -157,25 +95,44 @@ static int check_only(char **only, struct failure *why)
 	return 0;
 }
 
+static int check_options(enum export_format format, const struct options *options,
+			 struct failure *why)
+{
+	if (options->json && format != EXPORT_NDJSON)
+		return fail(why, -EINVAL, "--json is --to ndjson, not another format");
+	if (options->only && format != EXPORT_TEXT && format != EXPORT_NDJSON &&
+	    format != EXPORT_CSV)
+		return fail(why, -EINVAL, "--only goes with text, ndjson and csv");
+	if (format == EXPORT_PFTRACE && !options->output && isatty(STDOUT_FILENO))
+		return fail(why, -EINVAL, "a pftrace is nothing for a terminal: -o FILE");
+	return 0;
+}
+
 int cmd_export(const struct options *options, struct failure *why)
 {
-	struct exporter x = { .options = options };
-	uint64_t lost = 0;
+	char **only = options->only ? g_strsplit(options->only, ",", -1) : NULL;
+	enum export_format format = options->format;
+	struct report *report = NULL;
+	char *part = NULL;
 	int err;
 
-	x.only = options->only ? g_strsplit(options->only, ",", -1) : NULL;
-	x.names = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-	err = check_only(x.only, why);
+	if (options->json && format == EXPORT_TEXT)
+		format = EXPORT_NDJSON;
+	err = check_options(format, options, why);
 	if (!err)
-		err = read_all(&x, take_name, NULL, why);
+		err = check_only(only, why);
 	if (!err)
-		err = read_all(&x, show, &lost, why);
-	if (!err && options->json)
-		out_json(json_pack("{s:s, s:I, s:I}", "type", "total", "events",
-				   (json_int_t)x.shown, "lost", (json_int_t)lost));
-	else if (!err && lost)
-		printf("INCOMPLETE: %" PRIu64 " events were lost.\n", lost);
-	g_hash_table_destroy(x.names);
-	g_strfreev(x.only);
+		err = report_read(options->path, &report, why);
+	if (!err && options->output)
+		err = open_output(options->output, &part, why);
+	if (!err) {
+		err = export_to(format, options->path, report, only, why);
+		err = close_output(options->output, part, err, why);
+	}
+	if (!err && format != EXPORT_TEXT && format != EXPORT_NDJSON) /* they say it themselves */
+		tell_what_is_missing(report);
+	report_free(report);
+	g_strfreev(only);
+	g_free(part);
 	return err;
 }

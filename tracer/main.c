@@ -19,7 +19,7 @@ static const char help_text[] =
 	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext?\n"
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
 	"  loopscope report DIR              what a recording says: where time went, who woke whom\n"
-	"  loopscope export DIR              a recording event by event, with names for addresses\n"
+	"  loopscope export DIR              a recording event by event; --to: for Perfetto and others\n"
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope doctor -p PID           is a loop blocked, spinning, or asleep with work to do?\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
@@ -33,12 +33,13 @@ static const char help_text[] =
 	"  -d, --duration S    record, doctor: for so many seconds; probe: wait so long for polls;\n"
 	"                      default 2\n"
 	"      --min TIME      doctor: what blocks for longer is a finding (10ms, 0.5s); default 100ms\n"
-	"  -o, --output DIR    record: the recording, a new or empty directory\n"
+	"  -o, --output PATH   record: the recording, a new or empty directory; export: a file\n"
 	"      --ring SIZE     record: of the buffer between kernel and recorder; default 64M\n"
 	"      --events        report: every kind of event with its count\n"
 	"      --histograms    report: of the five slowest callbacks, not of the slowest only\n"
-	"      --to FORMAT     export: text (the default) or ndjson\n"
-	"      --only A,B...   export: only these events\n"
+	"      --to FORMAT     export: text (the default), ndjson or csv, for reading and scripts;\n"
+	"                      pftrace (Perfetto), speedscope; openmetrics, prometheus\n"
+	"      --only A,B...   export to text, ndjson or csv: only these events\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
 	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
@@ -69,7 +70,7 @@ static const struct command {
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
 	{ "report", TAKES_RECORDING, "events histograms all json", cmd_report },
-	{ "export", TAKES_RECORDING, "to only json", cmd_export },
+	{ "export", TAKES_RECORDING, "to output only json", cmd_export },
 	{ "list", TAKES_PROCESS, "pid via layout all json", cmd_list },
 	{ "layout", TAKES_TARGET, "pid via layout btf all json", cmd_layout },
 };
@@ -107,10 +108,26 @@ static int parse_way(const char *text, struct options *o, struct failure *why)
 
 static int parse_format(const char *text, struct options *o, struct failure *why)
 {
-	if (strcmp(text, "text") && strcmp(text, "ndjson"))
-		return fail(why, -EINVAL, "--to takes text or ndjson, not \"%s\"", text);
-	o->json |= !strcmp(text, "ndjson");
-	return 0;
+	static const char *const names[EXPORT_FORMATS] = {
+		[EXPORT_TEXT] = "text",
+		[EXPORT_NDJSON] = "ndjson",
+		[EXPORT_CSV] = "csv",
+		[EXPORT_PFTRACE] = "pftrace",
+		[EXPORT_SPEEDSCOPE] = "speedscope",
+		[EXPORT_OPENMETRICS] = "openmetrics",
+		[EXPORT_PROMETHEUS] = "prometheus",
+	};
+
+	for (int format = 0; format < EXPORT_FORMATS; format++) {
+		if (strcmp(text, names[format]))
+			continue;
+		o->format = format;
+		return 0;
+	}
+	return fail(why, -EINVAL,
+		    "--to takes text, ndjson, csv, pftrace, speedscope, openmetrics or "
+		    "prometheus, not \"%s\"",
+		    text);
 }
 
 static int parse_seconds(const char *text, int *ret_ms, struct failure *why)

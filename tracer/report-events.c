@@ -19,6 +19,7 @@ struct report_thread *report_thread(struct report *report, uint32_t tid)
 	thread = report_map_get(&report->threads, (struct report_key){ .a = tid });
 	if (!thread->callbacks.entry_size) {
 		thread->tid = tid;
+		thread->watcher = report->watcher;
 		thread->set_fd = -1;
 		thread->callbacks.entry_size = sizeof(struct report_callback);
 		thread->choosers.entry_size = sizeof(struct report_chooser);
@@ -215,7 +216,10 @@ static void begin_iteration(struct report_thread *thread, const struct loop_iter
 	report_cut(thread, 0, event->h.time_ns); /* it is the outermost */
 	thread->iteration_begins++;
 	thread->loop_kind = event->kind;
-	begin(thread, REPORT_ITERATION, event->h.time_ns, event->ctx);
+	report_push(thread, &(struct report_frame){ .begin_ns = event->h.time_ns,
+						    .ident = event->ctx,
+						    .calls = &thread->iteration,
+						    .kind = REPORT_ITERATION });
 }
 
 static void end_iteration(struct report_thread *thread, const struct loop_iteration_end *event)
@@ -380,6 +384,8 @@ static void loop_event(struct report *report, struct report_thread *thread,
 static void cut_at_loss(struct report_thread *thread, uint64_t lost, uint64_t now_ns)
 {
 	report_cut(thread, 0, now_ns);
+	if (thread->watcher && thread->watcher->lost)
+		thread->watcher->lost(thread->watcher->data, thread, lost - thread->gaps_seen);
 	if (thread->hold)
 		thread->hold->hold.unfinished++;
 	thread->hold = NULL;
@@ -393,6 +399,8 @@ void report_event(struct report *report, const struct loop_event *event)
 {
 	struct report_thread *thread;
 
+	if (report->watcher && report->watcher->event)
+		report->watcher->event(report->watcher->data, event);
 	report->counts[event->id]++;
 	report->end_ns = event->time_ns;
 	if (!event->tid) { /* the recorder */

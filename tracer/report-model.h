@@ -141,7 +141,8 @@ struct report_frame {
 };
 
 struct report_thread {
-	struct report_key key; /* the tid */
+	struct report_key key;		      /* the tid */
+	const struct report_watcher *watcher; /* the report's */
 	uint32_t tid;
 	char *name;
 	uint64_t events, first_ns, last_ns;
@@ -165,10 +166,11 @@ struct report_thread {
 	uint64_t nested_polls;
 	uint64_t iteration_begins, iteration_ends, without_callback;
 	uint64_t polls_ready, polls_timed_out, polls_failed;
-	uint64_t polls_no_wait;	     /* the timeout was 0, and no fd ready */
-	uint64_t polls_with_bql;     /* the lock was kept, and the timeout was not 0 */
-	struct report_calls between; /* from a wait's end to the next one's begin */
-	uint64_t returned_ns;	     /* when the last own wait ended; 0: not known */
+	uint64_t polls_no_wait;	       /* the timeout was 0, and no fd ready */
+	uint64_t polls_with_bql;       /* the lock was kept, and the timeout was not 0 */
+	struct report_calls between;   /* from a wait's end to the next one's begin */
+	struct report_calls iteration; /* from an iteration's begin to its end */
+	uint64_t returned_ns;	       /* when the last own wait ended; 0: not known */
 	uint64_t ranges[REPORT_RANGES];
 
 	/* The wait that began last. */
@@ -199,6 +201,7 @@ struct report_thread {
 /* Somebody has written to an eventfd, and its reader has not woken yet. */
 struct report_wake {
 	bool pending;
+	uint64_t number; /* of all of them, from 1; aio_notify and its write are one */
 	uint32_t tid;
 	uint64_t site, ctx;
 };
@@ -243,8 +246,40 @@ struct report_source {
 	uint64_t dispatch, cb;
 };
 
+/* How a frame ends. */
+enum report_ending {
+	REPORT_ENDED,
+	REPORT_CUT,  /* its end is missing: it was over by then */
+	REPORT_OPEN, /* it went on when the recording ended */
+};
+
+/*
+ * Whoever wants to see, while the recording is read, what begins and ends. Ends come in the order
+ * of the stack, the innermost first, and every begin has one: what is seen is well nested whatever
+ * the recording lacks. Each function may be NULL.
+ */
+struct report_watcher {
+	void *data;
+	/* Before anything that the event brings about. */
+	void (*event)(void *data, const struct loop_event *event);
+	void (*begin)(void *data, const struct report_thread *thread,
+		      const struct report_frame *frame);
+	void (*end)(void *data, const struct report_thread *thread,
+		    const struct report_frame *frame, uint64_t now_ns, enum report_ending ending);
+	/* The thread writes to an eventfd to wake its reader. */
+	void (*wakes)(void *data, const struct report_thread *thread,
+		      const struct report_wake *wake);
+	/* The thread has found such an fd ready. */
+	void (*woken)(void *data, const struct report_thread *thread,
+		      const struct report_wake *wake);
+	/* Events of the thread were lost before the one that comes now. */
+	void (*lost)(void *data, const struct report_thread *thread, uint64_t n);
+};
+
 struct report {
 	struct ctf_reader *reader; /* its environment and statistics */
+	const struct report_watcher *watcher;
+	uint64_t wakes; /* numbers given */
 	char *path;
 	uint64_t begin_ns, end_ns;
 	uint64_t counts[LOOP_EV_END];
@@ -265,6 +300,8 @@ struct report {
 
 /* Read the recording to its end. A recording without an event is a failure. */
 int report_read(const char *path, struct report **ret_report, struct failure *why);
+int report_read_watched(const char *path, const struct report_watcher *watcher,
+			struct report **ret_report, struct failure *why);
 void report_free(struct report *report);
 
 /* --- report-events.c, report-names.c: an event into the model --------------------------------- */

@@ -171,7 +171,9 @@ static void found_ready(struct report *report, struct report_thread *thread, uin
 
 	if (wake)
 		count_wake(thread, fd, wake, cb);
-	else
+	if (wake && thread->watcher && thread->watcher->woken)
+		thread->watcher->woken(thread->watcher->data, thread, wake);
+	if (!wake)
 		count_fd(thread, fd, cb);
 }
 

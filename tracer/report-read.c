@@ -34,6 +34,7 @@ static void release_thread(void *entry)
 	struct report_thread *thread = entry;
 
 	report_hist_release(&thread->between.ns);
+	report_hist_release(&thread->iteration.ns);
 	report_map_release(&thread->callbacks, release_callback);
 	report_map_release(&thread->choosers, NULL);
 	report_map_release(&thread->wakeups, NULL);
@@ -179,8 +180,16 @@ static int fail_empty(const struct report *report, struct failure *why)
 
 int report_read(const char *path, struct report **ret_report, struct failure *why)
 {
+	return report_read_watched(path, NULL, ret_report, why);
+}
+
+int report_read_watched(const char *path, const struct report_watcher *watcher,
+			struct report **ret_report, struct failure *why)
+{
 	struct report *report = report_new(path);
 	int err;
+
+	report->watcher = watcher;
 
 	if (!report->reader) {
 		report_free(report);

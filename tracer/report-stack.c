@@ -33,6 +33,15 @@ void report_push(struct report_thread *thread, const struct report_frame *frame)
 	}
 	thread->nested += frame->kind == REPORT_AIO_POLL;
 	thread->stack[thread->depth++] = *frame;
+	if (thread->watcher && thread->watcher->begin)
+		thread->watcher->begin(thread->watcher->data, thread, frame);
+}
+
+static void tell_end(const struct report_thread *thread, const struct report_frame *frame,
+		     uint64_t now_ns, enum report_ending ending)
+{
+	if (thread->watcher && thread->watcher->end)
+		thread->watcher->end(thread->watcher->data, thread, frame, now_ns, ending);
 }
 
 /* A nested wait is also time that the nested aio_poll, and AIO_WAIT_WHILE, have slept. */
@@ -58,6 +67,7 @@ static void close_top(struct report_thread *thread, uint64_t now_ns, bool finish
 	struct report_frame frame = thread->stack[--thread->depth];
 	uint64_t ns = now_ns - frame.begin_ns, own_ns = ns - frame.child_ns;
 
+	tell_end(thread, &frame, now_ns, finished ? REPORT_ENDED : REPORT_CUT);
 	thread->nested -= frame.kind == REPORT_AIO_POLL;
 	if (thread->depth)
 		thread->stack[thread->depth - 1].child_ns += ns;
@@ -107,6 +117,7 @@ void report_settle(struct report_thread *thread, uint64_t end_ns)
 		struct report_frame *frame = &thread->stack[--thread->depth];
 		uint64_t ns = thread->end_ns - frame->begin_ns;
 
+		tell_end(thread, frame, thread->end_ns, REPORT_OPEN);
 		thread->time_ns[frame->kind] += ns - frame->child_ns;
 		if (thread->depth)
 			frame[-1].child_ns += ns;

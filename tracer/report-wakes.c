@@ -16,18 +16,29 @@ static void learn_notifier(struct report_context *context, struct report_fd *fd,
 	fd->notifies = ctx;
 }
 
+static void tell_wakes(const struct report_thread *thread, const struct report_wake *wake)
+{
+	if (thread->watcher && thread->watcher->wakes)
+		thread->watcher->wakes(thread->watcher->data, thread, wake);
+}
+
 void report_notify(struct report *report, struct report_thread *thread, uint64_t ctx, uint64_t site)
 {
 	struct report_context *context = report_context(report, ctx);
-	struct report_wake wake = { true, thread->tid, site, ctx };
+	struct report_wake wake = { true, ++report->wakes, thread->tid, site, ctx };
 
+	if (thread->last_id == LOOP_EV_EVENT_NOTIFIER_SET) {
+		struct report_fd *fd = report_fd(report, thread->set_fd);
+
+		learn_notifier(context, fd, ctx);
+		wake.number = fd->wake.number; /* the write that was told before */
+	}
 	context->wake = wake;
-	if (thread->last_id == LOOP_EV_EVENT_NOTIFIER_SET)
-		learn_notifier(context, report_fd(report, thread->set_fd), ctx);
 	if (context->fd_known)
 		report_fd(report, context->fd)->wake = wake;
 	thread->notify_ctx = ctx;
 	thread->notify_site = site;
+	tell_wakes(thread, &wake);
 }
 
 void report_notifier_set(struct report *report, struct report_thread *thread, int32_t number,
@@ -35,13 +46,17 @@ void report_notifier_set(struct report *report, struct report_thread *thread, in
 {
 	struct report_fd *fd = report_fd(report, number);
 
-	fd->wake = (struct report_wake){ true, thread->tid, site, 0 };
+	fd->wake = (struct report_wake){ true, ++report->wakes, thread->tid, site, 0 };
 	if (thread->last_id == LOOP_EV_NOTIFY && thread->notify_ctx) {
-		learn_notifier(report_context(report, thread->notify_ctx), fd, thread->notify_ctx);
+		struct report_context *context = report_context(report, thread->notify_ctx);
+
+		learn_notifier(context, fd, thread->notify_ctx);
+		fd->wake.number = context->wake.number;
 		fd->wake.site = thread->notify_site;
 		fd->wake.ctx = thread->notify_ctx;
 	}
 	thread->set_fd = number;
+	tell_wakes(thread, &fd->wake);
 }
 
 void report_notifier_clear(struct report *report, int32_t number)

@@ -347,9 +347,9 @@ char *report_bql_place(const struct report *report, const struct report_bql *bql
 	return report_place(report, bql->site);
 }
 
-/* --- what is open at the end ------------------------------------------------------------------ */
+/* --- frames ----------------------------------------------------------------------------------- */
 
-static char *frame_words(const struct report *report, const struct report_frame *frame)
+char *report_frame_name(const struct report *report, const struct report_frame *frame)
 {
 	const struct report_callback *callback = frame->entry;
 	const struct report_nested *nested = frame->entry;
@@ -358,10 +358,9 @@ static char *frame_words(const struct report *report, const struct report_frame 
 
 	if (frame->kind <= REPORT_NOTIFIER) {
 		name = report_callback_name(report, callback);
-		if (!name)
-			name = report_place(report, callback->cb);
-		words = g_strdup_printf("%s %s", report_kind_name(frame->kind), name);
-	} else if (frame->kind == REPORT_AIO_POLL || frame->kind == REPORT_AIO_WAIT) {
+		return name ? name : report_place(report, callback->cb);
+	}
+	if (frame->kind == REPORT_AIO_POLL || frame->kind == REPORT_AIO_WAIT) {
 		name = report_place(report, nested->site);
 		words = g_strdup_printf("%s at %s", report_kind_name(frame->kind), name);
 	} else if (frame->kind == REPORT_BQL_WAIT) {
@@ -372,6 +371,17 @@ static char *frame_words(const struct report *report, const struct report_frame 
 					 ? "asleep in poll"
 					 : report_kind_name(frame->kind));
 	}
+	g_free(name);
+	return words;
+}
+
+static char *frame_words(const struct report *report, const struct report_frame *frame)
+{
+	char *words, *name = report_frame_name(report, frame);
+
+	if (frame->kind > REPORT_NOTIFIER)
+		return name;
+	words = g_strdup_printf("%s %s", report_kind_name(frame->kind), name);
 	g_free(name);
 	return words;
 }

@@ -34,6 +34,8 @@ char *report_wakeup_words(const struct report *report, const struct report_wakeu
 /* The callback of the fd that woke, or 0. */
 uint64_t report_wakeup_callback(const struct report *report, const struct report_wakeup *wakeup);
 char *report_bql_place(const struct report *report, const struct report_bql *bql);
+/* A callback's name or address; "aio_poll at bdrv_drain+0x12", "asleep in poll". */
+char *report_frame_name(const struct report *report, const struct report_frame *frame);
 /* What a thread was in at the end, outermost first: "handler foo > aio_poll > poll". NULL: nothing.
  */
 char *report_open_words(const struct report *report, const struct report_thread *thread);

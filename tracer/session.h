@@ -14,6 +14,18 @@
 #include "tracer/reader.h"
 #include "tracer/target.h"
 
+/* What export writes; main.c has their names. */
+enum export_format {
+	EXPORT_TEXT,
+	EXPORT_NDJSON,
+	EXPORT_CSV,
+	EXPORT_PFTRACE,
+	EXPORT_SPEEDSCOPE,
+	EXPORT_OPENMETRICS,
+	EXPORT_PROMETHEUS,
+	EXPORT_FORMATS,
+};
+
 struct options {
 	pid_t pid;	     /* 0: none given */
 	pid_t tid;	     /* 0: all */
@@ -27,11 +39,12 @@ struct options {
 	int duration_ms;      /* record: how long; 0 until the target ends */
 	int min_ms;	      /* doctor: what blocks for longer is a finding; 0: the default */
 	size_t ring;	      /* record: bytes of the ring, 0: the default */
-	const char *output;   /* record: the directory; NULL: none given */
+	const char *output;   /* record: the directory; export: the file; NULL: none given */
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
-	bool events, histograms; /* report: show these too */
-	const char *only;	 /* export: names of events with commas between; NULL: all */
+	bool events, histograms;   /* report: show these too */
+	const char *only;	   /* export: names of events with commas between; NULL: all */
+	enum export_format format; /* export */
 };
 
 struct session {

@@ -19,7 +19,7 @@ $(UNIT_REPORT_BIN) $(UNIT_REPORT_DIR)/workload-tool: $(UNIT_REPORT_DIR)/%: \
 .PHONY: check-unit-report bench-report
 check-unit: check-unit-report
 check-unit-report: $(UNIT_REPORT_BIN) $(UNIT_REPORT_DIR)/workload-tool $(BUILD)/loopscope \
-		$(BUILD)/tests/unit/trace/recording-tool ## unit tests of loopscope report
+		$(BUILD)/demo-qemu-loop $(BUILD)/tests/unit/trace/recording-tool ## unit tests of loopscope report and export
 	$(Q)for t in $(UNIT_REPORT_BIN); do \
 		out=$$($$t --tap 2>&1) || { echo "$$out"; echo "FAILED: $$t"; exit 1; }; \
 		printf '  %-8s %s: %d ok\n' CHECK $$t $$(echo "$$out" | grep -c '^ok'); \

@@ -146,6 +146,36 @@ static void write_hostile(const char *path)
 	workload_end(w);
 }
 
+/* Each third callback loses its end, and the thread what comes after it. */
+static void write_gaps(const char *path)
+{
+	struct ctf_writer *w = workload_begin(path);
+
+	for (unsigned int i = 0; i < KNOWN_ITERATIONS; i++) {
+		uint64_t at = KNOWN_BEGIN_NS + i * KNOWN_STEP_NS;
+
+		known_iteration(w, at, i % 2);
+		EMIT(w, ITERATION_BEGIN, iteration_begin, at + 8 * MS, MAIN_TID, .ctx = MAIN_CTX);
+		EMIT(w, BH_BEGIN, bh_begin, at + 8 * MS, MAIN_TID, .bh = 0xb000, .cb = BH_CB);
+		if (i % 3)
+			continue;
+		ctf_writer_flush(w);
+		ctf_writer_discard(w, MAIN_TID, 5, at + 9 * MS);
+		EMIT(w, BH_END, bh_end, at + 9 * MS, MAIN_TID, .bh = 0xb000, .cb = BH_CB);
+	}
+	workload_end(w);
+}
+
+/* A name that a spreadsheet would compute. */
+static void write_formula(const char *path)
+{
+	struct ctf_writer *w = workload_begin(path);
+
+	NAME(w, SYMBOL, symbol, "=cmd|\"x\", 1", .addr = HANDLER_CB);
+	known_iteration(w, KNOWN_BEGIN_NS, true);
+	workload_end(w);
+}
+
 /* Iterations of 8 events, an iteration each in turn. */
 static void write_many(const char *path, uint64_t events)
 {
@@ -183,6 +213,10 @@ bool workload_write(const char *name, const char *path, uint64_t events)
 		write_queues(path);
 	else if (!strcmp(name, "hostile"))
 		write_hostile(path);
+	else if (!strcmp(name, "gaps"))
+		write_gaps(path);
+	else if (!strcmp(name, "formula"))
+		write_formula(path);
 	else if (!strcmp(name, "many"))
 		write_many(path, events);
 	else
