@@ -125,11 +125,22 @@ static void test_fdmon(void)
 	expect_fdmon("--scenario epoll --era 10.2", "io_uring", "io_uring", 10);
 }
 
+/* The same in whichever loop it runs. */
+static const char *const loops[] = { "", " --fdmon poll", " --fdmon epoll", " --fdmon io_uring",
+				     " --era 2.11" };
+
+static void expect_counts_in_all(const char *arguments, const char *counts)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(loops); i++) {
+		char *with_loop = g_strconcat(arguments, loops[i], NULL);
+
+		expect_counts(with_loop, counts);
+		g_free(with_loop);
+	}
+}
+
 static void test_iothread(void)
 {
-	static const char *const loops[] = { "", " --fdmon poll", " --fdmon epoll",
-					     " --fdmon io_uring", " --era 2.11" };
-
 	for (unsigned i = 0; i < ARRAY_SIZE(loops); i++) {
 		char *arguments = g_strdup_printf("--scenario iothread --iterations 7%s", loops[i]);
 
@@ -189,71 +200,72 @@ static void test_blocked(void)
 
 static void test_waits(void)
 {
-	expect_counts("--scenario nested-drain --iterations 23", "iterations=23\n"
-								 "drains=23\n"
-								 "waits=23\n"
-								 "completed=69\n"
-								 "client_calls=23\n"
-								 "client_calls_in_drain=0\n");
-	expect_counts("--scenario aio-wait --iterations 23", "iterations=23\n"
-							     "waits=23\n"
-							     "completed=23\n");
+	expect_counts_in_all("--scenario nested-drain --iterations 23",
+			     "iterations=23\n"
+			     "drains=23\n"
+			     "waits=23\n"
+			     "completed=69\n"
+			     "client_calls=23\n"
+			     "client_calls_in_drain=0\n");
+	expect_counts_in_all("--scenario aio-wait --iterations 23", "iterations=23\n"
+								    "waits=23\n"
+								    "completed=23\n");
 }
 
 /* The first request needs a second iteration, for its worker. */
 static void test_thread_pool(void)
 {
-	expect_counts("--scenario thread-pool --iterations 23", "iterations=23\n"
-								"submitted=22\n"
-								"completed=22\n"
-								"coroutines=11\n"
-								"in_main_thread=0\n"
-								"sum=253\n");
-	expect_counts("--scenario bh-not-cancelled --iterations 1009", "iterations=1009\n"
-								       "submitted=1\n"
-								       "completed=1\n"
-								       "coroutines=0\n"
+	expect_counts_in_all("--scenario thread-pool --iterations 23", "iterations=23\n"
+								       "submitted=22\n"
+								       "completed=22\n"
+								       "coroutines=11\n"
 								       "in_main_thread=0\n"
-								       "sum=1\n");
+								       "sum=253\n");
+	expect_counts_in_all("--scenario bh-not-cancelled --iterations 509", "iterations=509\n"
+									     "submitted=1\n"
+									     "completed=1\n"
+									     "coroutines=0\n"
+									     "in_main_thread=0\n"
+									     "sum=1\n");
 }
 
 static void test_coroutines(void)
 {
-	expect_counts("--scenario coroutines --iterations 115", "iterations=115\n"
-								"in_io0=114\n"
-								"in_main=114\n"
-								"elsewhere=0\n");
+	expect_counts_in_all("--scenario coroutines --iterations 115", "iterations=115\n"
+								       "in_io0=114\n"
+								       "in_main=114\n"
+								       "elsewhere=0\n");
 }
 
 static void test_devices(void)
 {
-	expect_counts("--scenario linux-aio --iterations 46", "iterations=46\n"
-							      "writes=23\n"
-							      "reads=22\n"
-							      "mismatches=0\n"
-							      "errors=0\n");
-	expect_counts("--scenario virtio --iterations 46", "iterations=46\n"
-							   "kicks=45\n"
-							   "net_buffers=69\n"
-							   "net_sum=4623\n"
-							   "blk_buffers=66\n"
-							   "blk_sum=4422\n"
-							   "blk_irqs=22\n");
-	expect_counts("--scenario vhost --iterations 46", "iterations=46\n"
-							  "handled=225\n"
-							  "errors=45\n");
-	expect_counts("--scenario slirp --iterations 46", "iterations=46\n"
-							  "fills=46\n"
-							  "polls=46\n"
-							  "packets=15\n"
-							  "timers=15\n"
-							  "bh_calls=15\n");
-	expect_counts("--scenario nbd-server --iterations 46", "iterations=46\n"
-							       "servers=12\n"
-							       "accepted=12\n"
-							       "requests=22\n"
-							       "answered=11\n"
-							       "waits=12\n");
+	expect_counts_in_all("--scenario linux-aio --iterations 46", "iterations=46\n"
+								     "writes=23\n"
+								     "reads=22\n"
+								     "mismatches=0\n"
+								     "errors=0\n");
+	expect_counts_in_all("--scenario virtio --iterations 46", "iterations=46\n"
+								  "kicks=45\n"
+								  "net_buffers=69\n"
+								  "net_sum=4623\n"
+								  "blk_buffers=66\n"
+								  "blk_sum=4422\n"
+								  "blk_irqs=22\n");
+	expect_counts_in_all("--scenario vhost --iterations 46", "iterations=46\n"
+								 "handled=225\n"
+								 "errors=45\n");
+	expect_counts_in_all("--scenario slirp --iterations 46", "iterations=46\n"
+								 "fills=46\n"
+								 "polls=46\n"
+								 "packets=15\n"
+								 "timers=15\n"
+								 "bh_calls=15\n");
+	expect_counts_in_all("--scenario nbd-server --iterations 46", "iterations=46\n"
+								      "servers=12\n"
+								      "accepted=12\n"
+								      "requests=22\n"
+								      "answered=11\n"
+								      "waits=12\n");
 }
 
 /* Without a stimulus, so each one needs no other reason than its own to go on. */
