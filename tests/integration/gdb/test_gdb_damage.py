@@ -10,13 +10,14 @@ import pytest
 from gdb_run import Gdb, MakeCore, What, gdb_rows
 from tracer_targets import Demo
 
-COMMANDS = [
-    *("qemu contexts", "qemu contexts --json", "qemu handlers --all"),
-    *("qemu handlers --json", "qemu handlers iohandler_ctx", "qemu gpollfds"),
-    *("qemu gpollfds --json", "qemu layout"),
-]
-# The command whose output names the damage, and how long none of them may take.
-LOOK, SECONDS = "qemu handlers --all", 1.0
+TABLES = ["contexts", "handlers --all", "handlers iohandler_ctx", "bh", "timers all"]
+TABLES += ["iothreads", "sources", "gpollfds", "layout"]
+COMMANDS = [f"qemu {table}" for table in TABLES]
+COMMANDS += [f"qemu {table} --json" for table in TABLES]
+# How long none of them may take.
+SECONDS = 1.0
+HANDLERS, BHS, TIMERS = "qemu handlers --all", "qemu bh", "qemu timers all"
+SOURCES = "qemu sources"
 
 
 class Case(NamedTuple):
@@ -24,11 +25,13 @@ class Case(NamedTuple):
     damage: List[str]  # gdb commands; $first and $second are handlers of iohandler_ctx
     address: str  # an expression: what has to be named
     why: str
+    named_by: List[str] = [HANDLERS]  # the commands that have to name it
 
 
 FIRST = "iohandler_ctx->aio_handlers.lh_first"
 SETUP = [f"set var $first = {FIRST}", "set var $second = $first->node.le_next"]
 CLOCK = "qemu_aio_context->tlg.tl[0]"
+SOURCE = "(&qemu_aio_context->source)"
 CASES = [
     Case(
         "cycle",
@@ -91,6 +94,7 @@ CASES = [
         ],
         "qemu_notify_bh",
         "the list of BHs breaks at {}, which the list has passed already",
+        [HANDLERS, BHS],
     ),
     Case(
         "a bottom half of another context",
@@ -100,24 +104,86 @@ CASES = [
         ],
         "qemu_notify_bh",
         "the list of BHs breaks at {}, which is not of this context but of 0x",
+        [HANDLERS, BHS],
+    ),
+    Case(
+        "half a bottom half",
+        [
+            "set var qemu_notify_bh->ctx = qemu_aio_context",
+            "set var qemu_notify_bh->cb = 0",
+            "set var qemu_aio_context->bh_list.slh_first = qemu_notify_bh",
+        ],
+        "qemu_notify_bh",
+        "the list of BHs breaks at {}, which calls nothing",
+        [HANDLERS, BHS],
+    ),
+    Case(
+        "bottom halves in unmapped memory",
+        ["set var qemu_aio_context->bh_list.slh_first = (QEMUBH *) 0x10"],
+        "0x10",
+        "the list of BHs breaks at {}, which cannot be read",
+        [HANDLERS, BHS],
+    ),
+    Case(
+        "bottom halves that were taken",
+        ["set var qemu_aio_context->bh_slice_list.sqh_first = (BHListSlice *) 0x70"],
+        "0x70",
+        "the list of BHs taken breaks at {}, which cannot be read",
+        [HANDLERS, BHS],
+    ),
+    Case(
+        "half a handler that calls nothing",
+        ["set var $second->io_read = 0", "set var $second->io_poll = 0"],
+        "$second",
+        "the list breaks at {}, which calls nothing",
+    ),
+    Case(
+        "a handler that calls what is no function",
+        ["set var $second->io_read = (IOHandler *) 0x50"],
+        "$second",
+        "the list breaks at {}, which calls 0x50, where no function is",
+    ),
+    Case(
+        "sources in unmapped memory",
+        [f"set var {SOURCE}->next = (GSource *) 0x60"],
+        "0x60",
+        "the list of sources breaks at {}, which cannot be read",
+        [SOURCES],
+    ),
+    Case(
+        "sources in a cycle",
+        [f"set var {SOURCE}->next = {SOURCE}"],
+        SOURCE,
+        "the list of sources breaks at {}, which the list has passed already",
+        [SOURCES],
+    ),
+    Case(
+        "a source of another context",
+        [f"set var {SOURCE}->next = &((AioContext *) iothreads.lh_first->ctx)->source"],
+        "iothreads.lh_first->ctx",
+        "the list of sources breaks at {}, which is of another GMainContext, 0x",
+        [SOURCES],
     ),
     Case(
         "timers",
         [f"set var {CLOCK}->active_timers = (QEMUTimer *) 0x20"],
         "0x20",
         "the list of timers breaks at {}, which cannot be read",
+        [HANDLERS, TIMERS],
     ),
     Case(
         "timer that is none",
         [f"set var {CLOCK}->active_timers = (QEMUTimer *) qemu_aio_context"],
         "qemu_aio_context",
         "the list of timers breaks at {}, which is not of this list but of 0x",
+        [HANDLERS, TIMERS],
     ),
     Case(
         "timer lists of a clock",
         [f"set var {CLOCK}->list.le_next = (QEMUTimerList *) 0x30"],
         "0x30",
         "the list of timer lists of clock 0 breaks at {}, which cannot be read",
+        [HANDLERS, TIMERS],
     ),
     Case(
         "variable",
@@ -128,17 +194,15 @@ CASES = [
 ]
 
 
-def look(what: What, gdb: Gdb) -> List[str]:
-    """Every command: what LOOK printed, line by line."""
-    answers = gdb.answers(what, *COMMANDS)
-    for answer in answers:
-        # loopscope, which knows GLib's private part, reads a cycle up to its own limit.
-        asks_loopscope = answer["command"] in ("qemu gpollfds", "qemu layout")
-        assert asks_loopscope or answer["seconds"] < SECONDS, answer["command"]
+def look(what: What, gdb: Gdb, commands: List[str]) -> List[List[str]]:
+    """Runs every command; what @commands printed, line by line."""
+    answers = {answer["command"]: answer for answer in gdb.answers(what, *COMMANDS)}
+    for answer in answers.values():
+        assert answer["seconds"] < SECONDS, answer["command"]
         assert answer["error"] is None or "\n" not in answer["error"]
-    (looked,) = [answer for answer in answers if answer["command"] == LOOK]
-    assert looked["error"] is None, looked
-    return str(looked["out"]).splitlines()
+        assert "failed: " not in (answer["error"] or "")
+    assert [answers[command]["error"] for command in commands] == [None] * len(commands)
+    return [str(answers[command]["out"]).splitlines() for command in commands]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -150,12 +214,16 @@ def test_damage_is_one_line_with_its_address(
         ask = f"python print(hex(int(gdb.parse_and_eval('(unsigned long) {case.address}'))))"
         address = gdb.out(demo, *SETUP, ask).strip()
         core = make_core(demo, *SETUP, *case.damage)
-        shown = look(demo, gdb), look(core, gdb)
+        shown = look(demo, gdb, case.named_by) + look(core, gdb, case.named_by)
     for lines in shown:
         (named,) = [line.strip() for line in lines if "DAMAGED" in line]
         assert named.startswith("DAMAGED: " + case.why.format(address))
         # The others are shown as ever.
-        assert [line for line in lines if line.startswith("io0: ")] != []
+        assert [
+            line
+            for line in lines
+            if line.startswith("io0: ") or ", that of io0" in line
+        ]
 
 
 def test_what_lies_before_the_break_is_shown(gdb: Gdb) -> None:

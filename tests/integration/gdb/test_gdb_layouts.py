@@ -105,7 +105,12 @@ def test_a_layout_with_wrong_offsets_ends_in_lines_not_in_tracebacks(
             f"qemu layout {moved}",
             "qemu contexts",
             "qemu handlers",
+            "qemu bh",
+            "qemu timers all",
+            "qemu iothreads",
+            "qemu sources",
             "qemu gpollfds",
         ):
+            assert answer["seconds"] < 1, answer["command"]
             assert answer["error"] is None or "\n" not in answer["error"]
             assert "failed:" not in (answer["error"] or "")

@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import Iterator, Tuple
 
 import pytest
-from gdb_run import HERE, Gdb, gdb_rows
+from gdb_run import HERE, Gdb, MakeCore, What, gdb_rows
 from tracer_targets import Target, installed
 
 Truth = dict
 
+SHAPES = ["60", "61", "70", "71", "80", "81", "82", "100", "102", "111", "0"]
 
-@pytest.fixture(params=["60", "82", "102", "0"])
+
+@pytest.fixture(scope="module", params=SHAPES)
 def shape(
-    request: pytest.FixtureRequest, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tuple[Target, Truth]]:
     """The program of one shape, waiting; and where it says its fields lie."""
-    program = tmp_path / "shapes"
+    program = tmp_path_factory.mktemp("shapes") / "shapes"
     subprocess.run(
         [installed("gcc"), "-g", "-O0", f"-DSHAPE={request.param}", "-Wno-unused"]
         + [str(HERE / "shapes.c"), "-o", str(program)],
@@ -29,6 +31,7 @@ def shape(
         for line in iter(target.process.stdout.readline, b"ready\n"):
             structure, path, at = line.decode().split()
             truth[structure, path] = int(at)
+        target.wait_polling(2)
         yield target, truth
 
 
@@ -40,20 +43,44 @@ def test_offsets_are_those_of_the_compiler(
     assert layout["source"] == "dwarf"
     found = {(f["struct"], f["field"]): f["offset"] for f in layout["fields"]}
     assert {key: found[key] for key in truth} == truth
-    if ("QEMUBH", "name") not in truth:
-        assert found["QEMUBH", "name"] is found["AioHandler", "io_poll_ready"] is None
+    for key in (("QEMUBH", "name"), ("AioHandler", "io_poll_ready")):
+        assert (found[key] is not None) == (key in truth)
 
 
-def test_what_is_registered_is_found(shape: Tuple[Target, Truth], gdb: Gdb) -> None:
+@pytest.mark.parametrize("live", [True, False], ids=["live", "core"])
+def test_what_is_registered_is_found(
+    shape: Tuple[Target, Truth], gdb: Gdb, make_core: MakeCore, live: bool
+) -> None:
     target, _ = shape
-    text = gdb.out(target, "qemu handlers --json")
+    what: What = target if live else make_core(target)
+    commands = ["qemu handlers", "qemu bh", "qemu timers all", "qemu iothreads"]
+    said = {
+        answer["command"]: answer
+        for answer in gdb.answers(what, *commands, *(f"{c} --json" for c in commands))
+    }
+    assert [a["error"] for a in said.values()] == [None] * len(said)
+    text = said["qemu handlers --json"]["out"]
+    threads = {row["ctx"]: row["thread"] for row in gdb_rows(text, "context")}
+    io0 = "io0" if live else f"IOThread of thread {target.pid + 1}"  # cores lack names
+    assert list(threads) == ["qemu_aio_context", "iohandler_ctx", io0]
+    assert threads["iohandler_ctx"] == target.pid != threads[io0]
     (handler,) = gdb_rows(text, "handler")
     assert (handler["ctx"], handler["fd"]) == ("qemu_aio_context", 23)
     assert (handler["io_read"], handler["events"]) == ("read_it", "in")
-    (bh,) = gdb_rows(text, "bh")
-    assert (bh["callback"], bh["state"]) == ("half_bottom", "scheduled")
+    bhs = gdb_rows(text, "bh")
+    assert gdb_rows(said["qemu bh --json"]["out"], "bh") == bhs
+    assert [(row["callback"], row["state"], row["taken"]) for row in bhs] == [
+        ("half_bottom", "scheduled, one-shot", True),
+        ("half_bottom", "scheduled", False),
+    ]
     (timer,) = gdb_rows(text, "timer")
+    assert gdb_rows(said["qemu timers all --json"]["out"], "timer") == [timer]
     assert (timer["callback"], timer["clock"]) == ("time_is_up", "REALTIME")
+    (iothread,) = gdb_rows(said["qemu iothreads --json"]["out"], "iothread")
+    assert (iothread["state"], iothread["driven_by"]) == ("running", "aio_poll")
+    assert (iothread["poll_max_ns"], iothread["thread"]) == (32768, threads[io0])
+    assert "at most 32.8 us" in said["qemu iothreads"]["out"]
     assert gdb_rows(text, "damage") == []
-    lines = [line.split() for line in gdb.out(target, "qemu handlers").splitlines()]
-    assert ["half_bottom", "scheduled", "-"] in lines
+    for command in ("qemu handlers", "qemu bh"):
+        lines = [line.split() for line in said[command]["out"].splitlines()]
+        assert ["half_bottom", "scheduled", "-"] in lines
