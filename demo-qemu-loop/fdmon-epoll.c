@@ -179,10 +179,12 @@ static void fdmon_epoll_gsource_dispatch(AioContext *ctx, AioHandlerList *ready_
 {
 	struct epoll_event events[EPOLL_BATCH];
 	int epollfd = qatomic_read(&ctx->epollfd);
+	int n;
 
-	if (epollfd >= 0 && fdmon_epoll_gsource_check(ctx))
-		ready_handlers(ctx, ready_list, events,
-			       epoll_wait(epollfd, events, EPOLL_BATCH, 0));
+	if (epollfd < 0 || !fdmon_epoll_gsource_check(ctx))
+		return;
+	n = epoll_wait(epollfd, events, EPOLL_BATCH, 0);
+	ready_handlers(ctx, ready_list, events, n);
 }
 
 const FDMonOps fdmon_epoll_ops = {

@@ -13,8 +13,8 @@
  *                                         REMOVE: POLL_REMOVE if armed, else it can be freed
  *
  * A POLL_ADD completes once.  If that is by an event, the node is ready and is to be armed again
- * before the next wait: after the callbacks, so that an fd which they did not drain completes again,
- * as it would with the other monitors, and no other does.
+ * before the next wait: after the callbacks, so that an fd which they did not drain completes
+ * again, as it would with the other monitors, and no other does.
  *
  * The kernel knows an armed node by its address.  So a removed one must wait for its completion,
  * and only then go to deleted_aio_handlers.  Until then it is marked as deleted by a node_deleted
