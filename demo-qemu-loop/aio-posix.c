@@ -120,7 +120,7 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
 	if (old_node)
 		poll_disable_change -= !old_node->io_poll;
 	qatomic_set(&ctx->poll_disable_cnt, ctx->poll_disable_cnt + poll_disable_change);
-	qatomic_set(&ctx->n_fds, ctx->n_fds + !!new_node - !!old_node);
+	qatomic_store_release(&ctx->n_fds, ctx->n_fds + !!new_node - !!old_node);
 
 	if (!ctx->era->fd_tag)
 		update_gsource(ctx, old_node, new_node);

@@ -134,6 +134,11 @@ bool fdmon_epoll_try_upgrade(AioContext *ctx, unsigned npfd)
 static int ready_handlers(AioContext *ctx, AioHandlerList *ready_list,
 			  const struct epoll_event *events, int n)
 {
+	/*
+	 * A node that another thread has given to the kernel is complete, which only the kernel
+	 * knows: this acquires what that thread did before n_fds.
+	 */
+	(void)qatomic_load_acquire(&ctx->n_fds);
 	for (int i = 0; i < n; i++) {
 		AioHandler *node = events[i].data.ptr;
 		int revents = events[i].events;

@@ -154,13 +154,13 @@ static unsigned file_calls;
 
 static void file_read(void *opaque G_GNUC_UNUSED)
 {
-	file_calls++;
+	qatomic_inc(&file_calls);
 }
 
 static void expect_file_ready(int file)
 {
 	/* Poll says of a regular file that it is always ready. */
-	file_calls = 0;
+	qatomic_set(&file_calls, 0);
 	aio_poll(test_ctx, true);
 	aio_poll(test_ctx, true);
 	g_assert_cmpuint(file_calls, >=, 1);
@@ -216,7 +216,7 @@ static void test_file_while_asleep(void)
 		io = iothread_create("t0", &error_abort);
 		while (qatomic_read(&io->ctx->fdmon_ops) != &fdmon_epoll_ops)
 			aio_notify(io->ctx);
-		file_calls = 0;
+		qatomic_set(&file_calls, 0);
 		aio_set_fd_handler(io->ctx, file, file_read, NULL, NULL, NULL, NULL);
 		while (!qatomic_read(&file_calls))
 			sched_yield();
@@ -292,7 +292,7 @@ static void test_gsource_epoll_file(void)
 	g_source_attach(&test_ctx->source, gcontext);
 	watch(20);
 	g_assert_cmpint(gsource_fds(gcontext), ==, 2);
-	file_calls = 0;
+	qatomic_set(&file_calls, 0);
 	aio_set_fd_handler(test_ctx, file, file_read, NULL, NULL, NULL, NULL);
 	g_assert_cmpint(gsource_fds(gcontext), ==, 22);
 	g_assert_cmpuint(file_calls, ==, 1);
