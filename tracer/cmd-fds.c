@@ -54,6 +54,10 @@ static void explain_owner(const struct loops *loops, const struct owner *owner, 
 		row->context = g_strdup(owner->context->name);
 		callback = owner->handler->io_read;
 		break;
+	case OWNER_FDMON:
+		row->owner = g_strdup(owner->context->name);
+		row->context = g_strdup(owner->context->name);
+		break;
 	case OWNER_HANDLER:
 		row->owner = g_strdup(owner->context->name);
 		row->context = g_strdup(owner->context->name);
@@ -105,6 +109,8 @@ static const char *callback_text(const struct fd_row *row)
 	switch (row->kind) {
 	case OWNER_NOTIFIER:
 		return "its own notifier";
+	case OWNER_FDMON:
+		return "its fd monitor, for all its handlers";
 	case OWNER_WAKEUP:
 		return "wake-up of this thread's GMainContext";
 	case OWNER_UNKNOWN:
@@ -117,7 +123,7 @@ static const char *callback_text(const struct fd_row *row)
 static void count(const struct fd_row *row, struct totals *totals)
 {
 	totals->fds++;
-	totals->contexts += row->kind == OWNER_NOTIFIER;
+	totals->contexts += row->kind == OWNER_NOTIFIER || row->kind == OWNER_FDMON;
 	totals->sources += row->kind == OWNER_SOURCE;
 	totals->wakeups += row->kind == OWNER_WAKEUP;
 	totals->unknown += row->kind == OWNER_UNKNOWN;
@@ -127,7 +133,8 @@ static void count(const struct fd_row *row, struct totals *totals)
 static void print_json(const struct loops *loops, const struct poll_set *set,
 		       const struct fd_row *row)
 {
-	static const char *const kinds[] = { "unknown", "notifier", "handler", "GSource", "GLib" };
+	static const char *const kinds[] = { "unknown", "notifier", "handler",
+					     "GSource", "GLib",	    "fd monitor" };
 	char *role = describe_role(loops, set->tid);
 
 	out_json(json_pack(

@@ -66,6 +66,26 @@ static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t a
 	g_ptr_array_add(g->sources, s);
 }
 
+/* What g_source_add_unix_fd() gave a source: for an AioContext, its fd monitor's descriptor. */
+int loops_unix_fd(const struct loops *loops, uint64_t addr)
+{
+	uint64_t priv[PRIV_WORDS];
+	GArray *found;
+	GSource source;
+	int fd = -1;
+
+	if (target_read(loops->t, addr, &source, sizeof(source)) || !source.priv ||
+	    target_read(loops->t, (uintptr_t)source.priv, priv, sizeof(priv)))
+		return -1;
+	found = g_array_new(FALSE, FALSE, sizeof(GPollFD));
+	for (int i = 0; i < PRIV_WORDS; i++)
+		read_fd_list(loops->t, priv[i], found);
+	if (found->len == 1)
+		fd = g_array_index(found, GPollFD, 0).fd;
+	g_array_free(found, TRUE);
+	return fd;
+}
+
 static void read_sources(struct loops *loops, struct loop_gcontext *g)
 {
 	const struct layout *l = loops->l;

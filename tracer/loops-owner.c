@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Whose is a polled descriptor? A context's notifier, a handler of a context, GLib's own wake-up,
- * or a GSource: of those that the polling thread drives, and only where one of them really holds
- * it.
+ * Whose is a polled descriptor? A context's notifier or fd monitor, a handler of a context, GLib's
+ * own wake-up, or a GSource: of those that the polling thread drives, and only where one of them
+ * really holds it.
  */
 #include "tracer/loops.h"
 
@@ -50,8 +50,15 @@ void loops_owner(const struct loops *loops, pid_t tid, int fd, struct owner *ret
 	for (size_t i = 0; i < loops->contexts->len; i++) {
 		const struct context *c = loops->contexts->pdata[i];
 
-		if (c->tid == tid && find_handler(c, fd, ret))
+		if (c->tid != tid)
+			continue;
+		if (find_handler(c, fd, ret))
 			return;
+		if (fd == c->fdmon_fd) {
+			ret->kind = OWNER_FDMON;
+			ret->context = c;
+			return;
+		}
 	}
 	for (size_t i = 0; i < loops->gcontexts->len; i++) {
 		const struct loop_gcontext *g = loops->gcontexts->pdata[i];

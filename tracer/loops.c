@@ -261,64 +261,6 @@ static int read_once(struct loops *loops, int timeout_ms, bool *consistent, stru
 	return err;
 }
 
-/* What an epoll descriptor of a live target watches is in its fdinfo: "tfd: 5 events: 19 ...". */
-static void expand_epoll(const struct loops *loops, struct poll_set *set)
-{
-	char path[64], line[256];
-	GPollFD fd = { 0 };
-	unsigned events;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", loops->t->pid, set->epfd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "tfd: %d events: %x", &fd.fd, &events) != 2)
-			continue;
-		fd.events = events & 0x3f; /* the EPOLL bits of poll(2)'s meaning are the same */
-		g_array_append_val(set->fds, fd);
-	}
-	if (f)
-		fclose(f);
-}
-
-static bool set_holds(const struct poll_set *set, int fd)
-{
-	for (size_t i = 0; i < set->fds->len; i++)
-		if (g_array_index(set->fds, GPollFD, i).fd == fd)
-			return true;
-	return false;
-}
-
-/* The thread whose poll set holds a context's own descriptor is the one that runs it. */
-static pid_t poller_of(const struct loops *loops, int fd)
-{
-	for (size_t i = 0; fd >= 0 && i < loops->tables->sets->len; i++) {
-		const struct poll_set *set =
-			&g_array_index(loops->tables->sets, struct poll_set, i);
-
-		if (set_holds(set, fd))
-			return set->tid;
-	}
-	return 0;
-}
-
-static void assign_threads(struct loops *loops)
-{
-	for (size_t i = 0; loops->t->live && i < loops->tables->sets->len; i++) {
-		struct poll_set *set = &g_array_index(loops->tables->sets, struct poll_set, i);
-
-		if (set->epfd >= 0)
-			expand_epoll(loops, set);
-	}
-	for (size_t i = 0; i < loops->contexts->len; i++)
-		context_at(loops, i)->tid = poller_of(loops, context_at(loops, i)->notifier_fd);
-	for (size_t i = 0; i < loops->gcontexts->len; i++) {
-		struct loop_gcontext *g = loops->gcontexts->pdata[i];
-
-		g->tid = poller_of(loops, g->wakeup_fd);
-	}
-}
-
 static void context_free(void *context)
 {
 	struct context *c = context;
@@ -392,7 +334,7 @@ int loops_read(struct target *t, struct images *images, struct layout *l, struct
 		}
 	}
 	loops_read_glib(loops);
-	assign_threads(loops);
+	loops_find_monitors(loops);
 	loops_name_iothreads(loops);
 	*ret = loops;
 	return 0;

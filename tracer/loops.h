@@ -46,6 +46,7 @@ struct context {
 	char name[64];
 	pid_t tid;		 /* the thread that polls it now, 0 if that is unknown */
 	int notifier_fd;	 /* -1: unknown */
+	int fdmon_fd;		 /* its epoll instance or ring; -1: none is known */
 	int notified, notify_me; /* -1: unknown */
 	char fdmon[32];		 /* poll, epoll, io_uring; "" unknown */
 	GArray *handlers;	 /* struct handler */
@@ -92,11 +93,18 @@ int loops_read(struct target *t, struct images *images, struct layout *l, struct
 void loops_free(struct loops *loops);
 
 /* Who polls @fd in @tid's poll set, and why. */
-enum owner_kind { OWNER_UNKNOWN, OWNER_NOTIFIER, OWNER_HANDLER, OWNER_SOURCE, OWNER_WAKEUP };
+enum owner_kind {
+	OWNER_UNKNOWN,
+	OWNER_NOTIFIER,
+	OWNER_HANDLER,
+	OWNER_SOURCE,
+	OWNER_WAKEUP,
+	OWNER_FDMON
+};
 
 struct owner {
 	enum owner_kind kind;
-	const struct context *context; /* of a handler or notifier */
+	const struct context *context; /* of a handler, notifier or monitor */
 	const struct handler *handler;
 	const struct loop_gcontext *gcontext; /* of a source or wake-up */
 	const struct loop_source *source;
@@ -107,6 +115,8 @@ void loops_owner(const struct loops *loops, pid_t tid, int fd, struct owner *ret
 /* Parts of loops_read(), each in its file. */
 int loops_find_contexts(struct loops *loops, struct failure *why); /* loops-contexts.c */
 void loops_read_glib(struct loops *loops);			   /* loops-glib.c */
+void loops_find_monitors(struct loops *loops);			   /* loops-fdmon.c */
+int loops_unix_fd(const struct loops *loops, uint64_t source);	   /* loops-glib.c; or -1 */
 void loops_name_iothreads(struct loops *loops);			   /* loops-iothread.c */
 
 #endif

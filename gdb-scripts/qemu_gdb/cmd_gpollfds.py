@@ -7,10 +7,10 @@ from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
 from qemu_gdb.fds import FdInfo
 from qemu_gdb.out import Table, events, fold, json_line, plural, printable, ranges
-from qemu_gdb.owner import NOTIFIER, SOURCE, UNKNOWN, WAKEUP, Owner
+from qemu_gdb.owner import FDMON, NOTIFIER, SOURCE, UNKNOWN, WAKEUP, Owner
 from qemu_gdb.rows import damage_rows
 from qemu_gdb.session import Session
-from qemu_gdb.threads import Thread
+from qemu_gdb.threads import PollFd, Thread
 
 READY = {None: "?", False: "-", True: "ready"}
 
@@ -62,9 +62,22 @@ def register() -> None:
     GPollFds()
 
 
+def _polled(session: Session, thread: Thread) -> list[PollFd]:
+    """The kernel does not tell what a ring polls; its context's list of handlers does."""
+    if thread.polls is None or thread.polls.call != "io_uring_enter":
+        return thread.polls.fds if thread.polls else []
+    return [
+        PollFd(handler.fd, handler.events, 0)
+        for context in session.loops.contexts
+        if context.fdmon_fd is not None and context.fdmon_fd == thread.polls.monitor
+        for handler in context.handlers
+        if handler.events and not handler.deleted
+    ]
+
+
 def _rows(session: Session, thread: Thread) -> list[Row]:
     rows = []
-    polled = thread.polls.fds if thread.polls else []
+    polled = _polled(session, thread)
     ready = session.fds.ready_each([(fd, bits) for fd, bits, _ in polled])
     for (fd, bits, _), is_ready in zip(polled, ready):
         owner = session.owners.find(thread.tid, fd)
@@ -89,7 +102,7 @@ def _totals(sets: list[tuple[Thread, list[Row]]]) -> dict[str, Any]:
         "type": "total",
         "loops": len(sets),
         "fds": len(rows),
-        "notifiers": kinds.count(NOTIFIER),
+        "notifiers": kinds.count(NOTIFIER) + kinds.count(FDMON),
         "sources": kinds.count(SOURCE),
         "wakeups": kinds.count(WAKEUP),
         "unknown": kinds.count(UNKNOWN),

@@ -74,6 +74,17 @@ class GLib:
             damage = found
         return MainContext(addr, self._wakeup_fd(addr), sources, damage, by)
 
+    def unix_fd(self, addr: int) -> Optional[int]:
+        """What g_source_add_unix_fd() gave a source: an AioContext's fd monitor."""
+        found: list[PollFd] = []
+        try:
+            priv = SOURCE.unpack(self._memory.read(addr, SOURCE.size))[-1]
+            for word in self._memory.words(priv, PRIV_WORDS) if priv else ():
+                found += self._fd_list(word)
+        except Unreadable:
+            return None
+        return found[0].fd if len(found) == 1 else None
+
     def _place(self, gctx: int) -> tuple[Optional[Place], str]:
         lists_at = self._layout.offset("GMainContext", "source_lists")
         head_at = self._layout.offset("GSourceList", "head")

@@ -59,6 +59,7 @@ class Context:
     gctx: int  # its GMainContext
     tid: Optional[int] = None  # the thread that polls it now
     notifier_fd: Optional[int] = None
+    fdmon_fd: Optional[int] = None  # its epoll instance or ring, if it has one
     notified: Optional[int] = None
     notify_me: Optional[int] = None
     fdmon_ops: Optional[int] = None

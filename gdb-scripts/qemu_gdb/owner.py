@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Whose is a polled descriptor? A context's notifier, a handler of a context, GLib's own wake-up,
-or a GSource: of those that the polling thread drives, and only where one really holds it.
+"""Whose is a polled descriptor? A context's notifier or fd monitor, a handler of a context, GLib's
+own wake-up, or a GSource: of those that the polling thread drives, and only where one really holds it.
 """
 from typing import NamedTuple, Optional
 
@@ -8,24 +8,26 @@ from qemu_gdb.glib import FUNCS_DISPATCH, MainContext, Source
 from qemu_gdb.loops import Context, Handler
 from qemu_gdb.memory import Memory
 
-UNKNOWN, NOTIFIER, HANDLER, SOURCE, WAKEUP = (
+UNKNOWN, NOTIFIER, HANDLER, SOURCE, WAKEUP, FDMON = (
     "unknown",
     "notifier",
     "handler",
     "GSource",
     "GLib",
+    "fd monitor",
 )
 
 
 class Owner(NamedTuple):
     kind: str
     name: str
-    context: Optional[str]  # of a handler or notifier
+    context: Optional[str]  # of a handler, notifier or monitor
     callback: int  # 0: none
 
     def callback_text(self, name: Optional[str]) -> str:
         return {
             NOTIFIER: "its own notifier",
+            FDMON: "its fd monitor, for all its handlers",
             WAKEUP: "wake-up of this thread's GMainContext",
             UNKNOWN: "no handler and no GSource holds it",
         }.get(self.kind) or (name or "-")
@@ -59,7 +61,11 @@ class Owners:
     def find(self, tid: int, fd: int) -> Owner:
         for context in self._contexts:
             handler = self._handlers[context.addr].get(fd)
-            if context.tid != tid or handler is None:
+            if context.tid != tid:
+                continue
+            if handler is None:
+                if fd == context.fdmon_fd:
+                    return Owner(FDMON, context.name, context.name, 0)
                 continue
             if fd == context.notifier_fd:
                 return Owner(NOTIFIER, context.name, context.name, handler.io_read)

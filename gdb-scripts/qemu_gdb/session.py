@@ -26,7 +26,7 @@ from qemu_gdb.loops import Context, Loops
 from qemu_gdb.memory import Memory
 from qemu_gdb.names import Names
 from qemu_gdb.owner import Owners
-from qemu_gdb.threads import Thread, read_threads
+from qemu_gdb.threads import Thread, epoll_fds, read_threads
 from qemu_gdb.tls import Tls, function
 from qemu_gdb.where import Where, locate
 
@@ -117,6 +117,8 @@ class Session:
         for thread in reversed(self.threads):
             if thread.polls is not None:
                 found.update((polled.fd, thread.tid) for polled in thread.polls.fds)
+                if thread.polls.monitor is not None:
+                    found[thread.polls.monitor] = thread.tid
         return found
 
     @functools.cached_property
@@ -127,9 +129,24 @@ class Session:
         return loops
 
     def _find_threads(self, contexts: list[Context]) -> None:
+        glib = GLib(self.memory, self.layout, self.images, self.code)
         for context in contexts:
+            context.fdmon_fd = glib.unix_fd(context.addr)
             context.tid = self.pollers.get(context.notifier_fd)
+            if context.tid is None and context.fdmon_fd is not None:
+                context.tid = self.pollers.get(context.fdmon_fd)
+            if context.tid is None:
+                self._find_monitor(context)
         IOThreads(self.memory, self.layout, self.threads).name(contexts)
+
+    def _find_monitor(self, context: Context) -> None:
+        """A ppoll() with a timeout of nanoseconds polls the epoll instance, and nothing else."""
+        for thread in self.threads:
+            fds = thread.polls.fds if thread.polls is not None else []
+            if len(fds) == 1 and self.inferior.live:
+                watched = epoll_fds(self.inferior.pid, fds[0].fd)
+                if context.notifier_fd in [polled.fd for polled in watched]:
+                    context.fdmon_fd, context.tid = fds[0].fd, thread.tid
 
     def context_at(self, addr: int) -> Optional[Context]:
         """The context at an address, also one that no clock and no global leads to."""

@@ -25,6 +25,7 @@ CALLS = {
     426: "io_uring_enter",
 }
 POLL, PPOLL, EPOLL_WAIT, EPOLL_PWAIT, RESTART_SYSCALL = 7, 271, 232, 281, 219
+IO_URING_ENTER = 426
 # A call that a stop interrupted: rax says whether and how it goes on. -EINTR: it does not.
 INTERRUPTED = {-4, -512, -513, -514, -516}
 FDS_MAX = 1 << 18  # of one poll set
@@ -47,6 +48,7 @@ class PollSet(NamedTuple):
     timeout_ns: int  # -1: for ever
     fds: list[PollFd]
     array: int = 0  # where poll or ppoll was given them
+    monitor: Optional[int] = None  # the epoll instance or ring that others wait on
 
 
 class Thread(NamedTuple):
@@ -94,8 +96,10 @@ def _signed(value: int, bits: int) -> int:
 
 def _call_of(memory: Memory, regs: dict[str, int]) -> int:
     """The system call a thread is in, or -1."""
-    call = _signed(regs["orig_rax"], 64)
-    if call < 0 or _signed(regs["rax"], 64) not in INTERRUPTED:
+    call, result = _signed(regs["orig_rax"], 64), _signed(regs["rax"], 64)
+    # A ring's wait says instead how many requests it has submitted before it slept.
+    slept = call == IO_URING_ENTER and regs["rdx"] > 0 and 0 <= result <= regs["rsi"]
+    if call < 0 or not (result in INTERRUPTED or slept):
         return -1
     try:
         code = memory.read(regs["rip"] - 7, 7)  # mov $number, %eax; syscall
@@ -122,7 +126,7 @@ def _timeout_ns(memory: Memory, call: int, regs: dict[str, int]) -> int:
     return -1
 
 
-def _epoll_fds(pid: int, epfd: int) -> list[PollFd]:
+def epoll_fds(pid: int, epfd: int) -> list[PollFd]:
     """What an epoll descriptor watches: "tfd: 5 events: 19 ..."."""
     found = []
     try:
@@ -153,9 +157,11 @@ def _poll_set(
             except Unreadable:
                 pass
     elif inferior.live:
-        fds = _epoll_fds(inferior.pid, _signed(regs["rdi"], 32))
-    array = regs["rdi"] if call in (POLL, PPOLL) else 0
-    return PollSet(CALLS[call], _timeout_ns(memory, call, regs), fds, array)
+        fds = epoll_fds(inferior.pid, _signed(regs["rdi"], 32))
+    timeout = _timeout_ns(memory, call, regs)
+    if call in (POLL, PPOLL):
+        return PollSet(CALLS[call], timeout, fds, regs["rdi"])
+    return PollSet(CALLS[call], timeout, fds, 0, _signed(regs["rdi"], 32))
 
 
 def _comm(inferior: Inferior, tid: int) -> str:

@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from process_memory import fd_link, poll_sets
+import pytest
+from process_memory import fd_link, poll_sets, wait_until
 from tracer_run import Result, Row, finish, run, start
 from tracer_targets import Demo, Qemu
 
@@ -217,3 +218,34 @@ def test_twice_and_two_at_once_say_the_same(demo: Demo) -> None:
     pair = [start(*args), start(*args)]
     assert [finish(p).fine().rows for p in pair] == [once, once]
     assert run(*args).fine().rows == once
+
+
+@pytest.mark.parametrize("kind", ["io_uring", "epoll"])
+@pytest.mark.parametrize("via", ["mem", "iter"])
+def test_fd_monitors_are_explained_and_what_they_watch_is_shown(
+    kind: str, via: str
+) -> None:
+    """GLib polls one fd for a whole context; an IOThread waits in a call that names no fds."""
+    with Demo("io-uring", "--fds", "70", "--fdmon", kind) as target:
+        found: Dict[str, List[Row]] = {}
+
+        # Each works for some microseconds every 20 ms.
+        def both_sleep() -> bool:
+            found.clear()
+            rows = run("fds", "-p", target.pid, "--json", "--via", via)
+            for row in rows.of_type("fd"):
+                found.setdefault(row["role"], []).append(row)
+            return len(found) == 2
+
+        wait_until(both_sleep, "both loops sleep")
+    main, io0 = found["main loop"], found["IOThread io0"]
+    assert sorted((r["fd_kind"], r["owner_kind"], r["owner"]) for r in main) == sorted(
+        [
+            ("eventfd", "GLib", "GLib"),
+            (kind, "fd monitor", "iohandler_ctx"),
+            (kind, "fd monitor", "qemu_aio_context"),
+        ]
+    )
+    assert len(io0) == 71
+    assert [r["callback"] for r in io0].count("fdmon_read") == 70
+    assert {r["owner"] for r in io0} == {"io0"}

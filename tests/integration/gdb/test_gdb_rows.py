@@ -3,7 +3,7 @@
 import resource
 import signal
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from gdb_run import (
@@ -16,6 +16,7 @@ from gdb_run import (
     program_of,
     refuse_huge_core,
 )
+from process_memory import wait_until
 from tracer_run import COLUMNS
 from tracer_targets import Demo, Qemu, Target, nbd_server, storage_daemon
 
@@ -143,6 +144,34 @@ def test_a_core_that_the_kernel_wrote(gdb: Gdb) -> None:
     unknown = {"fd_kind": "unknown", "fd_detail": None, "ready": None}
     assert handlers == [{**row, **unknown} for row in before]
     assert [row["fd"] for row in fds] == [3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("kind", ["io_uring", "epoll"])
+def test_a_fd_monitor_is_explained_and_what_it_watches_is_shown(
+    gdb: Gdb, kind: str
+) -> None:
+    """Its IOThread waits in a call that names no fds, and that a stop ends."""
+    with Demo("io-uring", "--fds", "23", "--fdmon", kind) as demo:
+        found: List[Dict[str, Any]] = []
+
+        # Each works for some microseconds every 20 ms.
+        def both_sleep() -> bool:
+            answer = gdb.answers(demo, "qemu gpollfds --json --all")[-1]
+            found[:] = [] if answer["error"] else gdb_rows(answer["out"], "fd")
+            return len({row["role"] for row in found}) == 2
+
+        wait_until(both_sleep, "both loops sleep")
+    main = [row for row in found if row["role"] == "main loop"]
+    io0 = [row for row in found if row["role"] == "IOThread io0"]
+    assert sorted((r["fd_kind"], r["owner_kind"], r["owner"]) for r in main) == sorted(
+        [
+            ("eventfd", "GLib", "GLib"),
+            (kind, "fd monitor", "iohandler_ctx"),
+            (kind, "fd monitor", "qemu_aio_context"),
+        ]
+    )
+    assert [row["callback"] for row in io0].count("fdmon_read") == 23
+    assert len(io0) == 24 and len(found) == 27
 
 
 def test_equal_handlers_are_one_row_with_a_count(gdb: Gdb) -> None:
