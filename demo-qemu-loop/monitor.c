@@ -7,6 +7,7 @@
  * no more is read meanwhile, and there is a limit to clients.
  */
 #include "osdep.h"
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -240,11 +241,26 @@ static void refuse_without_descriptors(Monitor *mon)
 	mon->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* One that waits for an answer is not polled meanwhile; so whether it has gone is asked here. */
+static void close_clients_that_are_gone(Monitor *mon)
+{
+	for (unsigned i = mon->clients->len; i-- > 0;) {
+		MonitorClient *c = mon->clients->pdata[i];
+		struct pollfd pfd = { .fd = c->fd };
+
+		if (c->waiting && poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR))
+			client_close(c);
+	}
+}
+
 static void monitor_accept(void *opaque)
 {
 	Monitor *mon = opaque;
-	int fd = accept4(mon->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
 
+	if (mon->clients->len >= CLIENTS_MAX)
+		close_clients_that_are_gone(mon);
+	fd = accept4(mon->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 		refuse_without_descriptors(mon);
 	else if (fd >= 0 && mon->clients->len >= CLIENTS_MAX)

@@ -387,6 +387,41 @@ static void test_end_of_input(void)
 	close(fd);
 }
 
+static void wait_for_semaphore(void *go_on)
+{
+	qemu_sem_wait(go_on);
+}
+
+/* All are told to wait for a thread that does not come; when they have gone there is room again. */
+static void test_hang_up_while_waiting(void)
+{
+	QemuSemaphore go_on;
+	int fds[16];
+
+	qemu_sem_init(&go_on, 0);
+	aio_bh_schedule_oneshot(io0->ctx, wait_for_semaphore, &go_on);
+	for (int i = 0; i < 16; i++) {
+		fds[i] = new_client();
+		send_text(fds[i], "info bhs io0\n");
+		some_iterations();
+	}
+	for (int i = 0; i < 16; i++)
+		close(fds[i]);
+	for (int i = 0; i < 16; i++) {
+		fds[i] = new_client();
+		expect(fds[i], "kick", "ok\n");
+	}
+	qemu_sem_post(&go_on);
+	send_text(fds[0], "info bhs io0\n");
+	do
+		main_loop_wait(true);
+	while (!fd_readable(fds[0]));
+	for (int i = 0; i < 16; i++)
+		close(fds[i]);
+	some_iterations();
+	qemu_sem_destroy(&go_on);
+}
+
 static void test_hang_up_before_an_answer(void)
 {
 	int fd;
@@ -552,6 +587,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/monitor/two-clients", test_two_clients);
 	g_test_add_func("/monitor/end-of-input", test_end_of_input);
 	g_test_add_func("/monitor/hang-up-before-an-answer", test_hang_up_before_an_answer);
+	g_test_add_func("/monitor/hang-up-while-waiting", test_hang_up_while_waiting);
 	g_test_add_func("/monitor/a-client-that-never-reads", test_a_client_that_never_reads);
 	g_test_add_func("/monitor/many-clients", test_many_clients);
 	g_test_add_func("/monitor/no-descriptor-left", test_no_descriptor_left);
