@@ -179,8 +179,25 @@ static void conclude(struct doctor *d, struct patient *p)
 	g_free(span);
 }
 
+static bool waited_for_bql(const struct doctor *d, const struct patient *p)
+{
+	const struct patient last = { .now = p->blocked.stack.thread };
+
+	return p->blocked.samples && doctor_waits_for_bql(d, &last);
+}
+
 void blocked_conclude(struct doctor *d)
 {
 	for (size_t i = 0; i < d->patients->len; i++)
-		conclude(d, d->patients->pdata[i]);
+		if (!waited_for_bql(d, d->patients->pdata[i]))
+			conclude(d, d->patients->pdata[i]);
+}
+
+void blocked_conclude_waiters(struct doctor *d)
+{
+	for (size_t i = 0; i < d->patients->len; i++)
+		if (waited_for_bql(d, d->patients->pdata[i]) &&
+		    !doctor_has_finding(d, d->hold.owner, NULL) &&
+		    !doctor_has_finding(d, d->held.owner, NULL))
+			conclude(d, d->patients->pdata[i]);
 }

@@ -48,7 +48,7 @@ bool doctor_has_finding(const struct doctor *d, pid_t tid, const char *verdict)
 	for (size_t i = 0; i < d->findings->len; i++) {
 		const struct finding *f = d->findings->pdata[i];
 
-		if (f->tid == tid && !strcmp(f->verdict, verdict))
+		if (f->tid == tid && (!verdict || !strcmp(f->verdict, verdict)))
 			return true;
 	}
 	return false;
@@ -108,6 +108,7 @@ static int watch_for(struct doctor *d, int64_t until_ns, const volatile sig_atom
 			return err;
 		blocked_sample(d);
 		nested_sample(d);
+		hold_sample(d);
 		usleep(STEP_MS * 1000);
 	}
 	return 0;
@@ -143,6 +144,8 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	spin_conclude(d);
 	blocked_conclude(d);
 	nested_conclude(d);
+	hold_conclude(d);
+	blocked_conclude_waiters(d);
 	return 0;
 }
 
@@ -151,6 +154,8 @@ void doctor_close(struct doctor *d)
 	watch_close(d->watch);
 	stacks_close(d->stacks);
 	loops_free(d->loops);
+	hold_clear(&d->hold);
+	hold_clear(&d->held);
 	if (!d->patients)
 		return;
 	g_ptr_array_free(d->patients, TRUE);

@@ -68,6 +68,19 @@ struct nested {
 	struct stack stack;  /* the last */
 };
 
+/* Who holds the big lock while somebody sleeps for it. */
+struct hold {
+	pid_t owner, waiter;
+	uint64_t switches; /* names the waiter's sleep */
+	int64_t since_ns;
+	uint64_t delay_ns; /* the owner's, then */
+	int64_t sampled_ns, longest_ns;
+	int samples; /* stacks of the owner in this sleep */
+	char *wait;  /* what the owner did then */
+	char *waiters;
+	struct stack stack;
+};
+
 /* A thread of the target. */
 struct patient {
 	pid_t tid;
@@ -96,6 +109,7 @@ struct doctor {
 	GHashTable *callbacks;	   /* run address -> what it is, of all that the tables name */
 	int64_t start_ns, half_ns; /* CLOCK_MONOTONIC: attached, half time */
 	int64_t min_ns;		   /* blocked longer than this is a finding */
+	struct hold hold, held;	   /* now, and the longest that was proven */
 	uint64_t bql;		   /* address of the big lock's mutex; 0: unknown */
 	uint64_t lost;
 };
@@ -105,7 +119,7 @@ struct doctor {
 struct finding *finding_new(struct doctor *d, const char *verdict, struct patient *p);
 void finding_say(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void finding_free(void *finding);
-/* Is there this verdict of the thread? */
+/* Is there this verdict, or any for NULL, of the thread? */
 bool doctor_has_finding(const struct doctor *d, pid_t tid, const char *verdict);
 
 /* --- doctor-patients.c: the threads --------------------------------------------------------- */
@@ -190,11 +204,18 @@ int64_t doctor_eventfd_count(const struct doctor *d, int fd);
 /* Look for blocked callbacks; called every few ms. Stacks are taken only of what is overdue. */
 void blocked_sample(struct doctor *d);
 void blocked_conclude(struct doctor *d);
+/* Those that wait for the big lock, unless what its holder does was found to be the cause. */
+void blocked_conclude_waiters(struct doctor *d);
 
 /* The same of waits in a nested aio_poll(). */
 void nested_sample(struct doctor *d);
 void nested_conclude(struct doctor *d);
 void nested_clear(struct nested *n);
+
+/* Who keeps the big lock from others; after the verdicts on what the holder does. */
+void hold_sample(struct doctor *d);
+void hold_conclude(struct doctor *d);
+void hold_clear(struct hold *h);
 
 /* Spinning: note the counts at half time, conclude at the end (which takes a proof's time more). */
 void spin_half(struct doctor *d);

@@ -78,7 +78,12 @@ def faulty(
 def cases() -> List[Case]:
     verdicts = {name: v for name, v in scenarios().items() if v}
     own: List[Case] = [
-        (f"demo {name}", lambda name=name: demo(name), verdict, CULPRITS[name])
+        (
+            f"demo {name}",
+            lambda name=name: demo(name),
+            verdict,
+            CULPRITS[name].split("{")[0],
+        )
         for name, verdict in verdicts.items()
     ]
     main = "qemu_aio_context"

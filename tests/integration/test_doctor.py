@@ -1,5 +1,6 @@
 """loopscope doctor: each fault gets its verdict and its culprit, a healthy loop none."""
 
+import fcntl
 import json
 import os
 import re
@@ -49,6 +50,7 @@ CULPRITS = {
     "deleted-handler": "handler remover_read waits in aio_poll()",
     "missing-kick": "BH waits_for_kick_bh_cb waits in aio_poll()",
     "aio-wait-kick-barrier": "BH waits_for_early_kick_bh_cb waits in aio_poll()",
+    "bql-hold": 'thread {thread} "CPU 0/DEMO" holds the big lock, in slow_device_write',
     "nested-bql": "BH drains_with_bql_bh_cb waits in aio_poll(), and keeps the big lock",
 }
 
@@ -110,20 +112,19 @@ def test_each_scenario_gets_its_verdict(name: str) -> None:
             healthy(result)
             return
         row = only(result)
-        assert (row["verdict"], row["thread"]) == (verdict, demo.pid)
-        assert row["role"] == "main loop"
-        assert row["culprit"].startswith(CULPRITS[name])
+        thread, role = demo.pid, "main loop"
+        if name == "bql-hold":
+            thread, role = demo.thread("CPU 0/DEMO"), 'thread "CPU 0/DEMO"'
+        assert (row["verdict"], row["thread"]) == (verdict, thread)
+        assert row["role"] == role
+        culprit = CULPRITS[name].format(thread=thread)
+        assert row["culprit"].startswith(culprit)
 
 
 def test_a_lock_names_its_holder() -> None:
     with Demo("blocked-lock") as demo:
         evidence = only(visit(demo.pid))["evidence"]
-        tasks = Path(f"/proc/{demo.pid}/task")
-        (holder,) = [
-            task.name
-            for task in tasks.iterdir()
-            if (task / "comm").read_text() == "lock-holder\n"
-        ]
+        holder = demo.thread("lock-holder")
     assert f'which thread {holder} "lock-holder" holds' in evidence[0]
     assert [e for e in evidence if f"the holder, thread {holder}" in e]
 
@@ -298,6 +299,41 @@ def test_a_command_that_waits_for_a_stopped_server(
     assert "it holds the big lock (BQL)" in said
     assert re.search(r"it polls fd \d+ \(unix [^)]*\) for handler ", said)
     healthy(visit(patient.pid))
+
+
+class SlowConsole(Qemu):
+    """Its firmware writes debugging output to a fifo that is full, and nobody reads it."""
+
+    def default_args(self) -> List[object]:
+        fifo = self.dir / "console"
+        os.mkfifo(fifo)
+        self.reader = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        size = fcntl.fcntl(self.reader, fcntl.F_GETPIPE_SZ)
+        assert os.write(self.reader, bytes(size)) == size
+        return [
+            *("-chardev", f"pipe,id=console,path={fifo}"),
+            *("-device", "isa-debugcon,iobase=0x402,chardev=console"),
+        ]
+
+    def kill(self) -> None:
+        super().kill()
+        os.close(self.reader)
+
+
+def test_a_vcpu_that_writes_to_a_full_pipe_keeps_the_big_lock() -> None:
+    with SlowConsole() as qemu, qemu.qmp() as qmp:
+        qmp.command("cont")
+        # The vCPU tries again and again; the main loop wants the lock and sleeps for it.
+        call = Path(f"/proc/{qemu.pid}/syscall")
+        wait_until(lambda: call.read_text().startswith("202 "), "the main loop waits")
+        row = only(visit(qemu.pid))
+    assert row["verdict"] == "BQL HOLD" and row["thread"] != qemu.pid
+    assert row["culprit"].startswith(f"thread {row['thread']} ")
+    assert "qemu_chr_write" in row["stack"]
+    (waits,) = [
+        e for e in row["evidence"] if "wait for the big lock" in e or "waits for" in e
+    ]
+    assert re.search(rf"which it holds:.* {qemu.pid} ", waits)
 
 
 def test_a_command_that_writes_to_a_full_pipe_blocks_on_that_fd(patient: Qemu) -> None:

@@ -76,6 +76,16 @@ class Target:
     def cont(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def thread(self, name: str) -> int:
+        """The one thread of that name."""
+        tasks = Path(f"/proc/{self.pid}/task")
+        (tid,) = [
+            int(task.name)
+            for task in tasks.iterdir()
+            if (task / "comm").read_text() == f"{name}\n"
+        ]
+        return tid
+
     def wait_polling(self, threads: int) -> None:
         """So many threads, all loops of the target, sleep in poll."""
 

@@ -316,6 +316,7 @@ static void expect_verdict(const char *line, const char *name)
 	} families[] = {
 		{ "aio-wait-kick", "\"NESTED WAIT\"" },
 		{ "bh-not-cancelled", "\"SPIN\"" },
+		{ "bql-hold", "\"BQL HOLD\"" },
 		{ "blocked-", "\"BLOCKED CALLBACK\"" },
 		{ "coroutine-wrong-context", "\"WRONG CONTEXT\"" },
 		{ "deleted-handler", "\"NESTED WAIT\"" },
