@@ -25,6 +25,7 @@ struct report_thread *report_thread(struct report *report, uint32_t tid)
 		thread->choosers.entry_size = sizeof(struct report_chooser);
 		thread->wakeups.entry_size = sizeof(struct report_wakeup);
 		thread->nested_map.entry_size = sizeof(struct report_nested);
+		thread->tree.entry_size = sizeof(struct report_node);
 	}
 	report->latest = thread;
 	return thread;
@@ -143,10 +144,11 @@ static void enter_aio_poll(struct report_thread *thread, const struct loop_aio_p
 	nested->max_depth = MAX(nested->max_depth, event->depth);
 }
 
+/* Its end has a site of its own: the macro returns to another place. */
 static void enter_aio_wait(struct report_thread *thread, const struct loop_aio_wait_enter *event)
 {
 	struct report_nested *nested = begin_nested(thread, REPORT_AIO_WAIT, event->h.time_ns,
-						    event->ctx, event->site, event->site);
+						    event->ctx, event->site, 0);
 
 	nested->with_bql += event->bql == LOOP_HELD_YES;
 }
@@ -362,7 +364,7 @@ static void loop_event(struct report *report, struct report_thread *thread,
 		enter_aio_wait(thread, AS(aio_wait_enter));
 		break;
 	case LOOP_EV_AIO_WAIT_EXIT:
-		report_pop(thread, REPORT_AIO_WAIT, AS(aio_wait_exit)->site, now_ns);
+		report_pop(thread, REPORT_AIO_WAIT, 0, now_ns);
 		break;
 	case LOOP_EV_BQL_WAIT:
 		wait_for_bql(report, thread, AS(bql_wait));

@@ -277,6 +277,33 @@ static void print_nested(const struct report *report, const struct report_thread
 	out_json(row);
 }
 
+static void print_node(const struct report *report, const struct report_thread *thread,
+		       const struct report_node *node)
+{
+	struct report_frame frame = { .kind = node->kind, .entry = node->entry };
+	json_t *row = thread_row("nested_call", thread);
+
+	put(row, "number", node->number);
+	put(row, "inside", node->parent);
+	put_text(row, "kind", report_kind_name(node->kind));
+	put_words(row, "what", report_frame_name(report, &frame));
+	put(row, "count", node->count);
+	put(row, "total_ns", node->total_ns);
+	put(row, "asleep_ns", node->asleep_ns);
+	put(row, "max_ns", node->max_ns);
+	put(row, "unfinished", node->unfinished);
+	out_json(row);
+}
+
+static void print_tree(const struct report *report, const struct report_thread *thread)
+{
+	GPtrArray *nodes = report_tree_nodes(thread);
+
+	for (uint32_t i = 0; i < nodes->len; i++)
+		print_node(report, thread, nodes->pdata[i]);
+	g_ptr_array_free(nodes, TRUE);
+}
+
 static void print_bql(const struct report *report, const struct report_bql *bql)
 {
 	json_t *row = row_new("bql");
@@ -349,6 +376,7 @@ void report_print_json(const struct report *report)
 		EACH_ROW(&thread->choosers, report_by_waits, print_timeout);
 		EACH_ROW(&thread->wakeups, report_by_wakeups, print_wakeup);
 		EACH_ROW(&thread->nested_map, report_by_nested, print_nested);
+		print_tree(report, thread);
 	}
 	for (uint32_t i = 0; i < sites->len; i++)
 		print_bql(report, sites->pdata[i]);

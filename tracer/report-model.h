@@ -131,6 +131,18 @@ struct report_bql {
 	uint32_t line;
 };
 
+/* Of the tree of nested waits: all calls of one thing inside of another. */
+struct report_node {
+	struct report_key key;
+	uint32_t number, parent; /* from 1; parent 0: none */
+	uint32_t level;		 /* 0: none */
+	bool in_wait;		 /* it is one, or inside of one */
+	enum report_kind kind;
+	void *entry; /* as a frame's */
+	uint64_t count, total_ns, max_ns, unfinished;
+	uint64_t asleep_ns; /* of total_ns, in polls inside */
+};
+
 struct report_frame {
 	uint64_t begin_ns;
 	uint64_t child_ns; /* spent in what was nested and is closed */
@@ -138,6 +150,8 @@ struct report_frame {
 	struct report_calls *calls;
 	void *entry; /* the struct that calls is in */
 	enum report_kind kind;
+	struct report_node *node; /* its own if it is_node, else its parent's; or NULL */
+	bool is_node;
 };
 
 struct report_thread {
@@ -152,6 +166,7 @@ struct report_thread {
 
 	struct report_frame *stack;
 	uint32_t depth, room, nested; /* nested: aio_poll frames among them */
+	uint32_t placed;	      /* so many have been given their nodes */
 	struct report_frame *open;    /* what was open at the end, outermost first */
 	uint32_t n_open;
 
@@ -196,6 +211,7 @@ struct report_thread {
 	struct report_map choosers;   /* struct report_chooser */
 	struct report_map wakeups;    /* struct report_wakeup */
 	struct report_map nested_map; /* struct report_nested */
+	struct report_map tree;	      /* struct report_node */
 };
 
 /* Somebody has written to an eventfd, and its reader has not woken yet. */
@@ -320,6 +336,17 @@ void report_cut(struct report_thread *thread, uint32_t keep, uint64_t now_ns);
 /* Account for what is still open, up to @end_ns, and remember it in thread->open. */
 void report_settle(struct report_thread *thread, uint64_t end_ns);
 void report_calls_add(struct report_calls *calls, uint64_t begin_ns, uint64_t ns, uint64_t own_ns);
+
+/* --- report-tree.c: nested waits, with what they are in and what is in them ------------------- */
+
+/* The innermost frame has begun; or @frame, that was the innermost one, has ended. */
+void report_tree_begin(struct report_thread *thread);
+void report_tree_end(struct report_thread *thread, const struct report_frame *frame, uint64_t ns,
+		     bool finished);
+/* A nested poll has slept. */
+void report_tree_slept(struct report_thread *thread, uint64_t ns);
+/* struct report_node: each before its children, those by their time. */
+GPtrArray *report_tree_nodes(const struct report_thread *thread);
 
 /* --- report-polls.c: waits, their timeouts and what ended them ------------------------------- */
 

@@ -39,6 +39,7 @@ static void release_thread(void *entry)
 	report_map_release(&thread->choosers, NULL);
 	report_map_release(&thread->wakeups, NULL);
 	report_map_release(&thread->nested_map, release_nested);
+	report_map_release(&thread->tree, NULL);
 	g_free(thread->stack);
 	g_free(thread->open);
 	g_free(thread->name);

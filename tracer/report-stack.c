@@ -33,6 +33,7 @@ void report_push(struct report_thread *thread, const struct report_frame *frame)
 	}
 	thread->nested += frame->kind == REPORT_AIO_POLL;
 	thread->stack[thread->depth++] = *frame;
+	report_tree_begin(thread);
 	if (thread->watcher && thread->watcher->begin)
 		thread->watcher->begin(thread->watcher->data, thread, frame);
 }
@@ -69,6 +70,7 @@ static void close_top(struct report_thread *thread, uint64_t now_ns, bool finish
 
 	tell_end(thread, &frame, now_ns, finished ? REPORT_ENDED : REPORT_CUT);
 	thread->nested -= frame.kind == REPORT_AIO_POLL;
+	report_tree_end(thread, &frame, ns, finished);
 	if (thread->depth)
 		thread->stack[thread->depth - 1].child_ns += ns;
 	if (!finished) {
@@ -81,8 +83,10 @@ static void close_top(struct report_thread *thread, uint64_t now_ns, bool finish
 	thread->time_ns[frame.kind] += own_ns;
 	if (frame.calls)
 		report_calls_add(frame.calls, frame.begin_ns, ns, own_ns);
-	if (frame.kind == REPORT_NESTED_POLL)
+	if (frame.kind == REPORT_NESTED_POLL) {
 		tell_slept(thread, ns);
+		report_tree_slept(thread, ns);
+	}
 }
 
 void report_cut(struct report_thread *thread, uint32_t keep, uint64_t now_ns)
@@ -118,6 +122,7 @@ void report_settle(struct report_thread *thread, uint64_t end_ns)
 		uint64_t ns = thread->end_ns - frame->begin_ns;
 
 		tell_end(thread, frame, thread->end_ns, REPORT_OPEN);
+		report_tree_end(thread, frame, ns, false);
 		thread->time_ns[frame->kind] += ns - frame->child_ns;
 		if (thread->depth)
 			frame[-1].child_ns += ns;

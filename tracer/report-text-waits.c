@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The other waits of a report: nested aio_poll and AIO_WAIT_WHILE, and the big lock. */
+/* The other waits of a report: nested aio_poll and AIO_WAIT_WHILE as a tree, and the big lock. */
 #include <stdio.h>
 
 #include "tracer/report-show.h"
@@ -7,46 +7,49 @@
 
 #define ROWS_MAX 20
 
-static void nested_row(struct table *table, const struct report *report,
-		       const struct report_thread *thread, const struct report_nested *nested)
+static void node_row(struct table *table, const struct report *report,
+		     const struct report_thread *thread, const struct report_node *node)
 {
-	const struct report_calls *calls = &nested->calls;
-	char *site = report_place(report, nested->site);
+	struct report_frame frame = { .kind = node->kind, .entry = node->entry };
+	char *name = report_frame_name(report, &frame);
+	bool callback = node->kind <= REPORT_NOTIFIER;
 	struct report_cells cells = { 0 };
 
 	report_cell(&cells, g_strdup_printf("%u", thread->tid));
-	report_cell(&cells, g_strdup_printf("%s at %s", report_kind_name(nested->kind), site));
-	report_cell_count(&cells, calls->ns.count, calls->unfinished);
-	report_cell_ns(&cells, calls->ns.total);
-	report_cell_ns(&cells, nested->slept_ns);
-	report_cell_ns(&cells, report_hist_quantile(&calls->ns, 990));
-	report_cell_ns(&cells, calls->ns.max);
-	report_cell(&cells,
-		    nested->max_depth ? g_strdup_printf("%5u", nested->max_depth) : g_strdup(""));
+	report_cell(&cells, g_strdup_printf("%*s%s%s%s", 2 * (int)node->level, "",
+					    callback ? report_kind_name(node->kind) : "",
+					    callback ? " " : "", name));
+	report_cell_count(&cells, node->count, node->unfinished);
+	report_cell_ns(&cells, node->total_ns);
+	report_cell_ns(&cells, node->asleep_ns);
+	report_cell_ns(&cells, node->max_ns);
 	report_cells_row(table, &cells);
-	g_free(site);
+	g_free(name);
 }
 
 void report_print_nested(const struct report *report, const struct report_options *options)
 {
-	static const char *const heads[] = { "THREAD",	"NESTED WAIT", "  COUNT",
-					     "  TOTAL", " ASLEEP",     "    P99",
-					     "LONGEST", "DEPTH",       NULL };
+	static const char *const heads[] = {
+		"THREAD",  "NESTED WAITS: WHAT WAITED, AND WHAT RAN MEANWHILE",
+		"  COUNT", "  TOTAL",
+		" ASLEEP", "LONGEST",
+		NULL
+	};
 	GPtrArray *threads = report_threads(report);
 	struct table *table = NULL;
 	uint32_t hidden = 0;
 
 	for (uint32_t t = 0; t < threads->len; t++) {
 		const struct report_thread *thread = threads->pdata[t];
-		GPtrArray *rows = report_sorted(&thread->nested_map, report_by_nested);
-		uint32_t n = options->all ? rows->len : MIN(rows->len, ROWS_MAX);
+		GPtrArray *nodes = report_tree_nodes(thread);
+		uint32_t n = options->all ? nodes->len : MIN(nodes->len, ROWS_MAX);
 
-		if (rows->len && !table)
+		if (nodes->len && !table)
 			table = table_new(heads);
 		for (uint32_t i = 0; i < n; i++)
-			nested_row(table, report, thread, rows->pdata[i]);
-		hidden += rows->len - n;
-		g_ptr_array_free(rows, TRUE);
+			node_row(table, report, thread, nodes->pdata[i]);
+		hidden += nodes->len - n;
+		g_ptr_array_free(nodes, TRUE);
 	}
 	g_ptr_array_free(threads, TRUE);
 	if (!table)

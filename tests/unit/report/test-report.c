@@ -253,6 +253,35 @@ static void poll_in(struct ctf_writer *w, uint64_t us, uint32_t tid, uint32_t de
 	EMIT(w, POLL_EXIT, poll_exit, AT(us + 10), tid, .ctx = AIO_CTX, .ret = 1);
 }
 
+/* What test_nested_polls has, from the outside in. */
+static void assert_tree(const struct report_thread *thread)
+{
+	static const struct {
+		enum report_kind kind;
+		uint64_t total_us, asleep_us;
+	} levels[] = { { REPORT_BH, 130, 20 },
+		       { REPORT_AIO_WAIT, 110, 20 },
+		       { REPORT_AIO_POLL, 90, 20 },
+		       { REPORT_HANDLER, 50, 10 },
+		       { REPORT_AIO_POLL, 30, 10 } };
+	GPtrArray *nodes = report_tree_nodes(thread);
+	uint32_t parent = 0;
+
+	g_assert_cmpuint(nodes->len, ==, G_N_ELEMENTS(levels));
+	for (uint32_t i = 0; i < nodes->len; i++) {
+		const struct report_node *node = nodes->pdata[i];
+
+		g_assert_cmpint(node->kind, ==, levels[i].kind);
+		g_assert_cmpuint(node->level, ==, i);
+		g_assert_cmpuint(node->parent, ==, parent);
+		g_assert_cmpuint(node->count, ==, 1);
+		g_assert_cmpuint(node->total_ns, ==, levels[i].total_us * US);
+		g_assert_cmpuint(node->asleep_ns, ==, levels[i].asleep_us * US);
+		parent = node->number;
+	}
+	g_ptr_array_free(nodes, TRUE);
+}
+
 /* A BH drains: AIO_WAIT_WHILE, aio_poll of depth 2 with a handler in which there is one of depth 3.
  */
 static void test_nested_polls(struct fixture *f, gconstpointer data)
@@ -276,8 +305,13 @@ static void test_nested_polls(struct fixture *f, gconstpointer data)
 	EMIT(f->w, HANDLER_END, handler_end, AT(100), MAIN_TID, .ctx = AIO_CTX, .node = 2);
 	EMIT(f->w, AIO_POLL_EXIT, aio_poll_exit, AT(110), MAIN_TID, .ctx = AIO_CTX, .depth = 2);
 	EMIT(f->w, AIO_WAIT_EXIT, aio_wait_exit, AT(120), MAIN_TID, .ctx = AIO_CTX,
-	     .site = SITE + 1);
+	     .site = SITE + 9);
 	EMIT(f->w, BH_END, bh_end, AT(130), MAIN_TID, .ctx = AIO_CTX, .bh = 1);
+	/* Neither of these is in a nested wait or has one in it. */
+	EMIT(f->w, BH_BEGIN, bh_begin, AT(140), MAIN_TID, .ctx = AIO_CTX, .bh = 1, .cb = BH_CB);
+	EMIT(f->w, BH_BEGIN, bh_begin, AT(140), MAIN_TID, .ctx = AIO_CTX, .bh = 2, .cb = BH_CB);
+	EMIT(f->w, BH_END, bh_end, AT(140), MAIN_TID, .ctx = AIO_CTX, .bh = 2);
+	EMIT(f->w, BH_END, bh_end, AT(140), MAIN_TID, .ctx = AIO_CTX, .bh = 1);
 
 	main = thread_of(read_back(f), MAIN_TID);
 	g_assert_cmpuint(main->iterations, ==, 2);
@@ -308,6 +342,7 @@ static void test_nested_polls(struct fixture *f, gconstpointer data)
 	g_assert_cmpuint(callback_of(main, BH_CB)->calls.ns.total, ==, 130 * US);
 	g_assert_cmpuint(callback_of(main, BH_CB)->calls.own_ns, ==, 20 * US);
 	g_assert_cmpuint(main->unfinished + main->unbegun, ==, 0);
+	assert_tree(main);
 }
 
 /* The same timer in two threads at the same time: an end is its own thread's. */

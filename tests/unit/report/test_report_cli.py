@@ -256,3 +256,25 @@ def test_a_full_pipe_is_no_crash(known):
         text=True,
     )
     assert done.returncode == FINE and json.loads(done.stdout)["type"] == "recording"
+
+
+def test_nested_waits_are_a_tree(tmp_path):
+    """The demo's nested-drain: a handler waits, and what ends its wait runs inside of it."""
+    path = tmp_path / "r"
+    command = [BUILD / "demo-qemu-loop", "--record", path, "--scenario", "nested-drain"]
+    subprocess.run([*command, "--iterations", "5"], check=True, capture_output=True)
+    tree = of_type(rows(path), "nested_call")
+    by_number = {row["number"]: row for row in tree}
+    wait = [row for row in tree if row["kind"] == "AIO_WAIT_WHILE"]
+    assert [(row["count"], row["unfinished"]) for row in wait] == [(5, 0)]
+    assert by_number[wait[0]["inside"]]["what"] == "monitor_read"
+    poll = [row for row in tree if row["kind"] == "aio_poll"][0]
+    assert poll["inside"] == wait[0]["number"]
+    inside = {row["what"] for row in tree if row["inside"] == poll["number"]}
+    assert {"request_bh", "request_read", "request_timer_cb"} <= inside
+    for row in tree:
+        children = [r["total_ns"] for r in tree if r["inside"] == row["number"]]
+        assert sum(children) <= row["total_ns"]
+    text = report(path)
+    assert re.search(r"^\d+ +AIO_WAIT_WHILE at monitor_read\S* +5 ", text, re.M)
+    assert all(len(line) <= COLUMNS for line in text.splitlines())
