@@ -35,6 +35,7 @@ static const char help_text[] =
 	"      --min TIME      doctor: what blocks for longer is a finding (10ms, 0.5s); default 100ms\n"
 	"  -o, --output PATH   record: the recording, a new or empty directory; export: a file\n"
 	"      --ring SIZE     record: of the buffer between kernel and recorder; default 64M\n"
+	"      --diff DIR      report: what is different in that recording\n"
 	"      --events        report: every kind of event with its count\n"
 	"      --histograms    report: of the five slowest callbacks, not of the slowest only\n"
 	"      --to FORMAT     export: text (the default), ndjson or csv, for reading and scripts;\n"
@@ -69,7 +70,7 @@ static const struct command {
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
-	{ "report", TAKES_RECORDING, "events histograms all json", cmd_report },
+	{ "report", TAKES_RECORDING, "diff events histograms all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to output only json", cmd_export },
 	{ "list", TAKES_PROCESS, "pid via layout all json", cmd_list },
 	{ "layout", TAKES_TARGET, "pid via layout btf all json", cmd_layout },
@@ -177,6 +178,7 @@ enum {
 	OPT_LAYOUT,
 	OPT_BTF,
 	OPT_RING,
+	OPT_DIFF,
 	OPT_EVENTS,
 	OPT_HISTOGRAMS,
 	OPT_MIN,
@@ -197,6 +199,7 @@ static const struct option long_options[] = {
 	{ "btf", required_argument, NULL, OPT_BTF },
 	{ "output", required_argument, NULL, 'o' },
 	{ "ring", required_argument, NULL, OPT_RING },
+	{ "diff", required_argument, NULL, OPT_DIFF },
 	{ "events", no_argument, NULL, OPT_EVENTS },
 	{ "histograms", no_argument, NULL, OPT_HISTOGRAMS },
 	{ "min", required_argument, NULL, OPT_MIN },
@@ -251,6 +254,9 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			break;
 		case OPT_RING:
 			err = parse_size(optarg, &o->ring, why);
+			break;
+		case OPT_DIFF:
+			o->diff = optarg;
 			break;
 		case OPT_EVENTS:
 			o->events = true;

@@ -147,8 +147,8 @@ static void enter_aio_poll(struct report_thread *thread, const struct loop_aio_p
 /* Its end has a site of its own: the macro returns to another place. */
 static void enter_aio_wait(struct report_thread *thread, const struct loop_aio_wait_enter *event)
 {
-	struct report_nested *nested = begin_nested(thread, REPORT_AIO_WAIT, event->h.time_ns,
-						    event->ctx, event->site, 0);
+	struct report_nested *nested =
+		begin_nested(thread, REPORT_AIO_WAIT, event->h.time_ns, event->ctx, event->site, 0);
 
 	nested->with_bql += event->bql == LOOP_HELD_YES;
 }

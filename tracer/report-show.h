@@ -18,6 +18,8 @@ struct report_options {
 
 void report_print_text(const struct report *report, const struct report_options *options);
 void report_print_json(const struct report *report);
+/* What is different in @b. */
+void report_print_diff(const struct report *a, const struct report *b, bool json, bool all);
 
 /* --- parts of the text: report-text-loops.c, -causes.c, -callbacks.c, -waits.c
  * -----------------------------

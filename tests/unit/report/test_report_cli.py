@@ -278,3 +278,55 @@ def test_nested_waits_are_a_tree(tmp_path):
     text = report(path)
     assert re.search(r"^\d+ +AIO_WAIT_WHILE at monitor_read\S* +5 ", text, re.M)
     assert all(len(line) <= COLUMNS for line in text.splitlines())
+
+
+def test_two_recordings_side_by_side(known, tmp_path):
+    """Once more, and a recording that has other callbacks."""
+    other = write("queues", tmp_path / "r")
+    diff = [
+        json.loads(x) for x in report(known, "--diff", other, "--json").splitlines()
+    ]
+    assert [r["side"] for r in of_type(diff, "recording")] == ["a", "b"]
+    only = {
+        (r["loop"], r["callback"]): r["only"] for r in of_type(diff, "diff_callback")
+    }
+    handler = "virtio_queue_host_notifier_read"
+    # "queues" has no name for its loop.
+    assert only == {
+        ("main loop", handler): "gone",
+        ("main loop", "bdrv_co_drain_bh_cb"): "gone",
+        ("main loop", "gui_update"): "gone",
+        ("loop", handler): "new",
+    }
+    assert (diff[-1]["new"], diff[-1]["gone"], diff[-1]["lost"]) == (1, 3, 0)
+    new = [r for r in of_type(diff, "diff_callback") if r["only"] == "new"][0]
+    assert new["a"] is None
+    assert (new["b"]["count"], new["b"]["p50_ns"]) == (71, 90_000)
+
+    same = [
+        json.loads(x) for x in report(known, "--diff", known, "--json").splitlines()
+    ]
+    for row in same:
+        if row["type"].startswith("diff_"):
+            assert row["a"] == row["b"] and row["only"] is None
+    loop = of_type(same, "diff_loop")[0]
+    assert loop["a"]["count"] == 23 and loop["a"]["asleep_ns"] == 23 * 5_000_000
+    timeouts = {r["chooser"]: r["a"]["count"] for r in of_type(same, "diff_timeout")}
+    assert timeouts == {"timer gui_update": 23}
+
+
+def test_a_difference_as_text(known, hostile, tmp_path):
+    other = write("gaps", tmp_path / "gaps")
+    for path in (known, hostile, other):
+        text = report(known, "--diff", path)
+        assert not CONTROL.search(text)
+        assert all(len(line) <= COLUMNS for line in text.splitlines())
+        assert text.startswith(f"A: {known}: qemu-system-x86_64, ")
+    text = report(known, "--diff", other)
+    assert re.search(r"^B: .*, 40 lost$", text, re.M | re.S)
+    assert re.search(r"^BH 0x\w+ +- +\S+ +new ", text, re.M)
+    assert re.search(
+        r"^timer gui_update .* \+0 % ", report(known, "--diff", known), re.M
+    )
+    assert "No such file" in report(known, "--diff", tmp_path / "none", rc=FAILED)
+    assert "--diff goes with" in report(known, "--diff", known, "--events", rc=USAGE)
