@@ -40,8 +40,9 @@ bool aio_poll(AioContext *ctx, bool blocking)
 	bool adaptive, may_sleep, progress;
 
 	/* The main thread is home to two contexts, and its "current" one is the main one. */
-	assert(in_aio_context_home_thread(
-		ctx == iohandler_get_aio_context() ? qemu_get_aio_context() : ctx));
+	assert(in_aio_context_home_thread(ctx) ||
+	       (ctx == iohandler_get_aio_context() &&
+		in_aio_context_home_thread(qemu_get_aio_context())));
 
 	loop_depth++;
 	if (probe_enabled(iteration_begin) || probe_enabled(aio_poll_enter))

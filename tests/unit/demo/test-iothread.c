@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* IOThreads: start, stop, where callbacks run, and the change to GLib's loop. */
+/* IOThreads, with each fd monitor: start, stop, where callbacks run, the change to GLib's loop. */
 #include "loop-test.h"
 #include "atomic.h"
 #include "iothread.h"
@@ -146,16 +146,44 @@ static void test_timer(void)
 	iothread_destroy(iothread);
 }
 
+/* At any time, also while it polls busily. */
+static void test_poll_parameters(void)
+{
+	IOThread *iothread = iothread_create("t0", &error_abort);
+	AioContext *ctx = iothread_get_aio_context(iothread);
+	Error *err = NULL;
+
+	g_assert_cmpint(iothread->poll_max_ns, ==, 32768);
+	g_assert_cmpint(ctx->poll_max_ns, ==, 32768);
+	for (int i = 0; i < 100; i++) {
+		g_assert_true(
+			iothread_set_poll_params(iothread, i * 10000, i % 3, i % 5, &error_abort));
+		look(iothread);
+	}
+	g_assert_cmpint(qatomic_read(&ctx->poll_max_ns), ==, 990000);
+	g_assert_cmpint(iothread->poll_grow, ==, 0);
+	g_assert_cmpint(iothread->poll_shrink, ==, 4);
+
+	g_assert_false(iothread_set_poll_params(iothread, 1, -1, 0, &err));
+	g_assert_nonnull(err);
+	error_free(err);
+	g_assert_cmpint(iothread->poll_max_ns, ==, 990000);
+	g_assert_cmpint(qatomic_read(&ctx->poll_max_ns), ==, 990000);
+	iothread_destroy(iothread);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	init_clocks(NULL);
 	qemu_sem_init(&seen.sem, 0);
-	g_test_add_func("/iothread/runs-its-context-under-its-name", test_start_stop);
 	g_test_add_func("/iothread/found-by-id", test_by_id);
-	g_test_add_func("/iothread/stop-is-never-missed", test_stop_at_once);
-	g_test_add_func("/iothread/asked-for-gcontext-runs-glibs-loop", test_run_gcontext);
-	g_test_add_func("/iothread/handler-added-while-it-sleeps-is-polled", test_fd_handler);
-	g_test_add_func("/iothread/timer-armed-while-it-sleeps-fires", test_timer);
+#define ADD(name, test) add_monitor_tests("iothread", name, test)
+	ADD("runs-its-context-under-its-name", test_start_stop);
+	ADD("stop-is-never-missed", test_stop_at_once);
+	ADD("asked-for-gcontext-runs-glibs-loop", test_run_gcontext);
+	ADD("handler-added-while-it-sleeps-is-polled", test_fd_handler);
+	ADD("timer-armed-while-it-sleeps-fires", test_timer);
+	ADD("poll-parameters-change-while-it-runs", test_poll_parameters);
 	return g_test_run();
 }

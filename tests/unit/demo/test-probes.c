@@ -605,6 +605,26 @@ static void test_iothread(void)
 	g_assert_cmpuint(glib_depth, ==, 1);
 }
 
+/* --- eras --------------------------------------------------------------------------------- */
+
+/* Before 2.12 a vCPU could have the BQL during those polls only that may sleep. */
+static void test_bql_of_an_older_era(void)
+{
+	const LoopEra *era = qemu_get_aio_context()->era;
+
+	qemu_get_aio_context()->era = loop_era_by_name("2.11");
+	listen_to_events();
+	main_loop_wait(true);
+	g_main_context_wakeup(NULL);
+	main_loop_wait(false);
+	stop_listening();
+	qemu_get_aio_context()->era = era;
+	assert_events("poll_enter poll_exit bql_released poll_enter poll_exit bql_wait "
+		      "bql_acquired");
+	g_assert_cmpuint(FIND(poll_enter, POLL_ENTER)->bql, ==, LOOP_HELD_YES);
+	g_assert_cmpuint(FIND(poll_enter, POLL_ENTER)->bql, ==, LOOP_HELD_NO);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -625,5 +645,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/probes/bql-with-file-and-line", test_bql);
 	g_test_add_func("/probes/sources-with-callback-and-context", test_sources);
 	g_test_add_func("/probes/iothread-through-its-phases", test_iothread);
+	g_test_add_func("/probes/bql-is-kept-by-an-older-era", test_bql_of_an_older_era);
 	return g_test_run();
 }
