@@ -43,7 +43,9 @@ def evaluate(text: str, what: str = "an AioContext") -> int:
             return int(value.address)
         if kind.code in POINTERS:
             return int(value) & (1 << 64) - 1
-    raise QemuError(f'"{text}" is neither {what} nor an address')
+    raise QemuError(
+        f'"{text}" is neither {what} nor an address: qemu contexts and print show what there is'
+    )
 
 
 def choose(session: Session, text: str) -> Context:
@@ -52,12 +54,15 @@ def choose(session: Session, text: str) -> Context:
         if context.name == text:
             return context
     names = ", ".join(context.name for context in contexts)
+    names = f"there are {names}: type one of these, or an address"
     try:
         addr = evaluate(text)
     except gdb.error as error:
         said = " ".join(str(error).split()).rstrip(".")
-        raise QemuError(f'no context is called "{text}" ({said}); there are {names}')
+        if "may-call-functions" in said:
+            said = "functions of the program are not called"
+        raise QemuError(f'no context is called "{text}" ({said}); {names}')
     found = session.context_at(addr) if addr else None
     if found is None:
-        raise QemuError(f'no AioContext is at {addr:#x} ("{text}"); there are {names}')
+        raise QemuError(f'no AioContext is at {addr:#x} ("{text}"); {names}')
     return found

@@ -18,6 +18,7 @@ from qemu_gdb.layout import FIELDS, SIZES, UNKNOWN, VARIABLES, Field, Layout
 
 SECONDS = 20  # loopscope needs a fraction of one, but for a list in a cycle
 OFFSET_MAX = 1 << 16
+MAKE_ONE = "make one by: loopscope layout -p PID --json > layout.json"
 
 
 class FileLayout(Layout):
@@ -29,12 +30,12 @@ class FileLayout(Layout):
             self._take(document)
         except (KeyError, TypeError, AttributeError, ValueError):
             raise QemuError(
-                f"no layout {origin}: it is not what loopscope layout --json prints"
+                f"no layout {origin}: it is not what loopscope layout --json prints; {MAKE_ONE}"
             )
         if self.build_id != program.build_id:
             raise QemuError(
                 f"the layout {origin} is of build {self.build_id or 'unknown'}, "
-                f"but {program.name} is build {program.build_id or 'unknown'}"
+                f"but {program.name} is build {program.build_id or 'unknown'}; {MAKE_ONE}"
             )
 
     def _take(self, document: Any) -> None:
@@ -77,10 +78,10 @@ def load(path: str) -> Any:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise QemuError(f"cannot read {path}: {error.strerror}")
+        raise QemuError(f"cannot read {path}: {error.strerror}; {MAKE_ONE}")
     except ValueError:
         raise QemuError(
-            f"{path} is no layout: it is not what loopscope layout --json prints"
+            f"{path} is no layout: it is not what loopscope layout --json prints; {MAKE_ONE}"
         )
 
 

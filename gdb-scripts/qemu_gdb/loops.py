@@ -117,7 +117,12 @@ class Loops:
                 f"{name} is {damage.addr:#x}, which {damage.why}"
                 for name, damage in self.damages
             )
-            raise QemuError(wrong or "no main loop yet: qemu_aio_context is not set up")
+            raise QemuError(
+                f"{wrong}; look at it: print qemu_aio_context"
+                if wrong
+                else "no main loop yet: qemu_aio_context is not set up; "
+                "let the program come to it (continue, then Ctrl-C), and try again"
+            )
         for timer_list, _ in self._clock_lists(0, own=True):
             owner = self.memory.pointer(
                 timer_list + self._at("QEMUTimerList", "notify_opaque")

@@ -5,11 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gdb_run import SCRIPTS, Gdb, gdb_rows, names
+from gdb_run import SCRIPTS, Core, Gdb, gdb_rows, gdb_words, names
 from tracer_targets import Demo, Qemu
 
 TABLES = ["handlers", "bh", "timers", "contexts", "iothreads", "sources", "gpollfds"]
 TABLES += ["layout"]
+ROWS = ("context", "iothread", "source")
 
 
 def test_loading_twice_is_harmless(demo: Demo, gdb: Gdb) -> None:
@@ -121,12 +122,24 @@ def test_a_stripped_qemu_takes_names_and_addresses(qemu: Qemu, gdb: Gdb) -> None
         ("handlers nonsense", "there are qemu_aio_context, iohandler_ctx, io0"),
         ("handlers 0x1234", 'no AioContext is at 0x1234 ("0x1234"); there are'),
         ("handlers ((IOThread*)0)->ctx", "Cannot access memory at address"),
-        ("handlers qemu_get_aio_context()", "may-call-functions is off"),
+        ("handlers qemu_get_aio_context()", "functions of the program are not called"),
         ("handlers iohandler_ctx->notifier.", "A syntax error in expression"),
         ("handlers --bogus", "has no --bogus; it has --all, --json, --verbose"),
+        ("bh nonsense", "io0: type one of these, or an address"),
+        ("timers nonsense", "io0: type one of these, or an address"),
+        (
+            "timers main",
+            '"main" is neither an AioContext nor an address: qemu contexts',
+        ),
+        (
+            "iothreads io0",
+            '"io0" is too much: type qemu iothreads, or qemu handlers io0',
+        ),
+        ("sources nonsense", "type an address, or qemu sources alone"),
         ("contexts io0", '"io0" is too much: type qemu contexts, or qemu handlers io0'),
         ("gpollfds io0", '"io0" is too much'),
         ("layout /nonexistent", "cannot read /nonexistent: No such file"),
+        ("layout /nonexistent", "; make one by: loopscope layout -p PID --json > "),
         ("layout /etc/passwd", "/etc/passwd is no layout"),
     ],
 )
@@ -169,3 +182,22 @@ def test_a_gdb_without_python_says_so(gdb: Gdb) -> None:
     # "python ..." is what fails there, with "Python scripting is not supported".
     assert first.split()[0] == "python"
     compile("\n".join(lines), "qemu-gdb.py", "exec")
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "core"])
+def test_threads_are_known_without_libthread_db(
+    demo: Demo, demo_core: Core, gdb: Gdb, live: bool
+) -> None:
+    """As where the target's C library has another version than gdb's."""
+    what = demo if live else demo_core
+    commands = ["contexts", "iothreads", "sources"]
+    usual = {c: gdb_rows(gdb.out(what, f"qemu {c} --json"), *ROWS) for c in commands}
+    for command in commands:
+        done = gdb.start(
+            *("-iex", "set libthread-db-search-path /nonexistent", *gdb_words(what)),
+            *("-ex", f"source {SCRIPTS}/qemu-gdb.py"),
+            *("-ex", f"qemu {command} --json"),
+        )
+        assert b"Thread debugging using libthread_db" not in done.stdout
+        rows = [x for x in done.stdout.decode().splitlines() if x.startswith("{")]
+        assert gdb_rows("\n".join(rows), *ROWS) == usual[command] != []

@@ -121,6 +121,16 @@ def test_what_waits_in_a_signalfd_is_the_targets(gdb: Gdb) -> None:
         assert signals["ready"] is False
 
 
+@pytest.mark.parametrize("fdmon", ["poll", "epoll", "io_uring"])
+def test_rows_with_each_fd_monitor(gdb: Gdb, fdmon: str) -> None:
+    with Demo("five-sources", "--fdmon", fdmon) as demo:
+        # One that waits in epoll_wait or io_uring_enter is not counted.
+        demo.wait_polling(2 if fdmon == "poll" else 1)
+        kinds = ("context", "handler", "bh", "timer", "total")
+        ours, theirs = at_one_stop(gdb, demo, "handlers --all", *kinds)
+    assert len(theirs) > 4 and ours == theirs
+
+
 # --- a guest that uses its disks ----------------------------------------------------------------
 
 
