@@ -145,7 +145,7 @@ $(BUILD)/bench/hot: tests/bench/hot.c
 
 BENCH_LOOP_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/bench-loop*.c))
 
-$(BUILD)/obj/tests/bench/%.o: tests/bench/%.c
+$(BUILD)/obj/tests/bench/%.o: tests/bench/%.c | $(TRACE_GEN)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -Idemo-qemu-loop/include -MMD -MP -c $< -o $@

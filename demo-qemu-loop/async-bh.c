@@ -133,7 +133,7 @@ void aio_bh_schedule_oneshot_full(AioContext *ctx, QEMUBHFunc *cb, void *opaque,
  * The first one of @head and the flags it had, or NULL.  It is unscheduled and off the list before
  * anybody can see it so, hence its callback may schedule it again.
  */
-static QEMUBH *aio_bh_dequeue(BHList *head, unsigned *flags)
+static inline QEMUBH *aio_bh_dequeue(BHList *head, unsigned *flags)
 {
 	QEMUBH *bh = QSLIST_FIRST(head);
 

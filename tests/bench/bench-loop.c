@@ -5,10 +5,12 @@
  *
  *   bench-loop [--rounds N] [--batch-ms MS] [ROW...]     ROW: a word of the row's name
  *
- * In each round every contestant of a row runs one batch, so that a disturbance meets all of them
- * (but for 10,000 fds: there each has its rounds after the other); the figures are the medians.
+ * In each round every contestant of every row runs one batch, so that a disturbance meets all of
+ * them; the figures are the medians.  Only those with 10,000 fds run one after the other, at the
+ * end.
  */
 #include <sched.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,9 +33,22 @@ typedef struct Row {
 	unsigned n;
 	unsigned step; /* operations are run in multiples of it */
 	bool has_fds;
-	unsigned cpus;		/* 0: where the scheduler likes; 1 or 2: for the two threads */
-	double ns[CONTESTANTS]; /* the result; 0: takes no part */
-	const char *missing;	/* why there is none */
+	bool wanted;   /* by the command line */
+	unsigned cpus; /* 0: where the scheduler likes; 1 or 2: for the two threads */
+
+	/* A row's thread is home to its context.  It runs a round each time it is told to. */
+	GThread *thread;
+	sem_t go, done;
+	bool over;
+
+	struct Lane {
+		BenchParam param;
+		void *state;
+		unsigned ops; /* a batch */
+		double *samples;
+		double ns; /* the result; 0: takes no part */
+	} lanes[CONTESTANTS];
+	const char *missing; /* why there is no result */
 } Row;
 
 static Row rows[] = {
@@ -55,8 +70,8 @@ static Row rows[] = {
 	{ .what = BENCH_CROSS_BUSY_POLL, .name = "cross-thread BH, busy polling", .cpus = 2 },
 };
 
-static unsigned rounds = 15;
-static double batch_ms = 5;
+static unsigned rounds = 41;
+static double batch_ms = 1;
 
 static const BenchContestant *contestant(const Row *row, int who)
 {
@@ -163,70 +178,138 @@ static int *open_fds(unsigned n)
 	return fds;
 }
 
-/* Contestants @first to before @end, in turn. */
-static void measure(Row *row, int first, int end)
+static bool open_lane(Row *row, int who)
 {
-	BenchParam params[CONTESTANTS];
-	double *ns[CONTESTANTS] = { NULL };
-	void *state[CONTESTANTS] = { NULL };
-	unsigned ops[CONTESTANTS] = { 0 };
+	const BenchContestant *c = contestant(row, who);
+	struct Lane *lane = &row->lanes[who];
 
-	for (int who = first; who < end; who++) {
-		const BenchContestant *c = contestant(row, who);
-
-		params[who] = (BenchParam){ .n = row->n };
-		if (!c->run)
-			continue;
-		if (row->has_fds) {
-			params[who].fds = open_fds(row->n);
-			if (!params[who].fds) {
-				row->missing = "more descriptors than this process may open";
-				break;
-			}
-		}
-		ns[who] = g_new(double, rounds);
-		state[who] = c->setup(&params[who]);
-		ops[who] = calibrate(c, state[who], MAX(row->step, 1));
-	}
-	for (unsigned round = 0; round < rounds && !row->missing; round++) {
-		for (int who = first; who < end; who++) {
-			if (state[who])
-				ns[who][round] =
-					batch_ns(contestant(row, who), state[who], ops[who]) /
-					ops[who];
+	if (!c->run)
+		return true;
+	lane->param.n = row->n;
+	if (row->has_fds) {
+		lane->param.fds = open_fds(row->n);
+		if (!lane->param.fds) {
+			row->missing = "more descriptors than this process may open";
+			return false;
 		}
 	}
-	for (int who = first; who < end; who++) {
-		if (!state[who])
-			continue;
-		row->ns[who] = row->missing ? 0 : median(ns[who], rounds);
-		contestant(row, who)->teardown(state[who]);
-		if (row->has_fds)
-			close_fds(params[who].fds, row->n);
-		g_free(ns[who]);
-	}
+	lane->samples = g_new(double, rounds);
+	lane->state = c->setup(&lane->param);
+	lane->ops = calibrate(c, lane->state, MAX(row->step, 1));
+	return true;
 }
 
-/* In a thread of its own, which is home to this row's context and to no other. */
+/* Once to have the caches to itself, then measured. */
+static void run_lane(Row *row, int who, unsigned round)
+{
+	const BenchContestant *c = contestant(row, who);
+	struct Lane *lane = &row->lanes[who];
+
+	if (!lane->state)
+		return;
+	c->run(lane->state, lane->ops);
+	lane->samples[round] = batch_ns(c, lane->state, lane->ops) / lane->ops;
+}
+
+static void close_lane(Row *row, int who)
+{
+	struct Lane *lane = &row->lanes[who];
+
+	if (!lane->state)
+		return;
+	lane->ns = row->missing ? 0 : median(lane->samples, rounds);
+	contestant(row, who)->teardown(lane->state);
+	if (row->has_fds)
+		close_fds(lane->param.fds, row->n);
+	g_free(lane->samples);
+}
+
+/* All three side by side, a round each time @go is posted. */
 static gpointer row_thread(gpointer opaque)
 {
 	Row *row = opaque;
 
-	if (row->cpus > 1 && cpus[0] == cpus[1]) {
-		row->missing = "only one CPU";
-		return NULL;
-	}
 	if (row->cpus) {
 		pinned_row = row;
 		pin(cpus[0]);
 	}
-	if (row->n < TOO_MANY_AT_ONCE) {
-		measure(row, 0, CONTESTANTS);
-		return NULL;
+	for (int who = 0; who < CONTESTANTS && open_lane(row, who); who++)
+		;
+	sem_post(&row->done);
+	for (unsigned round = 0;; round++) {
+		sem_wait(&row->go);
+		if (row->over)
+			break;
+		for (int who = 0; who < CONTESTANTS && !row->missing; who++)
+			run_lane(row, who, round);
+		sem_post(&row->done);
 	}
-	for (int who = 0; who < CONTESTANTS && !row->missing; who++)
-		measure(row, who, who + 1);
+	for (int who = 0; who < CONTESTANTS; who++)
+		close_lane(row, who);
 	return NULL;
+}
+
+/* One after the other. */
+static gpointer large_row_thread(gpointer opaque)
+{
+	Row *row = opaque;
+
+	for (int who = 0; who < CONTESTANTS && open_lane(row, who); who++) {
+		for (unsigned round = 0; round < rounds; round++)
+			run_lane(row, who, round);
+		close_lane(row, who);
+	}
+	return NULL;
+}
+
+/* --- all rows ----------------------------------------------------------------------------- */
+
+static bool runs(const Row *row)
+{
+	return row->thread;
+}
+
+static void start_row(Row *row)
+{
+	if (row->cpus > 1 && cpus[0] == cpus[1]) {
+		row->missing = "only one CPU";
+		return;
+	}
+	sem_init(&row->go, 0, 0);
+	sem_init(&row->done, 0, 0);
+	row->thread = g_thread_new("bench-row", row_thread, row);
+	sem_wait(&row->done);
+}
+
+static void end_row(Row *row)
+{
+	row->over = true;
+	sem_post(&row->go);
+	g_thread_join(row->thread);
+}
+
+static void run_rows(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		if (rows[i].wanted && rows[i].n < TOO_MANY_AT_ONCE)
+			start_row(&rows[i]);
+	}
+	for (unsigned round = 0; round < rounds; round++) {
+		for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+			if (runs(&rows[i])) {
+				sem_post(&rows[i].go);
+				sem_wait(&rows[i].done);
+			}
+		}
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		if (runs(&rows[i]))
+			end_row(&rows[i]);
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		if (rows[i].wanted && rows[i].n >= TOO_MANY_AT_ONCE)
+			g_thread_join(g_thread_new("bench-row", large_row_thread, &rows[i]));
+	}
 }
 
 /* --- the table ---------------------------------------------------------------------------- */
@@ -255,11 +338,10 @@ static void print_row(const Row *row)
 	}
 	printf("%-30s", row->name);
 	for (int who = 0; who < CONTESTANTS; who++)
-		print_ns(row->ns[who]);
-	print_ratio(row->ns[LOOP], row->ns[GLIB]);
-	print_ratio(row->ns[LOOP], row->ns[BARE]);
+		print_ns(row->lanes[who].ns);
+	print_ratio(row->lanes[LOOP].ns, row->lanes[GLIB].ns);
+	print_ratio(row->lanes[LOOP].ns, row->lanes[BARE].ns);
 	printf("\n");
-	fflush(stdout);
 }
 
 static const Row *find_row(BenchRow what, unsigned n)
@@ -276,10 +358,11 @@ static unsigned check_idle_fds(BenchRow what, const char *how)
 {
 	const Row *few = find_row(what, 10), *many = find_row(what, 1000);
 
-	if (few->ns[LOOP] <= 0 || many->ns[LOOP] <= 0)
+	if (few->lanes[LOOP].ns <= 0 || many->lanes[LOOP].ns <= 0)
 		return 0;
-	printf("1,000 fds, %s: %.2f times the cost of 10", how, many->ns[LOOP] / few->ns[LOOP]);
-	if (many->ns[LOOP] <= 1.5 * few->ns[LOOP]) {
+	printf("1,000 fds, %s: %.2f times the cost of 10", how,
+	       many->lanes[LOOP].ns / few->lanes[LOOP].ns);
+	if (many->lanes[LOOP].ns <= 1.5 * few->lanes[LOOP].ns) {
 		printf("\n");
 		return 0;
 	}
@@ -293,7 +376,7 @@ static void print_goals(void)
 
 	printf("\n");
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-		if (rows[i].ns[LOOP] > 0 && rows[i].ns[LOOP] > rows[i].ns[GLIB]) {
+		if (rows[i].lanes[LOOP].ns > 0 && rows[i].lanes[LOOP].ns > rows[i].lanes[GLIB].ns) {
 			printf("%s: slower than GLib  MISSED\n", rows[i].name);
 			missed++;
 		}
@@ -321,8 +404,8 @@ int main(int argc, char **argv)
 	int n_rounds = (int)rounds;
 	char **words = NULL;
 	const GOptionEntry entries[] = {
-		{ "rounds", 0, 0, G_OPTION_ARG_INT, &n_rounds, "rounds per row (15)", "N" },
-		{ "batch-ms", 0, 0, G_OPTION_ARG_DOUBLE, &batch_ms, "time of a batch (5)", "MS" },
+		{ "rounds", 0, 0, G_OPTION_ARG_INT, &n_rounds, "rounds (41)", "N" },
+		{ "batch-ms", 0, 0, G_OPTION_ARG_DOUBLE, &batch_ms, "time of a batch (1)", "MS" },
 		{ G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &words, "", "[ROW...]" },
 		{ NULL },
 	};
@@ -345,14 +428,15 @@ int main(int argc, char **argv)
 	}
 	find_cpus();
 	bench_aio_init();
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++)
+		rows[i].wanted = wanted(&rows[i], words);
+	run_rows();
 
 	printf("ns per operation, medians of %u interleaved rounds\n\n", rounds);
 	printf("%-30s %10s %10s %10s %8s %8s\n", "", "loop", "GLib", "syscalls", "/GLib", "/sysc.");
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-		if (!wanted(&rows[i], words))
-			continue;
-		g_thread_join(g_thread_new("bench-row", row_thread, &rows[i]));
-		print_row(&rows[i]);
+		if (rows[i].wanted)
+			print_row(&rows[i]);
 	}
 	print_goals();
 	g_strfreev(words);

@@ -19,7 +19,7 @@ $(BUILD)/tests/unit/demo/test-events $(BUILD)/tests/unit/demo/test-vcpu: $(BUILD
 
 # A program that fails shows all it said.
 .PHONY: check-unit-demo
-check-unit-demo: $(UNIT_DEMO_BIN) $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes ## unit tests of the demo loop
+check-unit-demo: $(UNIT_DEMO_BIN) $(BUILD)/bench/bench-loop $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes ## unit tests of the demo loop
 	$(Q)for t in $(UNIT_DEMO_BIN); do \
 		out=$$(DEMO_QEMU_LOOP=$(BUILD)/demo-qemu-loop \
 			DEMO_QEMU_LOOP_NOPROBES=$(BUILD)/demo-qemu-loop-noprobes $$t --tap 2>&1) || \
