@@ -1,7 +1,16 @@
 """Recordings of real runs, exported: what other programs read is what the report says."""
 
+import json
+import socket
+import subprocess
 import sys
+import threading
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Dict, Iterator
 
 import pytest
 from process_memory import wait_until
@@ -64,3 +73,93 @@ def test_promtool_has_nothing_to_say(root: None, tmp_path: Path) -> None:
     path = tmp_path / "r"
     said(record_command(path, DEMO, "--scenario", "aio-wait", "--iterations", 5))
     assert exports.lint_metrics(path) == "0"
+
+
+# --- a real Prometheus ----------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(body: bytes, kind: str) -> Iterator[int]:
+    """A server on the loopback that answers every request so; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # pylint: disable=invalid-name
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def prometheus(top: Path, scraped: int) -> Iterator[int]:
+    """A Prometheus that scrapes this port each second; its own port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    config = top / "prometheus.yml"
+    config.write_text(
+        "scrape_configs: [{job_name: loopscope, scrape_interval: 1s,"
+        f" static_configs: [{{targets: ['127.0.0.1:{scraped}']}}]}}]"
+    )
+    words = [installed("prometheus"), f"--config.file={config}"]
+    words += [f"--storage.tsdb.path={top / 'data'}"]
+    words += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield port
+        finally:
+            process.terminate()
+
+
+def ask(port: int, query: str) -> Dict[str, float]:
+    """Its answer, by the label "v"; nothing while it does not answer yet."""
+    url = f"http://127.0.0.1:{port}/api/v1/query?" + urllib.parse.urlencode(
+        {"query": query}
+    )
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            rows = json.load(answer)["data"]["result"]
+    except OSError:
+        return {}
+    return {row["metric"].get("v", ""): float(row["value"][1]) for row in rows}
+
+
+@pytest.mark.parametrize(
+    "to, kind",
+    [
+        ("openmetrics", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("prometheus", "text/plain; version=0.0.4; charset=utf-8"),
+    ],
+)
+def test_prometheus_scrapes_it(root: None, tmp_path: Path, to: str, kind: str) -> None:
+    installed("prometheus")
+    path = tmp_path / "r"
+    said(record_command(path, DEMO, "--scenario", "nested-drain", "--iterations", 20))
+    rows = exports.report(path)
+    with serving(exports.export(path, to), kind) as scraped, prometheus(
+        tmp_path, scraped
+    ) as port:
+        wait_until(lambda: ask(port, "up") == {"": 1.0}, "a scrape that went well")
+        polls = ask(port, "sum(loopscope_polls_total)")
+        assert polls == {"": rows["total"][0]["iterations"]}
+        counts = ask(
+            port,
+            "sum by (v) (label_replace(loopscope_callback_seconds_count,"
+            ' "v", "$1", "callback", "(.*)"))',
+        )
+    expected: Dict[str, float] = {}
+    for row in rows["callback"]:
+        expected[row["callback"]] = expected.get(row["callback"], 0) + row["count"]
+    assert counts == expected

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Time and memory of a report, beside babeltrace2 counting the same events; of a recording a tenth as
+# Time and memory of a report and of exports, beside babeltrace2 counting the same events; of a recording a tenth as
 # long too, as memory must not grow:  bench-report.sh WORKLOAD-TOOL LOOPSCOPE [EVENTS]
 set -eu
 tool=$1
@@ -31,6 +31,11 @@ show() {
 show "loopscope report" "$events" "$(measure "$loopscope" report "$dir/all")"
 show "loopscope report --json" "$events" "$(measure "$loopscope" report --json "$dir/all")"
 show "loopscope report, a tenth" $((events / 10)) "$(measure "$loopscope" report "$dir/tenth")"
+for format in csv pftrace speedscope openmetrics; do
+	show "export $format" "$events" "$(measure "$loopscope" export "$dir/all" --to $format -o /dev/null)"
+	show "export $format, a tenth" $((events / 10)) \
+		"$(measure "$loopscope" export "$dir/tenth" --to $format -o /dev/null)"
+done
 command -v babeltrace2 >/dev/null || exit 0
 show "babeltrace2 sink.utils.counter" "$events" \
 	"$(measure babeltrace2 "$dir/all" -c sink.utils.counter -p step=+0)"

@@ -232,6 +232,27 @@ def test_output_is_complete_or_not_there(paths, tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def peak_kib(*args):
+    """The most memory that loopscope had."""
+    with subprocess.Popen(
+        [BUILD / "loopscope", *map(str, args)], stdout=subprocess.DEVNULL
+    ) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == FINE
+    return usage.ru_maxrss
+
+
+def test_memory_does_not_depend_on_length(tmp_path):
+    if b"__asan_init" in (BUILD / "loopscope").read_bytes():
+        pytest.skip("AddressSanitizer keeps what was freed")
+    short = write("many", tmp_path / "short", 80_000)
+    long = write("many", tmp_path / "long", 800_000)
+    for to in FORMATS:
+        peaks = [peak_kib("export", path, "--to", to) for path in (short, long)]
+        assert peaks[1] < peaks[0] + 2048, (to, peaks)
+
+
 def test_what_is_missing_is_said(paths):
     lossy = loopscope("export", paths["lossy"], "--to", "csv")
     assert b"INCOMPLETE: 51 events were lost" in lossy.stderr
