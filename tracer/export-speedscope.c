@@ -97,8 +97,17 @@ static void put_text(const char *text)
 static int write_profiles(struct speedscope *s)
 {
 	GPtrArray *threads = report_threads(s->report);
+	uint64_t first_ns = UINT64_MAX, end_ns = 0;
 	bool any = false;
 	int err = 0;
+
+	/* The recorder writes names before and after what it records. */
+	for (uint32_t i = 0; i < threads->len; i++) {
+		const struct report_thread *thread = threads->pdata[i];
+
+		first_ns = MIN(first_ns, thread->first_ns);
+		end_ns = MAX(end_ns, thread->end_ns);
+	}
 
 	for (uint32_t i = 0; !err && i < threads->len; i++) {
 		uint32_t tid = ((const struct report_thread *)threads->pdata[i])->tid;
@@ -111,9 +120,9 @@ static int write_profiles(struct speedscope *s)
 		title = g_strdup_printf("%s%s%u", name, name[0] ? " " : "", tid);
 		printf("%s\n{\"type\":\"evented\",\"name\":", any ? "," : "");
 		put_text(title);
-		printf(",\"unit\":\"nanoseconds\",\"startValue\":0,\"endValue\":%" PRIu64
+		printf(",\"unit\":\"nanoseconds\",\"startValue\":%" PRIu64 ",\"endValue\":%" PRIu64
 		       ",\"events\":[",
-		       s->report->end_ns - s->report->begin_ns);
+		       first_ns - s->report->begin_ns, end_ns - s->report->begin_ns);
 		err = spool_copy(s->spool, &profile->lane, stdout);
 		printf("]}");
 		any = true;
