@@ -22,6 +22,7 @@ import gdb
 
 from qemu_gdb import (
     cmd_bql,
+    cmd_break,
     cmd_contexts,
     cmd_coroutine,
     cmd_doctor,
@@ -44,6 +45,7 @@ MODULES = (
     cmd_bql,
     cmd_coroutine,
     cmd_doctor,
+    cmd_break,
     cmd_layout,
     functions,
     printers,
