@@ -77,6 +77,11 @@ def watch() -> None:
     gdb.events.stop.connect(_note_that_it_stops)
 
 
+def stop_seen_ns() -> Optional[int]:
+    """When the program stopped, if gdb has told us; None: it was stopped before we came."""
+    return _stopped_ns if _stopped_ns > _went_on_ns else None
+
+
 def _stop_ns() -> int:
     """The stop was not before this: gdb itself began before it stopped anything."""
     if _stopped_ns > _went_on_ns:
