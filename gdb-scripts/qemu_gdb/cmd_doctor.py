@@ -3,8 +3,6 @@
 import textwrap
 from typing import Any
 
-import gdb
-
 from qemu_gdb import verdicts
 from qemu_gdb.cmd_where import Row, look
 from qemu_gdb.command import Command
@@ -24,8 +22,8 @@ class Doctor(Command):
 
     Verdicts, each with its culprit, its evidence and an advice: the words are loopscope's. A stop
     is one look: what needs two, such as a loop that spins or a callback that computes for long,
-    cannot be told here; loopscope doctor -p PID watches a running process. $qemu_findings is the
-    number of findings afterwards, for scripts. A healthy loop gives none."""
+    cannot be told here; loopscope doctor -p PID watches a running process. A healthy loop gives
+    none."""
 
     name = "doctor"
 
@@ -37,7 +35,6 @@ class Doctor(Command):
         session.loops.read_main_timers()
         rows = look(session, session.threads)
         findings = verdicts.examine(session, rows)
-        gdb.set_convenience_variable("qemu_findings", len(findings))
         if "json" in options:
             return "".join(map(json_line, _json_rows(findings, rows)))
         return _text(session, findings, rows)

@@ -39,6 +39,7 @@ ONE_LOOK = "one look: since when is not known"
 
 # CLOCK_MONOTONIC: when gdb last let the program run, and when it next stopped; 0: not seen.
 _went_on_ns = _stopped_ns = 0
+_watches = False
 
 
 class Finding(NamedTuple):
@@ -72,7 +73,11 @@ def _note_that_it_stops(_: object) -> None:
 
 
 def watch() -> None:
-    """From now on, know when gdb stops the program and lets it run."""
+    """From now on, know when gdb stops the program and lets it run. Once is enough."""
+    global _watches
+    if _watches:
+        return
+    _watches = True
     gdb.events.cont.connect(_note_that_it_runs)
     gdb.events.stop.connect(_note_that_it_stops)
 

@@ -10,6 +10,10 @@ import pytest
 from tracer_run import HANG_S, LOOPSCOPE, ROOT, Row, run
 from tracer_targets import Target
 
+# Every command that looks at a stop as a whole; "qemu tail" and "qemu break-..." need more words.
+LOOKS = ["contexts", "handlers", "bh", "timers all", "iothreads", "sources", "gpollfds"]
+LOOKS += ["where", "bql", "bt", "doctor", "diff", "layout"]
+
 HERE = Path(__file__).resolve().parent
 SCRIPTS = ROOT / "gdb-scripts"
 

@@ -7,13 +7,12 @@ break is still shown; damage to one list leaves the others readable.
 from typing import List, NamedTuple
 
 import pytest
-from gdb_run import Gdb, MakeCore, What, gdb_rows
+from gdb_run import LOOKS, Gdb, MakeCore, What, gdb_rows
 from tracer_targets import Demo
 
-TABLES = ["contexts", "handlers --all", "handlers iohandler_ctx", "bh", "timers all"]
-TABLES += ["iothreads", "sources", "gpollfds", "layout"]
-COMMANDS = [f"qemu {table}" for table in TABLES]
-COMMANDS += [f"qemu {table} --json" for table in TABLES]
+COMMANDS = [f"qemu {look}" for look in LOOKS]
+COMMANDS += [f"qemu {look} --json" for look in LOOKS]
+COMMANDS += ["qemu handlers --all", "qemu handlers iohandler_ctx", "qemu where --all"]
 # How long none of them may take.
 SECONDS = 1.0
 HANDLERS, BHS, TIMERS = "qemu handlers --all", "qemu bh", "qemu timers all"

@@ -202,11 +202,6 @@ def test_a_callback_that_computes_makes_timers_late(gdb: Gdb) -> None:
     assert "overdue by" in evidence(found[0]) and "and computes" in evidence(found[0])
 
 
-def test_the_number_of_findings_is_for_scripts(gdb: Gdb) -> None:
-    with Demo("lost-wakeup") as demo:
-        assert gdb.out(demo, "qemu doctor", "output $qemu_findings") == "1"
-
-
 def test_a_busy_healthy_loop_gives_none_at_any_stop(gdb: Gdb) -> None:
     start = [f"file {DEMO}", "set args --scenario busy --iterations 400 > /dev/null"]
     start += ["starti", "break main_loop_wait", "continue", "delete"]
