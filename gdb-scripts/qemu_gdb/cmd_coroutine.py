@@ -48,7 +48,8 @@ class CoroutineCommand(Command):
         else:
             found = coroutines.read(addr)
             stack = coroutines.stack(addr)
-            what = "sleeps"
+            begun = not stack or stack[0].symbol != ENDS[0]
+            what = "sleeps" if begun else "sleeps and has not begun"
             if running is not None:
                 tid = running[0].tid
                 what = f"has entered another, which runs in thread {tid}: qemu bt {tid}"
@@ -57,7 +58,7 @@ class CoroutineCommand(Command):
             return "".join(map(json_line, [*rows, _total(rows)]))
         head = f"coroutine {addr:#x} {what}\n"
         if found is not None:
-            head += _facts(session, found)
+            head += _facts(session, found, "began" if begun else "begins")
         return head + _frames_text(stack, 0)
 
 
@@ -113,8 +114,8 @@ def _part_head(i: int, addr: int, tid: int) -> str:
     return f"entered by {who}:\n"
 
 
-def _facts(session: Session, found: Coroutine) -> str:
-    out = f"  it began in {session.names.name(found.entry)}"
+def _facts(session: Session, found: Coroutine, verb: str) -> str:
+    out = f"  it {verb} in {session.names.name(found.entry)}"
     out += (
         f", argument {session.names.name(found.argument)}\n" if found.argument else "\n"
     )

@@ -3,11 +3,12 @@
 import textwrap
 from typing import Any
 
-from qemu_gdb import verdicts
+from qemu_gdb import describe, verdicts
 from qemu_gdb.cmd_where import Row, look
 from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
 from qemu_gdb.out import COLUMNS, json_line, plural, printable
+from qemu_gdb.rows import damage_rows
 from qemu_gdb.session import Session
 from qemu_gdb.verdicts import Finding
 
@@ -36,7 +37,7 @@ class Doctor(Command):
         rows = look(session, session.threads)
         findings = verdicts.examine(session, rows)
         if "json" in options:
-            return "".join(map(json_line, _json_rows(findings, rows)))
+            return "".join(map(json_line, _json_rows(session, findings, rows)))
         return _text(session, findings, rows)
 
 
@@ -45,7 +46,9 @@ def register() -> None:
     Doctor()
 
 
-def _json_rows(findings: list[Finding], rows: list[Row]) -> list[dict[str, Any]]:
+def _json_rows(
+    session: Session, findings: list[Finding], rows: list[Row]
+) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for finding in findings:
         row = finding.row
@@ -62,6 +65,8 @@ def _json_rows(findings: list[Finding], rows: list[Row]) -> list[dict[str, Any]]
                 "advice": finding.advice,
             }
         )
+    for context in session.loops.contexts:
+        out += damage_rows(context.name, context.damages)
     loops = sum(bool(row.where.loop) for row in rows)
     out.append({"type": "total", "findings": len(findings), "loops": loops})
     out[-1].update(threads=len(rows), looks=1, lost=0)
@@ -101,6 +106,10 @@ def _text(session: Session, findings: list[Finding], rows: list[Row]) -> str:
         f"{count}: {plural(len(loops), 'loop')} of {session.title()}, one look.\n"
     )
     out.append(_folded("", f"Checked: {CHECKED}."))
+    for context in session.loops.contexts:
+        for what, damage in context.damages:
+            text = f"DAMAGED: {context.name}: {describe.damage(what, damage)}"
+            out.append(_folded("", text))
     named = [f.row for f in findings]
     for row in loops:
         if row.subjects and row.wait is None and row not in named:

@@ -54,14 +54,20 @@ class _Id:
 
 
 class _CalledFrom(Unwinder):
-    """Says that the innermost frame was called with these registers."""
+    """Says that the innermost frame was called with these registers.
+
+    What the compiler has put into it are frames too, for gdb, further in: they are not asked about.
+    So the first frame that is asked about is the one."""
 
     def __init__(self, registers: dict[str, int]) -> None:
         super().__init__("qemu coroutine")
         self._registers = registers
+        self.level: Optional[int] = None  # of the innermost that is no inlined one
 
     def __call__(self, pending: gdb.PendingFrame) -> Optional[gdb.UnwindInfo]:
-        if pending.level() != 0:
+        if self.level is None:
+            self.level = pending.level()
+        if pending.level() != self.level:
             return None
         # Further in than the caller, as gdb expects of a callee.
         sp = self._registers["rsp"] - 16
@@ -72,12 +78,16 @@ class _CalledFrom(Unwinder):
 
 
 @contextlib.contextmanager
-def _called_from(registers: dict[str, int]) -> Iterator[None]:
+def _called_from(registers: dict[str, int]) -> Iterator[Optional[gdb.Frame]]:
+    """The outermost of what is called: the next older frame is where the registers lead."""
     unwinder = _CalledFrom(registers)
     gdb.frame_unwinders.insert(0, unwinder)
     gdb.invalidate_cached_frames()
     try:
-        yield
+        frame = _newest()
+        while frame is not None and frame.type() == gdb.INLINE_FRAME:
+            frame = _older(frame)
+        yield frame
     finally:
         gdb.frame_unwinders.remove(unwinder)
         gdb.invalidate_cached_frames()
@@ -106,9 +116,8 @@ class Stacks:
 
     def of_registers(self, registers: dict[str, int]) -> Stack:
         """Of what would go on with these: all of SAVED."""
-        with selection_kept(), _called_from(registers):
-            newest = _newest()
-            return self._walk(_older(newest)) if newest is not None else []
+        with selection_kept(), _called_from(registers) as callee:
+            return self._walk(_older(callee)) if callee is not None else []
 
     def _walk(self, frame: Optional[gdb.Frame]) -> Stack:
         stack: Stack = []

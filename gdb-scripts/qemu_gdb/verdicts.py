@@ -20,7 +20,7 @@ import gdb
 from qemu_gdb import describe, waits
 from qemu_gdb.cmd_where import Row
 from qemu_gdb.frames import shorten
-from qemu_gdb.loops import BH_DELETED, BH_IDLE, BH_SCHEDULED, Context, Timer
+from qemu_gdb.loops import BH_DELETED, BH_IDLE, BH_SCHEDULED, IOHANDLER, Context, Timer
 from qemu_gdb.out import duration, plural, printable
 from qemu_gdb.session import Session
 from qemu_gdb.where import BQL_WAIT, DISPATCH, POLLING
@@ -289,6 +289,7 @@ def _nested(case: Case) -> list[Finding]:
             evidence.append(
                 "it holds the BQL meanwhile: every vCPU that needs it will wait"
             )
+        evidence += _left_outside(case, row)
         advice = (
             "The loop around it stands still until the condition it waits for comes true and "
             "somebody wakes this thread: who changes that condition has to call aio_wait_kick()."
@@ -296,6 +297,19 @@ def _nested(case: Case) -> list[Finding]:
         culprit = f"{_callback(row)}: {_site(row)}"
         findings.append(Finding("NESTED WAIT", row, "now", culprit, evidence, advice))
     return findings
+
+
+def _left_outside(case: Case, row: Row) -> list[str]:
+    """Work of contexts that this thread's outer loop runs, and its nested wait does not."""
+    return [
+        f"BH {printable(bh.name) or case.session.names.callback(bh.cb)} of {context.name} is "
+        "scheduled, and the nested wait does not run that context: if it waits for this, it is "
+        "for ever"
+        for context in case.session.loops.contexts
+        if context.kind == IOHANDLER and row.where.loop == "main_loop_wait"
+        for bh in context.bhs
+        if bh.flags & (BH_SCHEDULED | BH_DELETED) == BH_SCHEDULED
+    ]
 
 
 def _blocked(case: Case) -> list[Finding]:

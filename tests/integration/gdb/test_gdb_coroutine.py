@@ -6,6 +6,7 @@ from typing import Dict, Iterator, List
 
 import pytest
 from gdb_run import HERE, Core, Gdb, MakeCore, What, gdb_rows
+from tracer_run import DEMO
 from tracer_targets import Demo, Qemu, Target, installed
 
 INNER = ["pause", "inner", "coroutine_trampoline", "__start_context"]
@@ -165,11 +166,65 @@ def test_a_broken_jump_buffer_is_said_in_one_line(gdb: Gdb, tmp_path: Path) -> N
         assert "pause" in gdb.out(target, spoil, "qemu bt")
 
 
-def test_a_program_without_coroutines_says_so(demo: Demo, gdb: Gdb) -> None:
-    if (
-        "qemu_coroutine_switch"
-        in gdb.answers(demo, "info functions ^qemu_corou")[0]["out"]
-    ):
-        pytest.skip("this demo has coroutines")
-    assert "no coroutines here: " in gdb.error(demo, "qemu coroutine 0x1234")
-    assert "main_loop_wait" in gdb.out(demo, "qemu bt")
+def test_the_demos_coroutine_asleep(gdb: Gdb, make_core: MakeCore) -> None:
+    """Before it has begun, and where it has yielded: it is in no thread."""
+    with Demo("coroutines") as demo:
+        demo.wait_polling(2)
+        for what in (demo, make_core(demo)):
+            text = gdb.out(what, "qemu coroutine traveller.co")
+            assert " sleeps and has not begun\n  it begins in travels_co\n" in text
+    start = [
+        f"file {DEMO}",
+        "set args --scenario coroutines --iterations 9 > /dev/null",
+    ]
+    start += ["starti", "break aio_co_schedule", "continue"]
+    look = ["continue", "qemu coroutine traveller.co --json"]
+    answers = gdb.answers(None, *start, *look * 4)
+    assert [a for a in answers if a["error"] is not None] == []
+    stacks = [
+        [row["function"] for row in gdb_rows(answer["out"], "frame")]
+        for answer in answers[len(start) + 1 :: 2]
+    ]
+    asleep = [stack for stack in stacks if stack[0] == "qemu_coroutine_switch"]
+    assert asleep and all("travels_co" in stack for stack in asleep)
+
+
+def test_the_demos_coroutine_running(gdb: Gdb) -> None:
+    """Its thread's chain of calls goes on with the loop that entered it."""
+    start = [
+        f"file {DEMO}",
+        "set args --scenario coroutines --iterations 9 > /dev/null",
+    ]
+    start += ["starti", "break note_thread", "continue"]
+    answers = gdb.answers(
+        None, *start, "qemu bt --json", "qemu bt", "qemu where --json"
+    )
+    assert [a for a in answers if a["error"] is not None] == []
+    rows = gdb_rows(answers[-3]["out"], "frame")
+    inside = [row["function"] for row in rows if row["coroutine"]]
+    own = [row["function"] for row in rows if not row["coroutine"]]
+    assert "travels_co" in inside and "aio_poll" not in inside
+    assert own[0] == "qemu_coroutine_switch" and "aio_poll" in own
+    assert "entered by thread " in answers[-2]["out"]
+    assert answers[-2]["out"].endswith("\n1 coroutine.\n")
+    # The loop is found behind the coroutine, and what it called.
+    rows = gdb_rows(answers[-1]["out"], "where")
+    (row,) = [row for row in rows if row["loop"] == "aio_poll"]
+    assert row["phase"] == "dispatching"
+    (callback,) = row["callbacks"]
+    assert str(callback).startswith("BH co_schedule_bh_cb of ")
+
+
+def test_a_program_without_coroutines_says_so(gdb: Gdb, tmp_path: Path) -> None:
+    source = tmp_path / "none.c"
+    source.write_text("int main(void) { __builtin_trap(); }\n")
+    program = tmp_path / "none"
+    subprocess.run(
+        [installed("gcc"), "-g", str(source), "-o", str(program)], check=True
+    )
+    answers = gdb.answers(
+        None, f"file {program}", "run", "qemu coroutine 0x1234", "qemu bt"
+    )
+    said = str(answers[-2]["error"])
+    assert said.startswith("no coroutines here: the program has neither the type")
+    assert answers[-1]["error"] is None and " main " in answers[-1]["out"]

@@ -4,6 +4,7 @@ from typing import List
 
 import pytest
 from gdb_run import Core, Gdb, MakeCore, What, gdb_rows
+from process_memory import wait_until
 from test_gdb_where import in_call
 from tracer_run import DEMO, Row
 from tracer_targets import Demo, Qemu
@@ -200,6 +201,27 @@ def test_a_callback_that_computes_makes_timers_late(gdb: Gdb) -> None:
     assert found[0]["verdict"] == "TIMER LATE"
     assert str(found[0]["culprit"]).startswith("handler computes_long_cb of fd ")
     assert "overdue by" in evidence(found[0]) and "and computes" in evidence(found[0])
+
+
+def test_work_that_a_nested_wait_cannot_reach_is_evidence(gdb: Gdb) -> None:
+    """The coroutine's wake-up comes from a thread of the pool: it may be a moment later."""
+    reason = " of iohandler_ctx is scheduled, and the nested wait does not run that"
+    with Demo("coroutine-wrong-context") as demo:
+        wait_until(
+            lambda: reason in evidence(the_finding(gdb, demo)), "the BH is scheduled"
+        )
+        assert the_finding(gdb, demo)["verdict"] == "NESTED WAIT"
+
+
+def test_damage_is_told_beside_the_verdicts(gdb: Gdb) -> None:
+    spoil = (
+        "set var iohandler_ctx->aio_handlers.lh_first->node.le_next = (AioHandler *) 16"
+    )
+    with Demo("lost-wakeup") as demo:
+        text = gdb.out(demo, spoil, "qemu doctor")
+        assert text.startswith("LOST WAKEUP") and "DAMAGED: iohandler_ctx: the" in text
+        rows = gdb.out(demo, spoil, "qemu doctor --json")
+    assert [row["addr"] for row in gdb_rows(rows, "damage")] == ["0x10"]
 
 
 def test_a_busy_healthy_loop_gives_none_at_any_stop(gdb: Gdb) -> None:

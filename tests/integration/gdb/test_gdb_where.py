@@ -218,3 +218,14 @@ def test_in_intels_syntax_the_same_is_found(qemu: Qemu, gdb: Gdb) -> None:
 )
 def test_errors_say_what_to_type(demo: Demo, gdb: Gdb, command: str, said: str) -> None:
     assert said in gdb.error(demo, f"qemu {command}")
+
+
+def test_a_mutex_that_is_none_is_said_in_one_line(gdb: Gdb) -> None:
+    with Demo("nested-bql") as demo:
+        spoil = "set var *(int *) $bql = 77"
+        at = gdb_rows(gdb.out(demo, "qemu bql --json"), "bql")[0]["addr"]
+        spoilt = [f"set var $bql = {at}", spoil]
+        said = gdb.error(demo, *spoilt, "qemu bql")
+        assert said.startswith(f"the BQL is not known: what lies at {at}, where bql")
+        assert said.endswith("who waits for whom: qemu where --all")
+        assert "BQL unknown" in gdb.out(demo, *spoilt, "qemu where")
