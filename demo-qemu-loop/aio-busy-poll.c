@@ -160,7 +160,7 @@ static int64_t wanted_poll_ns(AioContext *ctx)
 	int64_t max_ns = 0;
 
 	if (!ctx->era->poll_per_handler)
-		return ctx->poll_ns;
+		return qatomic_read(&ctx->poll_ns);
 	QLIST_FOREACH (node, &ctx->poll_aio_handlers, node_poll)
 		max_ns = MAX(max_ns, qatomic_read(&node->poll.ns));
 	return max_ns;
