@@ -35,6 +35,8 @@ static void write_again_cb(void *opaque G_GNUC_UNUSED)
 static int hold_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
 {
 	demo_vcpu_create();
+	/* GLib's wake-up is set by now: no iteration of ours is to end by that. */
+	g_main_context_iteration(NULL, FALSE);
 	if (demo->options->iterations >= 0)
 		return 0;
 	hold.again = timer_new_ns(QEMU_CLOCK_REALTIME, write_again_cb, NULL);

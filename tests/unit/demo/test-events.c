@@ -138,7 +138,10 @@ static void expect_same_results(gconstpointer opaque)
 	ScenarioEvents traced;
 
 	/* 0.4 s each, otherwise milliseconds. */
-	int step = g_str_has_prefix(scenario->name, "blocked-") ? 1 : 23;
+	int step = g_str_has_prefix(scenario->name, "blocked-") ||
+				   g_str_equal(scenario->name, "bql-hold")
+			   ? 1
+			   : 23;
 
 	for (int iterations = 0; iterations <= 2 * step; iterations += step) {
 		char *bare = program_summary("DEMO_QEMU_LOOP_NOPROBES", scenario->name, iterations);
