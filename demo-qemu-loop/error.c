@@ -2,6 +2,7 @@
 /* Error objects; the header says how they are used. */
 #include "osdep.h"
 #include "error.h"
+#include "error-report.h"
 
 struct Error {
 	char *msg;
@@ -191,22 +192,23 @@ void error_free_or_abort(Error **errp)
 	*errp = NULL;
 }
 
-static void error_print(const char *kind, Error *err)
+/* The hint stands below the message. */
+static void error_print(void (*report)(const char *fmt, ...), Error *err)
 {
-	fprintf(stderr, "%s: %s%s\n", g_get_prgname() ?: "demo", kind, err->msg);
+	report("%s", err->msg);
 	if (err->hint)
-		fputs(err->hint->str, stderr);
+		error_printf("%s", err->hint->str);
 	error_free(err);
 }
 
 void error_report_err(Error *err)
 {
-	error_print("", err);
+	error_print(error_report, err);
 }
 
 void warn_report_err(Error *err)
 {
-	error_print("warning: ", err);
+	error_print(warn_report, err);
 }
 
 void error_reportf_err(Error *err, const char *fmt, ...)

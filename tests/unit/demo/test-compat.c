@@ -12,6 +12,7 @@
 #include "block/aio-wait.h"
 #include "block/thread-pool.h"
 #include "qemu/coroutine.h"
+#include "qemu/error-report.h"
 #include "qemu/event_notifier.h"
 #include "qemu/lockable.h"
 #include "qemu/notify.h"
@@ -92,6 +93,9 @@ SAME(((CqeHandler *)NULL)->cqe, struct io_uring_cqe);
 IS(qemu_aio_get, void *(const AIOCBInfo *, BlockDriverState *, BlockCompletionFunc *, void *));
 IS(qemu_aio_ref, void(void *));
 IS(qemu_aio_unref, void(void *));
+
+IS(aio_setup_linux_aio, struct LinuxAioState *(AioContext *, Error **));
+IS(aio_get_linux_aio, struct LinuxAioState *(AioContext *));
 
 /* --- block/thread-pool.h, block/aio-wait.h, qemu/coroutine.h ------------------------------ */
 
@@ -321,6 +325,19 @@ IS(warn_report_err, void(Error *));
 IS(error_reportf_err, void(Error *, const char *, ...));
 IS(warn_reportf_err, void(Error *, const char *, ...));
 IS(warn_report_err_once_cond, bool(bool *, Error *));
+
+/* --- qemu/error-report.h ------------------------------------------------------------------ */
+
+IS(error_vreport, void(const char *, va_list));
+IS(warn_vreport, void(const char *, va_list));
+IS(info_vreport, void(const char *, va_list));
+IS(error_report, void(const char *, ...));
+IS(warn_report, void(const char *, ...));
+IS(info_report, void(const char *, ...));
+IS(error_report_once_cond, bool(bool *, const char *, ...));
+IS(warn_report_once_cond, bool(bool *, const char *, ...));
+IS(error_vprintf, int(const char *, va_list));
+IS(error_printf, int(const char *, ...));
 
 /* --- a program that uses it as QEMU's code does ------------------------------------------- */
 

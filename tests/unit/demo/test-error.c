@@ -2,6 +2,7 @@
 /* Error objects: who gets one, what it says, what the special destinations do. */
 #include "osdep.h"
 #include "error.h"
+#include "error-report.h"
 
 static void fails(Error **errp)
 {
@@ -160,6 +161,23 @@ static void test_warn(void)
 	g_test_trap_assert_stderr_unmatched("*failed*failed*failed*");
 }
 
+static void test_report(void)
+{
+	if (g_test_subprocess()) {
+		error_report("one %d", 1);
+		info_report("two");
+		for (int i = 0; i < 3; i++) {
+			g_assert_true(warn_report_once("three %d", i) == (i == 0));
+			g_assert_true(error_report_once("four") == (i == 0));
+		}
+		g_assert_cmpint(error_printf("%s\n", "five"), ==, 5);
+		return;
+	}
+	g_test_trap_subprocess(NULL, 0, 0);
+	g_test_trap_assert_passed();
+	g_test_trap_assert_stderr("*: one 1\n*: info: two\n*: warning: three 0\n*: four\nfive\n");
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -171,5 +189,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/error/abort-names-the-place", test_abort);
 	g_test_add_func("/error/none-to-free-aborts", test_none_to_free);
 	g_test_add_func("/error/warnings-go-on", test_warn);
+	g_test_add_func("/error/messages-to-a-person", test_report);
 	return g_test_run();
 }
