@@ -104,7 +104,9 @@ def main() -> None:
                         each=options.each,
                     )
                 )
-            print(f"{options.each} of each in one context; seconds inside gdb, the best of {RUNS}")
+            print(
+                f"{options.each} of each in one context; seconds inside gdb, the best of {RUNS}"
+            )
             print(f"{'':15} {'a row each':>9}  {'folded':>9}  {'by hand':>9}   times")
             fine = show("live", measure(script, "-p", str(demo.pid)))
             core = os.path.join(work, "core")
