@@ -14,6 +14,7 @@
 #include "aio-posix.h"
 #include "loop-trace.h"
 #include "main-loop.h"
+#include "mutants.h"
 
 /* Inside another loop of the same thread it is no iteration of its own. */
 static void trace_begin(AioContext *ctx, bool blocking, const void *site)
@@ -42,7 +43,8 @@ bool aio_poll(AioContext *ctx, bool blocking)
 	/* The main thread is home to two contexts, and its "current" one is the main one. */
 	assert(in_aio_context_home_thread(ctx) ||
 	       (ctx == iohandler_get_aio_context() &&
-		in_aio_context_home_thread(qemu_get_aio_context())));
+		in_aio_context_home_thread(qemu_get_aio_context())) ||
+	       mutant_poll_abroad);
 
 	loop_depth++;
 	if (probe_enabled(iteration_begin) || probe_enabled(aio_poll_enter))
@@ -76,10 +78,11 @@ bool aio_poll(AioContext *ctx, bool blocking)
 	 */
 	may_sleep = timeout != 0;
 	if (may_sleep) {
+		mutant_before_notify_me(ctx);
 		qatomic_set(&ctx->notify_me, qatomic_read(&ctx->notify_me) + 2);
 		smp_mb();
 		probe_notify_me(ctx, ctx->notify_me);
-		if (qatomic_read(&ctx->notified))
+		if (mutant_read_notified(ctx))
 			timeout = 0;
 	}
 

@@ -13,6 +13,7 @@
 #include "aio-bh.h"
 #include "aio-posix.h"
 #include "loop-trace.h"
+#include "mutants.h"
 
 /* --- registering -------------------------------------------------------------------------- */
 
@@ -209,7 +210,8 @@ static bool dispatch_poll_ready(AioContext *ctx, AioHandler *node)
 	 * Off the list meanwhile: a nested aio_poll() would find what is not consumed yet again,
 	 * and call it again, until the stack is full (QEMU 6d740fb01b).
 	 */
-	QLIST_SAFE_REMOVE(node, node_poll);
+	if (!mutant_stays_on_poll_list)
+		QLIST_SAFE_REMOVE(node, node_poll);
 	probe_handler_begin(ctx, node, node->pfd.fd, LOOP_HANDLER_OP_POLL_READY,
 			    node->io_poll_ready, node->opaque);
 	node->io_poll_ready(node->opaque);

@@ -69,6 +69,7 @@ extern const DemoScenario demo_scenarios_aio[];
 extern const DemoScenario demo_scenarios_device[];
 extern const DemoScenario demo_scenarios_nbd[];
 extern const DemoScenario demo_scenarios_hold[];
+extern const DemoScenario demo_scenarios_races[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include "aio-posix.h"
 #include "loop-trace.h"
+#include "mutants.h"
 
 #define EPOLL_ENABLE_THRESHOLD 64
 
@@ -112,22 +113,25 @@ static void move_gsource(AioContext *ctx)
 
 bool fdmon_epoll_try_upgrade(AioContext *ctx, unsigned npfd)
 {
-	bool filled;
+	bool unlocked = mutant_unlocked_upgrade != NULL, filled;
 
 	if (npfd < ctx->epoll_threshold || qatomic_read(&ctx->epollfd) < 0)
 		return false;
 
 	/* Nobody walks, hence nobody adds one meanwhile. */
-	if (!qemu_lockcnt_dec_if_lock(&ctx->list_lock))
+	if (!unlocked && !qemu_lockcnt_dec_if_lock(&ctx->list_lock))
 		return false;
 	filled = ctx->epollfd >= 0 && fill_epoll(ctx);
+	if (unlocked)
+		mutant_unlocked_upgrade(ctx);
 	if (filled) {
 		if (ctx->era->fd_tag)
 			move_gsource(ctx);
 		qatomic_set(&ctx->fdmon_ops, &fdmon_epoll_ops);
 		probe_fdmon_change(ctx, LOOP_FDMON_POLL, LOOP_FDMON_EPOLL, npfd, 0);
 	}
-	qemu_lockcnt_inc_and_unlock(&ctx->list_lock);
+	if (!unlocked)
+		qemu_lockcnt_inc_and_unlock(&ctx->list_lock);
 	return filled;
 }
 

@@ -12,6 +12,7 @@
 #include "atomic.h"
 #include "iothread.h"
 #include "loop-trace.h"
+#include "mutants.h"
 
 /* All of them, for lookups and for debuggers. */
 static QLIST_HEAD(, IOThread) iothreads;
@@ -45,7 +46,7 @@ static void *iothread_run(void *opaque)
 	if (probe_enabled(iothread_state))
 		loop_trace_context(iothread->ctx, LOOP_CONTEXT_KIND_IOTHREAD, iothread->id);
 	probe_iothread_state(iothread, iothread->ctx, LOOP_IOTHREAD_PHASE_POLLING);
-	while (iothread->running) {
+	while (qatomic_read(&iothread->running)) {
 		aio_poll(iothread->ctx, true);
 
 		/* The bottom half that stops us may just have run: its quit came too early. */
@@ -76,7 +77,13 @@ void iothread_stop(IOThread *iothread)
 		return;
 	iothread->stopping = true;
 	probe_iothread_state(iothread, iothread->ctx, LOOP_IOTHREAD_PHASE_STOPPING);
-	aio_bh_schedule_oneshot(iothread->ctx, iothread_stop_bh, iothread);
+	if (G_UNLIKELY(mutant_stop_by_flag)) {
+		qatomic_set(&iothread->running, false);
+		aio_notify(iothread->ctx);
+		mutant_stop_by_flag();
+	} else {
+		aio_bh_schedule_oneshot(iothread->ctx, iothread_stop_bh, iothread);
+	}
 	qemu_thread_join(&iothread->thread);
 }
 

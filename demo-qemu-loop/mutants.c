@@ -44,3 +44,8 @@ unsigned mutant_waiters_loaded_early(void)
 }
 
 __thread bool mutant_bh_not_cancelled;
+__thread bool mutant_poll_abroad;
+__thread void (*mutant_unlocked_upgrade)(AioContext *ctx);
+__thread bool mutant_stays_on_poll_list;
+__thread void (*mutant_stop_by_flag)(void);
+__thread void (*mutant_notified_unread)(AioContext *ctx);

@@ -12,6 +12,18 @@
  *   mutant_bh_not_cancelled the thread pool's completion bottom half, which schedules itself around
  *                           each callback, is scheduled when it is done: it goes on running with
  *                           nothing to complete (QEMU a3aeb9f09d)
+ *   mutant_poll_abroad      aio_poll() by a thread that is not the context's home: it accepts, and
+ *                           drains, what was to wake home (QEMU b37548fcd1)
+ *   mutant_unlocked_upgrade the way from poll to epoll without list_lock; called when the handlers
+ *                           have been copied, before epoll is in force: one that another thread
+ *                           adds there is in neither set (QEMU e62da98527)
+ *   mutant_stays_on_poll_list
+ *                           a handler whose io_poll_ready runs is still asked by nested busy polls,
+ *                           which find what it has not consumed yet, and call it (QEMU 6d740fb01b)
+ *   mutant_stop_by_flag     iothread_stop() sets a flag and notifies, and no bottom half; called
+ *                           when it has (QEMU 2362a28ea1)
+ *   mutant_notified_unread  aio_poll() raises notify_me and does not look at notified, as up to
+ *                           5.1; called before it raises it
  */
 #ifndef DEMO_MUTANTS_H
 #define DEMO_MUTANTS_H
@@ -22,6 +34,11 @@
 extern __thread void (*mutant_notify_barrier)(AioContext *ctx);
 extern __thread void (*mutant_kick_barrier)(void);
 extern __thread bool mutant_bh_not_cancelled;
+extern __thread bool mutant_poll_abroad;
+extern __thread void (*mutant_unlocked_upgrade)(AioContext *ctx);
+extern __thread bool mutant_stays_on_poll_list;
+extern __thread void (*mutant_stop_by_flag)(void);
+extern __thread void (*mutant_notified_unread)(AioContext *ctx);
 
 void mutant_load_early(AioContext *ctx);
 uint32_t mutant_loaded_early(AioContext *ctx);
@@ -56,6 +73,19 @@ static inline void mutant_schedule_and_forget(QEMUBH *bh)
 {
 	if (G_UNLIKELY(mutant_bh_not_cancelled))
 		qemu_bh_schedule(bh);
+}
+
+/* Where aio_poll() has decided to sleep. */
+static inline void mutant_before_notify_me(AioContext *ctx)
+{
+	if (G_UNLIKELY(mutant_notified_unread))
+		mutant_notified_unread(ctx);
+}
+
+/* Where it asks, after that, whether it was notified before. */
+static inline bool mutant_read_notified(AioContext *ctx)
+{
+	return qatomic_read(&ctx->notified) && G_LIKELY(!mutant_notified_unread);
 }
 
 #endif

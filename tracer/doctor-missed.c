@@ -128,6 +128,34 @@ static void check_fds(const struct doctor *d, const struct patient *p, const str
 	}
 }
 
+static bool in_set(const struct poll_set *set, int fd)
+{
+	for (size_t i = 0; i < set->fds->len; i++)
+		if (g_array_index(set->fds, GPollFD, i).fd == fd)
+			return true;
+	return false;
+}
+
+/* Handlers that the sleeper does not poll itself: a monitor in the kernel does, or ought to. */
+static void check_handlers(const struct doctor *d, const struct patient *p,
+			   const struct poll_set *set, const struct context *c, GArray *list)
+{
+	for (size_t i = 0; i < c->handlers->len; i++) {
+		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
+		const struct fd_info *info;
+
+		if (h->deleted || !h->events || in_set(set, h->fd) ||
+		    fds_ready(d->fds, h->fd, (short)h->events) <= 0)
+			continue;
+		info = fds_get(d->fds, h->fd);
+		add(list, p, c, g_strdup_printf("handler %d", h->fd),
+		    g_strdup_printf("fd %d (%s) of %s", h->fd, info->kind, c->name),
+		    g_strdup_printf("fd %d has a handler in %s and is ready (%s), and the thread "
+				    "sleeps on: its fd monitor does not watch it",
+				    h->fd, c->name, out_events(h->events)));
+	}
+}
+
 void lost_check_sleeper(const struct doctor *d, const struct patient *p, GArray *list)
 {
 	const struct poll_set *set = find_set(d->loops, p->tid);
@@ -144,6 +172,7 @@ void lost_check_sleeper(const struct doctor *d, const struct patient *p, GArray 
 		check_bhs(p, c, list);
 		check_protocol(d, p, c, list);
 		check_timers(d, p, c, c->timers, list);
+		check_handlers(d, p, set, c, list);
 	}
 	for (size_t i = 0; i < d->loops->gcontexts->len; i++) {
 		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];

@@ -18,6 +18,7 @@
 #define TABLE_WORDS    12
 #define MAX_PROPERTIES 4096
 #define PROPERTY_WORDS 10
+#define MAX_CANDIDATES 8
 
 static const struct thread *find_thread(const struct target *t, pid_t tid)
 {
@@ -30,13 +31,16 @@ static const struct thread *find_thread(const struct target *t, pid_t tid)
 	return NULL;
 }
 
-/* The IOThread of @c, found on the stack of its thread; 0 if it is not there. */
-static uint64_t find_iothread(struct loops *loops, const struct context *c)
+/*
+ * What may be the IOThread of @c, found on the stack of its thread: anything that holds the context
+ * at the right place. Distinct addresses into @found, as many as there is room for.
+ */
+static size_t find_iothreads(struct loops *loops, const struct context *c, uint64_t *found)
 {
 	const struct thread *thread = find_thread(loops->t, c->tid);
 	int32_t off = loops->l->off[IOTHREAD_CTX];
 	uint64_t stack[STACK_WORDS];
-	size_t n = 0;
+	size_t n = 0, n_found = 0;
 
 	if (off < 0 || !thread || !thread->sleeping)
 		return 0;
@@ -44,14 +48,17 @@ static uint64_t find_iothread(struct loops *loops, const struct context *c)
 	while (n < STACK_WORDS &&
 	       !target_read(loops->t, thread->sp + 8 * n, &stack[n], 64 * sizeof(stack[0])))
 		n += 64;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && n_found < MAX_CANDIDATES; i++) {
+		bool known = false;
 		uint64_t ctx;
 
-		if (stack[i] && !(stack[i] % 8) && stack[i] != c->addr - off &&
+		for (size_t k = 0; k < n_found; k++)
+			known |= found[k] == stack[i];
+		if (!known && stack[i] && !(stack[i] % 8) && stack[i] != c->addr - off &&
 		    !target_read_u64(loops->t, stack[i] + off, &ctx) && ctx == c->addr)
-			return stack[i];
+			found[n_found++] = stack[i];
 	}
-	return 0;
+	return n_found;
 }
 
 /* The values of the GHashTable at @table if its keys are strings: their array and its length. */
@@ -130,29 +137,44 @@ static bool find_name(struct loops *loops, uint64_t object, char *name, size_t s
 	return false;
 }
 
-void loops_name_iothreads(struct loops *loops)
+/* An id as QEMU allows them: of letters, digits, and "-._". */
+static bool read_id(struct loops *loops, uint64_t iothread, char *name, size_t size)
 {
 	int32_t id = loops->l->off[IOTHREAD_ID];
+	uint64_t text;
 
+	if (id < 0 || target_read_u64(loops->t, iothread + id, &text) ||
+	    target_read_string(loops->t, text, name, size) || !name[0])
+		return false;
+	for (const char *c = name; *c; c++)
+		if (!g_ascii_isalnum(*c) && !strchr("-._", *c))
+			return false;
+	return true;
+}
+
+void loops_name_iothreads(struct loops *loops)
+{
 	for (size_t i = 0; i < loops->contexts->len; i++) {
 		struct context *c = loops->contexts->pdata[i];
 		const struct thread *thread = find_thread(loops->t, c->tid);
-		uint64_t iothread, text;
+		uint64_t candidates[MAX_CANDIDATES];
+		bool named = false;
 		char name[32];
+		size_t n;
 
 		if (c->kind != CONTEXT_OTHER)
 			continue;
-		iothread = find_iothread(loops, c);
-		if (iothread)
+		n = find_iothreads(loops, c, candidates);
+		if (n)
 			c->kind = CONTEXT_IOTHREAD;
-		if (iothread && id >= 0 && !target_read_u64(loops->t, iothread + id, &text) &&
-		    !target_read_string(loops->t, text, name, sizeof(name)))
-			snprintf(c->name, sizeof(c->name), "%s", name);
-		else if (iothread && find_name(loops, iothread, name, sizeof(name)))
+		for (size_t k = 0; k < n && !named; k++)
+			named = read_id(loops, candidates[k], name, sizeof(name)) ||
+				find_name(loops, candidates[k], name, sizeof(name));
+		if (named)
 			snprintf(c->name, sizeof(c->name), "%s", name);
 		else if (thread && g_str_has_prefix(thread->comm, "IO "))
 			snprintf(c->name, sizeof(c->name), "%s", thread->comm + 3);
-		else if (iothread)
+		else if (n)
 			snprintf(c->name, sizeof(c->name), "IOThread of thread %d", c->tid);
 	}
 }
