@@ -22,6 +22,7 @@ const DemoScenario *const demo_families[] = {
 	demo_scenarios_device,
 	demo_scenarios_nbd,
 	demo_scenarios_hold,
+	demo_scenarios_races,
 	NULL,
 };
 

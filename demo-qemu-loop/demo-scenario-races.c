@@ -160,15 +160,17 @@ static int stolen_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
 static void upgrade_unlocked_bh(void *opaque G_GNUC_UNUSED)
 {
 	mutant_unlocked_upgrade = arrive;
+	qemu_sem_post(&race.arrived);
 }
 
 static int upgrade_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
 {
 	race_begin(demo);
-	/* One short of epoll, with the notifier; nobody upgrades before the last is added. */
+	/* One short of epoll, with the notifier; io0 goes there when the last is added. */
 	while (race.n_fds < G_N_ELEMENTS(race.fds) - 2)
 		add_fd(count_read, NULL, NULL, false);
 	aio_bh_schedule_oneshot(race.ctx, upgrade_unlocked_bh, NULL);
+	qemu_sem_wait(&race.arrived);
 	add_fd(count_read, NULL, NULL, false);
 	qemu_sem_wait(&race.arrived);
 

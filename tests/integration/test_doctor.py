@@ -51,8 +51,15 @@ CULPRITS = {
     "missing-kick": "BH waits_for_kick_bh_cb waits in aio_poll()",
     "aio-wait-kick-barrier": "BH waits_for_early_kick_bh_cb waits in aio_poll()",
     "bql-hold": 'thread {thread} "CPU 0/DEMO" holds the big lock, in slow_device_write',
+    "stolen-accept": "timer late_timer_cb of io0",
+    "epoll-upgrade-race": "fd ",
+    "iothread-stop-race": "a notification of io0",
+    "poll-recursion": "handler polls_when_ready waits in aio_poll()",
     "nested-bql": "BH drains_with_bql_bh_cb waits in aio_poll(), and keeps the big lock",
 }
+
+# The faults of an IOThread.
+IN_IO0 = {"stolen-accept", "epoll-upgrade-race", "iothread-stop-race", "poll-recursion"}
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -113,12 +120,22 @@ def test_each_scenario_gets_its_verdict(name: str) -> None:
             return
         row = only(result)
         thread, role = demo.pid, "main loop"
+        if name in IN_IO0:
+            thread, role = demo.thread("IO io0"), "IOThread io0"
         if name == "bql-hold":
             thread, role = demo.thread("CPU 0/DEMO"), 'thread "CPU 0/DEMO"'
         assert (row["verdict"], row["thread"]) == (verdict, thread)
         assert row["role"] == role
         culprit = CULPRITS[name].format(thread=thread)
         assert row["culprit"].startswith(culprit)
+
+
+def test_a_handler_that_no_monitor_watches() -> None:
+    """Added while its context went from poll to epoll: its fd is ready, and in neither."""
+    with Demo("epoll-upgrade-race") as demo:
+        row = only(visit(demo.pid))
+    assert row["culprit"].endswith(" (eventfd) of io0")
+    assert [e for e in row["evidence"] if "its fd monitor does not watch it" in e]
 
 
 def test_a_lock_names_its_holder() -> None:

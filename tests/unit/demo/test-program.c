@@ -323,6 +323,10 @@ static void expect_verdict(const char *line, const char *name)
 		{ "lost-wakeup", "\"LOST WAKEUP\"" },
 		{ "missing-kick", "\"NESTED WAIT\"" },
 		{ "nested-bql", "\"BQL HOLD\"" },
+		{ "epoll-upgrade-race", "\"LOST WAKEUP\"" },
+		{ "iothread-stop-race", "\"LOST WAKEUP\"" },
+		{ "poll-recursion", "\"NESTED WAIT\"" },
+		{ "stolen-accept", "\"LOST WAKEUP\"" },
 		{ "spin-", "\"SPIN\"" },
 	};
 	const char *verdict = "null";
@@ -461,6 +465,25 @@ static void test_lost_wakeup(void)
 	}
 }
 
+/* io0 sleeps on with work to do; what ends the program wakes it. */
+static void test_races(void)
+{
+	static const char *const scenarios[][2] = {
+		{ "stolen-accept", "iterations=2\ncalls=0\n" },
+		{ "epoll-upgrade-race", "iterations=2\ncalls=0\n" },
+		{ "iothread-stop-race", "iterations=2\n" },
+		{ "poll-recursion", "iterations=2\ncalls=50\n" },
+	};
+
+	for (unsigned i = 0; i < 10 * G_N_ELEMENTS(scenarios); i++) {
+		const char *const *scenario = scenarios[i % G_N_ELEMENTS(scenarios)];
+		char *rest = run_until(scenario[0], "/nonexistent", SIGTERM);
+
+		g_assert_cmpstr(rest, ==, scenario[1]);
+		free(rest);
+	}
+}
+
 /* The condition has come true; the main thread sleeps on in the wait, until the signal. */
 static void test_nested_waits(void)
 {
@@ -515,6 +538,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/devices-counts-are-exact", test_devices);
 	g_test_add_func("/program/each-spin-goes-on-by-itself", test_spin);
 	g_test_add_func("/program/lost-wakeup-sleeps-until-a-signal", test_lost_wakeup);
+	g_test_add_func("/program/lost-races-sleep-until-a-signal", test_races);
 	g_test_add_func("/program/nested-waits-last-until-a-signal", test_nested_waits);
 	g_test_add_func("/program/usage-errors-are-one-line-and-2", test_usage);
 	g_test_add_func("/program/list-as-table-and-as-json", test_list);
