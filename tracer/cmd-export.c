@@ -2,20 +2,24 @@
 /*
  * loopscope export DIR: a recording in the format of another program.
  *
- *	loopscope export DIR [--to FORMAT] [-o FILE] [--only EVENT,EVENT...]
+ *	loopscope export DIR [--to FORMAT] [-o FILE] [--only EVENT,EVENT...] [--watch SECONDS]
  *
  * A recording is read twice: names are records of their own, and may come after the first event
  * that mentions them. A file gets its name when it is complete.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tracer/export.h"
 #include "tracer/text.h"
+
+#define WAIT_MS 100
 
 /* Where standard output goes for -o FILE: to a new file beside it, unless it is a pipe or device.
  */
@@ -24,8 +28,13 @@ static int open_output(const char *path, char **ret_part, struct failure *why)
 	struct stat st;
 	bool special = !stat(path, &st) && !S_ISREG(st.st_mode);
 	char *part = special ? NULL : g_strdup_printf("%s.part", path);
-	int fd = open(special ? path : part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	int fd;
 
+	/* Never through a link that somebody else has put there. */
+	if (part)
+		unlink(part);
+	fd = open(special ? path : part,
+		  O_WRONLY | O_CLOEXEC | (special ? 0 : O_CREAT | O_EXCL | O_NOFOLLOW), 0666);
 	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0) {
 		int err = -errno;
 
@@ -103,9 +112,92 @@ static int check_options(enum export_format format, const struct options *option
 	if (options->only && format != EXPORT_TEXT && format != EXPORT_NDJSON &&
 	    format != EXPORT_CSV)
 		return fail(why, -EINVAL, "--only goes with text, ndjson and csv");
+	if (options->watch_ms && !options->output)
+		return fail(why, -EINVAL, "--watch needs -o FILE");
 	if (format == EXPORT_PFTRACE && !options->output && isatty(STDOUT_FILENO))
 		return fail(why, -EINVAL, "a pftrace is nothing for a terminal: -o FILE");
 	return 0;
+}
+
+/* Read it, write it. @ret_report is set as soon as it is read. */
+static int export_once(enum export_format format, const struct options *options, char **only,
+		       struct report **ret_report, struct failure *why)
+{
+	char *part = NULL;
+	int err = report_read(options->path, ret_report, why);
+
+	if (!err && options->output)
+		err = open_output(options->output, &part, why);
+	if (!err) {
+		err = export_to(format, options->path, *ret_report, only, why);
+		err = close_output(options->output, part, err, why);
+	}
+	g_free(part);
+	return err;
+}
+
+/* --- --watch ---------------------------------------------------------------------------------- */
+
+/* True if Ctrl-C or SIGTERM, which are blocked, comes within the time. */
+static bool told_to_end(const sigset_t *signals, int ms)
+{
+	struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
+
+	return sigtimedwait(signals, NULL, &time) > 0;
+}
+
+/* A recorder writes its metadata at once. False if somebody ends this before. */
+static bool wait_for_begin(const char *path, const sigset_t *signals)
+{
+	char *metadata = g_build_filename(path, "metadata", NULL);
+	bool told = false, end = false;
+	struct stat st;
+
+	while (!end && (stat(metadata, &st) || !st.st_size)) {
+		if (!told)
+			fputs("loopscope: waiting for the recording to begin\n", stderr);
+		told = true;
+		end = told_to_end(signals, WAIT_MS);
+	}
+	g_free(metadata);
+	return !end;
+}
+
+/*
+ * Until the target has ended and the recording does not grow any more, or somebody ends this: then
+ * once more.
+ */
+static int export_again(enum export_format format, const struct options *options, char **only,
+			struct report **ret_report, struct failure *why)
+{
+	uint64_t before = 0;
+	bool last = false;
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	if (!wait_for_begin(options->path, &signals))
+		return 0;
+	for (;;) {
+		int err = export_once(format, options, only, ret_report, why);
+		uint64_t events = 0;
+		bool gone = false;
+
+		if (err && err != -ENODATA) /* there is no event yet */
+			return err;
+		if (*ret_report) {
+			events = ctf_reader_stats((*ret_report)->reader)->events;
+			gone = kill((pid_t)export_pid(*ret_report), 0) && errno == ESRCH;
+		}
+		if (last || (gone && events == before))
+			return err; /* also of a recording that is still empty */
+		before = events;
+		report_free(*ret_report);
+		*ret_report = NULL;
+		last = told_to_end(&signals, options->watch_ms);
+	}
 }
 
 int cmd_export(const struct options *options, struct failure *why)
@@ -113,7 +205,6 @@ int cmd_export(const struct options *options, struct failure *why)
 	char **only = options->only ? g_strsplit(options->only, ",", -1) : NULL;
 	enum export_format format = options->format;
 	struct report *report = NULL;
-	char *part = NULL;
 	int err;
 
 	if (options->json && format == EXPORT_TEXT)
@@ -122,17 +213,11 @@ int cmd_export(const struct options *options, struct failure *why)
 	if (!err)
 		err = check_only(only, why);
 	if (!err)
-		err = report_read(options->path, &report, why);
-	if (!err && options->output)
-		err = open_output(options->output, &part, why);
-	if (!err) {
-		err = export_to(format, options->path, report, only, why);
-		err = close_output(options->output, part, err, why);
-	}
-	if (!err && format != EXPORT_TEXT && format != EXPORT_NDJSON) /* they say it themselves */
-		tell_what_is_missing(report);
+		err = (options->watch_ms ? export_again : export_once)(format, options, only,
+								       &report, why);
+	if (!err && report && format != EXPORT_TEXT && format != EXPORT_NDJSON)
+		tell_what_is_missing(report); /* text and NDJSON say it themselves */
 	report_free(report);
 	g_strfreev(only);
-	g_free(part);
 	return err;
 }

@@ -41,6 +41,7 @@ static const char help_text[] =
 	"      --to FORMAT     export: text (the default), ndjson or csv, for reading and scripts;\n"
 	"                      pftrace (Perfetto), speedscope; openmetrics, prometheus\n"
 	"      --only A,B...   export to text, ndjson or csv: only these events\n"
+	"      --watch S       export: write FILE again every S seconds, while the recording grows\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
 	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
@@ -71,7 +72,7 @@ static const struct command {
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
 	{ "report", TAKES_RECORDING, "diff events histograms all json", cmd_report },
-	{ "export", TAKES_RECORDING, "to output only json", cmd_export },
+	{ "export", TAKES_RECORDING, "to output only watch json", cmd_export },
 	{ "list", TAKES_PROCESS, "pid via layout all json", cmd_list },
 	{ "layout", TAKES_TARGET, "pid via layout btf all json", cmd_layout },
 };
@@ -131,13 +132,13 @@ static int parse_format(const char *text, struct options *o, struct failure *why
 		    text);
 }
 
-static int parse_seconds(const char *text, int *ret_ms, struct failure *why)
+static int parse_seconds(const char *what, const char *text, int *ret_ms, struct failure *why)
 {
 	char *end;
 	double seconds = strtod(text, &end);
 
 	if (end == text || *end || !(seconds > 0 && seconds <= 86400))
-		return fail(why, -EINVAL, "-d takes seconds, not \"%s\"", text);
+		return fail(why, -EINVAL, "%s takes seconds, not \"%s\"", what, text);
 	*ret_ms = (int)(seconds * 1000);
 	return 0;
 }
@@ -184,6 +185,7 @@ enum {
 	OPT_MIN,
 	OPT_ONLY,
 	OPT_TO,
+	OPT_WATCH,
 	OPT_JSON,
 	OPT_HELP,
 	OPT_VERSION
@@ -205,6 +207,7 @@ static const struct option long_options[] = {
 	{ "min", required_argument, NULL, OPT_MIN },
 	{ "only", required_argument, NULL, OPT_ONLY },
 	{ "to", required_argument, NULL, OPT_TO },
+	{ "watch", required_argument, NULL, OPT_WATCH },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -231,7 +234,7 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			err = parse_pid(optarg, "-t", &o->tid, why);
 			break;
 		case 'd':
-			err = parse_seconds(optarg, &o->timeout_ms, why);
+			err = parse_seconds("-d", optarg, &o->timeout_ms, why);
 			o->duration_ms = o->timeout_ms;
 			break;
 		case 'o':
@@ -269,6 +272,9 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			break;
 		case OPT_ONLY:
 			o->only = optarg;
+			break;
+		case OPT_WATCH:
+			err = parse_seconds("--watch", optarg, &o->watch_ms, why);
 			break;
 		case OPT_TO:
 			err = parse_format(optarg, o, why);

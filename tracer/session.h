@@ -43,6 +43,7 @@ struct options {
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
 	bool events, histograms;   /* report: show these too */
+	int watch_ms;		   /* export: again after so long; 0: once */
 	const char *diff;	   /* report: the recording to compare with; NULL: none */
 	const char *only;	   /* export: names of events with commas between; NULL: all */
 	enum export_format format; /* export */

@@ -1,6 +1,7 @@
 """Recordings of real runs, exported: what other programs read is what the report says."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Dict, Iterator
 import pytest
 from process_memory import wait_until
 from recordings import PACKET, Recorder, record_command, said, streams
-from tracer_run import DEMO, ROOT
+from tracer_run import DEMO, ROOT, finish, start
 from tracer_targets import Demo, Qemu, installed
 
 sys.path.insert(0, str(ROOT / "tests" / "unit" / "report"))
@@ -60,10 +61,7 @@ def test_a_recorder_that_was_killed(root: None, tmp_path: Path) -> None:
     """Whatever the last packets have: nothing stays open, and nothing is made up."""
     path = tmp_path / "r"
     with Demo("busy") as demo, Recorder(demo.pid, path) as recorder:
-        wait_until(
-            lambda: sum(p.stat().st_size for p in streams(path)) > 64 * PACKET,
-            "some packets are written",
-        )
+        wait_until(lambda: packets_of(path) > 64, "some packets are written")
         recorder.kill()
     exports.check_all(path)
 
@@ -73,6 +71,51 @@ def test_promtool_has_nothing_to_say(root: None, tmp_path: Path) -> None:
     path = tmp_path / "r"
     said(record_command(path, DEMO, "--scenario", "aio-wait", "--iterations", 5))
     assert exports.lint_metrics(path) == "0"
+
+
+def test_a_file_that_follows_a_recording(root: None, tmp_path: Path) -> None:
+    """Whoever reads it finds a whole one, and in the end it is that of the whole recording."""
+    path, out = tmp_path / "r", tmp_path / "metrics"
+    words = ["export", path, "--to", "openmetrics", "--watch", "0.05", "-o", out]
+    with Demo("busy") as demo, Recorder(demo.pid, path) as recorder:
+        with start(*words) as watcher:
+            try:
+                seen = set()
+                wait_until(out.exists, "it is written")
+                while len(seen) < 5:
+                    text = out.read_text()
+                    assert text.endswith("\n# EOF\n")
+                    seen.add(text)
+                demo.kill()
+                recorder.ended()
+                assert finish(watcher).rc == 0
+            finally:
+                watcher.kill()
+    assert out.read_bytes() == exports.export(path, "openmetrics")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_watch_that_is_ended(root: None, tmp_path: Path) -> None:
+    """It waits for the recording to begin, and at its end writes once more."""
+    path, out = tmp_path / "r", tmp_path / "metrics"
+    words = ["export", path, "--to", "prometheus", "--watch", "600", "-o", out]
+    with Demo("busy") as demo, start(*words) as watcher:
+        try:
+            assert watcher.stderr
+            assert b"waiting for the recording" in watcher.stderr.readline()
+            with Recorder(demo.pid, path):
+                wait_until(out.exists, "it is written")
+                first = out.read_text()
+                wait_until(lambda: packets_of(path) > 64, "there are more events")
+                watcher.send_signal(signal.SIGINT)
+                assert finish(watcher).rc == 0
+        finally:
+            watcher.kill()
+    assert "loopscope_polls_total" in out.read_text() != first
+
+
+def packets_of(path: Path) -> int:
+    return sum(p.stat().st_size for p in streams(path)) // PACKET
 
 
 # --- a real Prometheus ----------------------------------------------------------------------------

@@ -269,6 +269,8 @@ def test_wrong_usage(paths):
         (["--to", "xml"], "--to takes text, ndjson, csv, pftrace"),
         (["--to", "csv", "--json"], "--json is --to ndjson"),
         (["--to", "pftrace", "--only", "notify"], "--only goes with"),
+        (["--to", "csv", "--watch", "1"], "--watch needs -o"),
+        (["--to", "csv", "--watch", "x"], "--watch takes seconds"),
         (["--only", "nonsense"], '"nonsense" is no event'),
     ):
         done = loopscope("export", known, *args)
