@@ -178,7 +178,7 @@ inline aio_poll(blocking)
 #endif
 #if !defined(MUTANT_POLL_UNCHECKED) && !defined(MUTANT_POLL_RAISED_LATE)
 		if
-		:: home_sees(NOTIFIED) -> may_sleep = false /* C: if (qatomic_read(&ctx->notified)) */
+		:: home_sees(NOTIFIED) -> may_sleep = false /* C: if (mutant_read_notified(ctx)) */
 		:: else
 		fi
 #endif
