@@ -33,7 +33,7 @@ class Target(NamedTuple):
 
 
 class BreakCallback(Command):
-    """Stop where a callback is about to run: qemu break-callback (FD|CALLBACK|BH-NAME) [--keep]
+    """Stop before a callback: qemu break-callback (FD|CALLBACK|BH-NAME) [--keep]
 
     By the descriptor it serves, by the function's name or address (as qemu handlers shows it), or by
     the name of a bottom half. Then continue. It says in which context, for which descriptor and
@@ -242,7 +242,7 @@ PAIRS = {22: ("pipe", "rdi"), 293: ("pipe2", "rdi"), 53: ("socketpair", "r10")}
 
 
 class BreakRegister(Command):
-    """Stop where a descriptor is created or gets its handler: qemu break-register [FD] [--keep]
+    """Stop where an fd is made or registered: qemu break-register [FD] [--keep]
 
     Registered: aio_set_fd_handler(), g_source_add_unix_fd(), g_source_add_poll(). Created: socket,
     accept, eventfd, pipe and the like; with FD, files that are opened too. Then continue. It says by
@@ -332,7 +332,7 @@ def _registration(session: Session, name: str) -> str:
     ctx = next((c.name for c in session.loops.contexts if c.addr == addr), f"{addr:#x}")
     called = [stops.register(r) for r in ("rdx", "rcx", "r8")]
     names = [session.names.name(cb) for cb in called if session.code.is_function(cb)]
-    return f"{what} in {ctx}: {names[0] if names else 'no callback'}"
+    return f"{what} in {ctx}\n  callback {names[0] if names else 'none'}"
 
 
 def register() -> None:

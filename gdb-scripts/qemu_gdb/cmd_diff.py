@@ -145,7 +145,9 @@ def _compare(before: dict[Key, Thing], now: dict[Key, Thing]) -> list[Change]:
             for what, value in thing.facts.items()
             if old.get(what) != value
         ]
-        if differences or before[key].name != thing.name:
+        if before[key].name != thing.name:
+            differences.insert(0, ("was", before[key].name, thing.name))
+        if differences:
             changes.append(Change("~", key, thing, differences))
     order: Callable[[Change], tuple[int, str]] = lambda c: (
         KINDS.index(c.key[0]),

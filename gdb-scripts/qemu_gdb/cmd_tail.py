@@ -107,17 +107,24 @@ def _before(row: Event, limit_ns: Optional[int]) -> bool:
 
 
 def _end(directory: str, replay: Replay) -> tuple[int, int]:
-    """The time of the last row before the stop, and how many were lost; learns all names."""
+    """The time of the last event before the stop, and how many were lost; learns all names.
+
+    Where there is none: of the last record, what an idle program was like."""
     stop = verdicts.stop_seen_ns()
-    end = lost = 0
+    end = records = lost = 0
     for row in export(directory):
         if row.get("type") == "total":
             lost = int(row.get("lost") or 0)
         elif row.get("type") == "event":
             replay.learn(row)
-            if _before(row, stop):
-                end = max(end, int(row.get("time_ns") or 0))
-    return end, lost
+            at = int(row.get("time_ns") or 0)
+            if not _before(row, stop):
+                continue
+            if row.get("event") in RECORDS:
+                records = max(records, at)
+            else:
+                end = max(end, at)
+    return end or records, lost
 
 
 def _read(request: Request) -> View:

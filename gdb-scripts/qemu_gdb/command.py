@@ -34,6 +34,14 @@ class Prefix(gdb.Command):
       qemu iothreads     how each IOThread is driven, and what it has to do
       qemu sources       what GLib's loops ask, in which order (any GLib program)
       qemu gpollfds      what each sleeping thread polls at this moment, and whose it is
+      qemu where         in which step each thread is, in whose callback, how deeply nested
+      qemu bql           who holds the big lock, who waits for it, and at which line
+      qemu bt            a thread's chain of calls, on through the coroutines it is in
+      qemu coroutine     where a sleeping coroutine goes on
+      qemu doctor        what is wrong, as far as one look can prove it
+      qemu diff          what has changed since the stop before
+      qemu tail          the end of a recording; with --at -2.5s the tables as they were then
+      qemu break-callback, qemu break-register   stop at a callback; where an fd is registered
       qemu layout        how these commands know where QEMU keeps all that
 
     qemu_aio_context is the block layer's, iohandler_ctx that of devices, monitors and signals: the

@@ -12,6 +12,7 @@ from typing import Optional
 import gdb
 
 from qemu_gdb.errors import QemuError
+from qemu_gdb.out import COLUMNS, cut, write
 from qemu_gdb.session import Session
 
 Condition = Callable[[], bool]
@@ -87,7 +88,8 @@ class Group:
                 text = self._report(session)
         except (QemuError, gdb.error) as error:
             text = " ".join(str(error).split())
-        gdb.write(f"\n{self._what}: {text}\n")
+        lines = f"{self._what}: {text}".splitlines()
+        write("\n" + "".join(cut(line, COLUMNS) + "\n" for line in lines))
 
     def _on_exit(self, _: gdb.Event) -> None:
         self.remove()

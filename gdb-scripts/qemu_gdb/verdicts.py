@@ -231,8 +231,13 @@ def _lost(case: Case) -> list[Finding]:
 # --- waiting in the wrong place -----------------------------------------------------------------
 
 
-def _callback(row: Row) -> str:
-    return row.subjects[-1].text if row.subjects else shorten(row.stack, 2)
+def _culprit(case: Case, row: Row) -> str:
+    """The callback; of a thread that runs no loop, the program's own innermost function."""
+    if row.subjects:
+        return row.subjects[-1].text
+    program = case.session.images.program
+    own = [f for f in row.stack if program is not None and program.holds(f.function)]
+    return shorten(own[:1] or row.stack, 1)
 
 
 def _bql_waiters(case: Case) -> list[Row]:
@@ -273,8 +278,10 @@ def _bql_hold(case: Case) -> list[Finding]:
             evidence.append(f"{who} waits for it{site}")
         if len(waiters) > 8:
             evidence.append(f"and {len(waiters) - 8} more")
-        advice = "Give the lock up before waiting: a nested aio_poll() keeps it."
-        culprit = f"{_callback(row)}, with {plural(len(waiters), 'waiter')}"
+        advice = (
+            "The lock has to be given up before a wait; a nested aio_poll() keeps it."
+        )
+        culprit = f"{_culprit(case, row)}, with {plural(len(waiters), 'waiter')}"
         findings.append(Finding("BQL HOLD", row, "now", culprit, evidence, advice))
     return findings
 
@@ -294,7 +301,7 @@ def _nested(case: Case) -> list[Finding]:
             "The loop around it stands still until the condition it waits for comes true and "
             "somebody wakes this thread: who changes that condition has to call aio_wait_kick()."
         )
-        culprit = f"{_callback(row)}: {_site(row)}"
+        culprit = f"{_culprit(case, row)}: {_site(row)}"
         findings.append(Finding("NESTED WAIT", row, "now", culprit, evidence, advice))
     return findings
 
@@ -337,7 +344,7 @@ def _blocked(case: Case) -> list[Finding]:
                 "A callback must not sleep: make the descriptor non-blocking, or do this in a "
                 "thread."
             )
-        culprit = _callback(row)
+        culprit = _culprit(case, row)
         findings.append(
             Finding("BLOCKED CALLBACK", row, "in it now", culprit, evidence, advice)
         )
@@ -388,7 +395,7 @@ def _late(case: Case) -> list[Finding]:
         evidence = [*late, f"meanwhile the thread is {row.where.phase}, and computes: "]
         evidence[-1] += shorten(row.stack, 6)
         advice = "What the thread is in keeps every timer of its loop waiting: do it in pieces."
-        culprit = _callback(row)
+        culprit = _culprit(case, row)
         findings.append(
             Finding("TIMER LATE", row, "when it was stopped", culprit, evidence, advice)
         )

@@ -77,7 +77,7 @@ def test_it_stops_where_a_descriptor_is_made_and_registered(
     assert "break-register 5: eventfd2 made fd 5 (eventfd)\n" in outs[1]
     assert "called by event_notifier_init < aio_context_new < " in outs[1]
     assert "aio_set_fd_handler() of fd 5 (eventfd) in context 0x" in outs[3]
-    assert ": aio_context_notifier_cb\n" in outs[3]
+    assert "\n  callback aio_context_notifier_cb\n" in outs[3]
     assert "called by aio_set_event_notifier < aio_context_new < " in outs[3]
     assert outs[4] == "No breakpoints or watchpoints.\n"
 

@@ -5,11 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gdb_run import SCRIPTS, Core, Gdb, gdb_rows, gdb_words, names
+from gdb_run import LOOKS, SCRIPTS, Core, Gdb, gdb_rows, gdb_words, names
 from tracer_targets import Demo, Qemu
 
 TABLES = ["handlers", "bh", "timers", "contexts", "iothreads", "sources", "gpollfds"]
 TABLES += ["layout"]
+STATES = ["where", "bql", "bt", "coroutine", "doctor", "diff", "tail"]
+STATES += ["break-callback", "break-register"]
 ROWS = ("context", "iothread", "source")
 
 
@@ -56,7 +58,7 @@ def test_help_teaches(gdb: Gdb) -> None:
     text = done.stdout.decode()
     for word in ("prepares", "queries", "polls", "checks", "dispatches"):
         assert f"*{word}*" in text
-    for command in TABLES:
+    for command in [*TABLES, *STATES]:
         assert f"qemu {command} -- " in text
     assert max(map(len, text.splitlines())) <= 100
 
@@ -68,6 +70,8 @@ def test_another_locale_does_not_hurt(qemu: Qemu, gdb: Gdb, locale: str) -> None
     there = gdb.out(qemu, "qemu handlers --json --all", env=env)
     assert gdb_rows(there, "handler") == gdb_rows(usual, "handler")
     assert "qemu_aio_context" in gdb.out(qemu, "qemu gpollfds", env=env)
+    for look in LOOKS:
+        gdb.out(qemu, f"qemu {look}", env=env)
 
 
 def test_text_of_the_target_is_made_printable(gdb: Gdb) -> None:
