@@ -28,17 +28,17 @@ static int open_output(const char *path, char **ret_part, struct failure *why)
 	struct stat st;
 	bool special = !stat(path, &st) && !S_ISREG(st.st_mode);
 	char *part = special ? NULL : g_strdup_printf("%s.part", path);
+	const char *name = part ? part : path;
 	int fd;
 
 	/* Never through a link that somebody else has put there. */
 	if (part)
 		unlink(part);
-	fd = open(special ? path : part,
-		  O_WRONLY | O_CLOEXEC | (special ? 0 : O_CREAT | O_EXCL | O_NOFOLLOW), 0666);
+	fd = open(name, O_WRONLY | O_CLOEXEC | (special ? 0 : O_CREAT | O_EXCL | O_NOFOLLOW), 0666);
 	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0) {
 		int err = -errno;
 
-		fail(why, err, "%s: %s", special ? path : part, g_strerror(-err));
+		fail(why, err, "%s: %s", name, g_strerror(-err));
 		if (fd >= 0)
 			close(fd);
 		g_free(part);
