@@ -97,18 +97,11 @@ static void put_text(const char *text)
 static int write_profiles(struct speedscope *s)
 {
 	GPtrArray *threads = report_threads(s->report);
-	uint64_t first_ns = UINT64_MAX, end_ns = 0;
+	uint64_t first_ns, end_ns;
 	bool any = false;
 	int err = 0;
 
-	/* The recorder writes names before and after what it records. */
-	for (uint32_t i = 0; i < threads->len; i++) {
-		const struct report_thread *thread = threads->pdata[i];
-
-		first_ns = MIN(first_ns, thread->first_ns);
-		end_ns = MAX(end_ns, thread->end_ns);
-	}
-
+	report_span(s->report, &first_ns, &end_ns);
 	for (uint32_t i = 0; !err && i < threads->len; i++) {
 		uint32_t tid = ((const struct report_thread *)threads->pdata[i])->tid;
 		struct profile *profile = g_hash_table_lookup(s->profiles, GUINT_TO_POINTER(tid));

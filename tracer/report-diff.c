@@ -30,6 +30,7 @@ struct diff_row {
 
 struct diff {
 	const struct report *sides[2];
+	uint64_t length_ns[2];
 	GHashTable *loops, *callbacks, *choosers; /* key -> struct diff_row */
 };
 
@@ -111,7 +112,7 @@ static void add_thread(struct diff *diff, int side, const struct report_thread *
 
 static double seconds(const struct diff *diff, int side)
 {
-	return (double)(diff->sides[side]->end_ns - diff->sides[side]->begin_ns) / 1e9;
+	return (double)diff->length_ns[side] / 1e9;
 }
 
 /* 0 of a recording that has no length. */
@@ -322,7 +323,7 @@ static void print_side(const struct diff *diff, int side)
 {
 	const struct report *report = diff->sides[side];
 	const struct ctf_reader_stats *stats = ctf_reader_stats(report->reader);
-	char *length = report_duration(report->end_ns - report->begin_ns);
+	char *length = report_duration(diff->length_ns[side]);
 	char *events = report_number(stats->events), *lost = report_number(stats->discarded);
 	char *version = report_env(report, "target_version");
 	char *when = report_begin_text(report, false), *exe = report_env(report, "target_exe");
@@ -435,7 +436,7 @@ static void print_recording(const struct diff *diff, int side)
 	json_object_set_new(row, "side", json_string(side ? "b" : "a"));
 	json_object_set_new(row, "path", json_string(report->path));
 	json_object_set_new(row, "exe", out_text(exe));
-	put(row, "duration_ns", report->end_ns - report->begin_ns);
+	put(row, "duration_ns", diff->length_ns[side]);
 	put(row, "events", stats->events);
 	put(row, "lost", stats->discarded);
 	put(row, "damaged", report->damaged->len);
@@ -477,7 +478,10 @@ void report_print_diff(const struct report *a, const struct report *b, bool json
 		*tables[i] = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, row_free);
 	for (int side = 0; side < 2; side++) {
 		const struct report_thread *thread;
+		uint64_t first_ns, end_ns;
 
+		report_span(diff.sides[side], &first_ns, &end_ns);
+		diff.length_ns[side] = end_ns - first_ns;
 		report_each(&diff.sides[side]->threads, thread) add_thread(&diff, side, thread);
 	}
 	if (json) {

@@ -96,6 +96,22 @@ GPtrArray *report_threads(const struct report *report)
 	return array;
 }
 
+void report_span(const struct report *report, uint64_t *ret_first_ns, uint64_t *ret_end_ns)
+{
+	uint64_t first_ns = report->end_ns, end_ns = report->begin_ns;
+	const struct report_thread *thread;
+
+	report_each(&report->threads, thread)
+	{
+		if (!thread->events)
+			continue;
+		first_ns = MIN(first_ns, thread->first_ns);
+		end_ns = MAX(end_ns, thread->end_ns);
+	}
+	*ret_first_ns = MIN(first_ns, end_ns);
+	*ret_end_ns = end_ns;
+}
+
 uint64_t report_callbacks_ns(const struct report_thread *thread)
 {
 	uint64_t ns = 0;

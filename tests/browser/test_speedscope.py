@@ -6,6 +6,7 @@ The slices are on a canvas, so the screenshot is what tells of them.
 """
 
 import base64
+import json
 import os
 import struct
 import subprocess
@@ -24,14 +25,17 @@ FIRST_ROW, ROW = 142, 20  # of the flame graph below the overview, in pixels
 Pixel = Tuple[int, ...]
 
 
-def open_in_speedscope(path: Path, top: Path, *options: str) -> str:
-    profile = subprocess.run(
+def exported(path: Path) -> bytes:
+    return subprocess.run(
         [BUILD / "loopscope", "export", path, "--to", "speedscope"],
         capture_output=True,
         check=True,
     ).stdout
+
+
+def open_in_speedscope(path: Path, top: Path, *options: str) -> str:
     script = top / "profile.js"
-    text = base64.b64encode(profile).decode()
+    text = base64.b64encode(exported(path)).decode()
     script.write_text(f"speedscope.loadFileFromBase64('profile.json', '{text}')")
     return subprocess.run(
         [
@@ -95,6 +99,12 @@ def fixture_known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tool = BUILD / "tests/unit/report/workload-tool"
     subprocess.run([tool, "known", path], check=True)
     return path
+
+
+def test_it_is_valid_by_speedscopes_own_schema(known: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((PAGE.parent / "file-format-schema.json").read_text())
+    jsonschema.validate(json.loads(exported(known)), schema)
 
 
 def test_the_profile_is_named(known: Path, tmp_path: Path) -> None:
