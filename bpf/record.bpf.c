@@ -26,6 +26,8 @@ struct {
 } sites SEC(".maps");
 
 __u64 lost;
+/* The recording is over. Probes go one after the other: nothing of the time between is told. */
+bool closed;
 
 static int fill(struct record_hit *h, struct pt_regs *ctx, __u64 id, __u16 kind)
 {
@@ -40,7 +42,7 @@ static int fill(struct record_hit *h, struct pt_regs *ctx, __u64 id, __u16 kind)
  */
 static bool is_target(__u64 id)
 {
-	return id >> 32 == tgid;
+	return id >> 32 == tgid && !closed;
 }
 
 static __always_inline void *reserve(__u64 size)

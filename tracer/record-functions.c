@@ -7,6 +7,7 @@
  * the layout does not know is 0. What happened on a thread before we attached is not known:
  * contexts and the big lock start as unknown.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "tracer/record.h"
@@ -80,7 +81,11 @@ static void aio_poll_return(struct recorder *r, struct thread_state *t, const st
 		     VALUES(call->a, progress, call->b));
 }
 
-/* --- the waits: poll(fds, n, ms), ppoll(fds, n, timespec, mask), epoll_wait(fd, ev, n, ms) --- */
+/*
+ * --- the waits: poll(fds, n, ms), ppoll(fds, n, timespec, mask), epoll_wait(fd, ev, n, ms),
+ *     io_uring_submit_and_wait(ring, n), io_uring_submit_and_wait_timeout(ring, cqe, n, timespec)
+ * ---
+ */
 
 static void wait_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		       struct call *call, uint64_t n, int64_t timeout_ns, uint32_t monitor)
@@ -115,12 +120,37 @@ static void epoll_entry(struct recorder *r, struct thread_state *t, const struct
 	wait_entry(r, t, hit, call, 0, from_ms(hit->args[3]), LOOP_FDMON_EPOLL);
 }
 
+static void io_uring_entry(struct recorder *r, struct thread_state *t,
+			   const struct record_entry *hit, struct call *call)
+{
+	call->b = LOOP_FDMON_IO_URING;
+	wait_entry(r, t, hit, call, 0, -1, LOOP_FDMON_IO_URING);
+}
+
+static void io_uring_timeout_entry(struct recorder *r, struct thread_state *t,
+				   const struct record_entry *hit, struct call *call)
+{
+	int64_t ns = hit->args[3] ? (int64_t)(hit->reads[0] * 1000000000 + hit->reads[1]) : -1;
+
+	call->b = LOOP_FDMON_IO_URING;
+	wait_entry(r, t, hit, call, 0, ns, LOOP_FDMON_IO_URING);
+}
+
+/* A ring says how much was submitted, or why not; that it woke is all that is known of fds. */
+static int64_t ready_count(const struct call *call, int64_t value)
+{
+	if (call->b != LOOP_FDMON_IO_URING || (value < 0 && value != -ETIME))
+		return value;
+	return value != -ETIME;
+}
+
 static void wait_return(struct recorder *r, struct thread_state *t, const struct call *call,
 			const struct ending *end)
 {
 	/* One that was lost is not made up: its value is not known. */
 	if (end->seen)
-		emit(r, end->time_ns, t->tid, LOOP_EV_POLL_EXIT, VALUES(call->a, end->value));
+		emit(r, end->time_ns, t->tid, LOOP_EV_POLL_EXIT,
+		     VALUES(call->a, ready_count(call, (int)end->value)));
 }
 
 /* --- bottom halves: reads are ctx, cb, opaque, flags, name --- */
@@ -358,6 +388,20 @@ const struct function_probe function_probes[] = {
 	  4,
 	  NO_READS,
 	  epoll_entry,
+	  wait_return,
+	  "poll_enter poll_exit" },
+	{ { "io_uring_submit_and_wait" },
+	  "liburing.so",
+	  2,
+	  NO_READS,
+	  io_uring_entry,
+	  wait_return,
+	  "poll_enter poll_exit" },
+	{ { "io_uring_submit_and_wait_timeout" },
+	  "liburing.so",
+	  4,
+	  TIMESPEC_OF_ARG(3),
+	  io_uring_timeout_entry,
 	  wait_return,
 	  "poll_enter poll_exit" },
 	{ { "aio_bh_call" },

@@ -96,12 +96,9 @@ int record_attach(struct recorder *r, size_t first, struct failure *why)
 	return err;
 }
 
-/*
- * Entries go first, as they came last: an entry without its return would look like a callback that
- * never ends.
- */
 void record_detach(struct recorder *r)
 {
+	r->skel->bss->closed = true;
 	while (r->attachments->len)
 		g_ptr_array_set_size(r->attachments, r->attachments->len - 1);
 }

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from recordings import Recorder, events
+from recordings import Recorder, events, wait_sleeps
 from scripted import settle
 from test_events import pairs
 from tracer_run import BUILD, HANG_S
@@ -18,6 +18,7 @@ from tracer_run import BUILD, HANG_S
 pytestmark = pytest.mark.usefixtures("root")
 
 ROUNDS = 40
+LOOP_FDMON_IO_URING = 3  # enum fdmon
 
 
 def rounds(target: "subprocess.Popen[str]", n: int) -> None:
@@ -78,3 +79,29 @@ def test_after_the_first_calls_ends_are_exact(tmp_path: Path) -> None:
     others = {e.ns for e in found if e.name != "bh_end"}
     implied = [e.ns in others for e in found if e.name == "bh_end"]
     assert not any(implied[len(implied) // 2 :])
+
+
+def test_a_ring_is_a_wait_too(tmp_path: Path) -> None:
+    """An IOThread that waits by io_uring: one wait an iteration, none in another, up to the cut."""
+    with subprocess.Popen(
+        [BUILD / "demo-qemu-loop-noprobes", "--scenario", "io-uring"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as target:
+        try:
+            assert target.stdout and "ready" in target.stdout.readline()
+            out = tmp_path / "r"
+            with Recorder(target.pid, out) as recorder:
+                wait_sleeps(target.pid, 100)  # it answers io0, which waits as often
+                recorder.end()
+        finally:
+            target.kill()
+    found = events(out)
+    ring = LOOP_FDMON_IO_URING
+    io0 = {e.tid for e in found if e.name == "poll_enter" and e["monitor"] == ring}
+    assert len(io0) == 1 and target.pid not in io0
+    count = Counter(event.name for event in found if event.tid in io0)
+    assert count["poll_enter"] > 20 and not count["aio_poll_enter"]
+    assert 0 <= count["poll_enter"] - count["poll_exit"] <= 1
+    assert 0 <= count["iteration_begin"] - count["iteration_end"] <= 1
+    assert {e["ret"] for e in found if e.name == "poll_exit" and e.tid in io0} == {1}
