@@ -23,6 +23,8 @@ const DemoScenario *const demo_families[] = {
 	demo_scenarios_nbd,
 	demo_scenarios_hold,
 	demo_scenarios_races,
+	demo_scenarios_dead,
+	demo_scenarios_leak,
 	NULL,
 };
 

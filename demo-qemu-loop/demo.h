@@ -70,6 +70,8 @@ extern const DemoScenario demo_scenarios_device[];
 extern const DemoScenario demo_scenarios_nbd[];
 extern const DemoScenario demo_scenarios_hold[];
 extern const DemoScenario demo_scenarios_races[];
+extern const DemoScenario demo_scenarios_dead[];
+extern const DemoScenario demo_scenarios_leak[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 

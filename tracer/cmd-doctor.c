@@ -121,7 +121,8 @@ static void show(const struct doctor *d, const struct options *options, double s
 		printf("no finding: %d loop%s of %s, watched for %.1f s.\n", loops,
 		       loops == 1 ? "" : "s", target, seconds);
 		printf("Checked: callbacks and nested waits that block for over %s, the big lock, "
-		       "spinning\nwithout progress, sleeping with work to do.\n",
+		       "spinning\nwithout progress, sleeping with work to do, handlers that are "
+		       "dead or pile up.\n",
 		       min);
 	}
 	if (lost && !options->json)

@@ -148,6 +148,21 @@ static char *role_by_stack(struct doctor *d, const struct patient *p)
 	return p->tid == d->t->pid ? g_strdup("main loop") : describe_role(d->loops, p->tid);
 }
 
+struct patient *doctor_home(struct doctor *d, const struct context *c)
+{
+	if (c->tid)
+		return doctor_patient(d, c->tid);
+	if (c->kind == CONTEXT_MAIN || c->kind == CONTEXT_IOHANDLER)
+		return doctor_patient(d, d->t->pid);
+	for (size_t i = 0; i < d->patients->len; i++) {
+		struct patient *p = d->patients->pdata[i];
+
+		if (p->tid != d->t->pid && stack_names(d, p, c))
+			return p;
+	}
+	return NULL;
+}
+
 const char *doctor_role(struct doctor *d, struct patient *p)
 {
 	if (!p->role)

@@ -129,6 +129,7 @@ static bool explain(struct doctor *d, struct patient *p, const struct proof *pro
 	bool event = is_eventfd(d, fd->key.fd);
 	struct finding *f;
 	int64_t level;
+	bool dead;
 
 	if (!in_every_turn(proof, ready, was.turn, fd->value.turn) ||
 	    !is_drained_by_calls(fds_get(d->fds, fd->key.fd)) || io.in || (io.out && !event) ||
@@ -136,6 +137,9 @@ static bool explain(struct doctor *d, struct patient *p, const struct proof *pro
 		return false;
 	f = spin_finding(d, p, proof);
 	f->culprit = blame(d, p, fd);
+	dead = level <= 0 && fd->value.revents & (G_IO_HUP | G_IO_ERR);
+	if (dead)
+		f->verdict = "DEAD FD";
 	finding_say(f, "fd %d was ready in %llu of %llu turns, %.1f s", fd->key.fd, ready,
 		    fd->value.turn - was.turn, proof->seconds);
 	if (io.calls)
@@ -151,8 +155,9 @@ static bool explain(struct doctor *d, struct patient *p, const struct proof *pro
 		finding_say(f, "poll() reports %s: the other end is gone",
 			    fd->value.revents & G_IO_HUP ? "a hang-up" : "an error");
 	f->advice =
-		"Its callback runs and leaves the event there: let it read until EAGAIN, or remove "
-		"the handler.";
+		dead ? "Nothing will come any more: remove the handler when the other end is gone."
+		     : "Its callback runs and leaves the event there: let it read until EAGAIN, or remove "
+		       "the handler.";
 	return true;
 }
 

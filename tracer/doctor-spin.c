@@ -94,7 +94,8 @@ void spin_conclude(struct doctor *d)
 		for (size_t i = 0; i < suspects->len; i++) {
 			struct patient *p = suspects->pdata[i];
 
-			p->spins = explain(d, p, &proof);
+			p->spins =
+				doctor_has_finding(d, p->tid, "DEAD FD") || explain(d, p, &proof);
 		}
 	}
 	proof_clear(&proof);

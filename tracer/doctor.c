@@ -77,6 +77,7 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 	d->images = images;
 	d->l = l;
 	d->fds = fds;
+	d->leak = leak_new();
 	d->bql = bql_find(images);
 	d->patients = g_ptr_array_new_with_free_func(patient_free);
 	d->findings = g_ptr_array_new_with_free_func(finding_free);
@@ -98,8 +99,8 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 	return err;
 }
 
-static int watch_for(struct doctor *d, int64_t until_ns, const volatile sig_atomic_t *stop,
-		     struct failure *why)
+static int watch_for(struct doctor *d, int64_t visit_ns, int64_t until_ns,
+		     const volatile sig_atomic_t *stop, struct failure *why)
 {
 	while (now_ns() < until_ns && !*stop) {
 		int err = doctor_look(d, why);
@@ -109,16 +110,19 @@ static int watch_for(struct doctor *d, int64_t until_ns, const volatile sig_atom
 		blocked_sample(d);
 		nested_sample(d);
 		hold_sample(d);
+		leak_sample(d, visit_ns);
 		usleep(STEP_MS * 1000);
 	}
 	return 0;
 }
 
 /* A reading that fails because everything changes all the time is no reading, and no failure. */
-static int check_lost(struct doctor *d, struct failure *why)
+static int check_tables(struct doctor *d, struct failure *why)
 {
 	int err = lost_check(d, why);
 
+	if (!err)
+		err = dead_check(d, why);
 	return err == -EBADMSG || err == -EFAULT ? 0 : err;
 }
 
@@ -126,17 +130,17 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 		 struct failure *why)
 {
 	int64_t half = duration_ms * 500000LL;
-	int err = check_lost(d, why);
+	int err = check_tables(d, why);
 
 	if (!err)
-		err = watch_for(d, d->start_ns + half, stop, why);
+		err = watch_for(d, 2 * half, d->start_ns + half, stop, why);
 	if (!err)
-		err = check_lost(d, why);
+		err = check_tables(d, why);
 	spin_half(d);
 	if (!err)
-		err = watch_for(d, d->start_ns + 2 * half, stop, why);
+		err = watch_for(d, 2 * half, d->start_ns + 2 * half, stop, why);
 	if (!err)
-		err = check_lost(d, why);
+		err = check_tables(d, why);
 	if (!err)
 		err = doctor_look(d, why);
 	if (err)
@@ -146,6 +150,7 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	nested_conclude(d);
 	hold_conclude(d);
 	blocked_conclude_waiters(d);
+	leak_conclude(d);
 	return 0;
 }
 
@@ -154,6 +159,7 @@ void doctor_close(struct doctor *d)
 	watch_close(d->watch);
 	stacks_close(d->stacks);
 	loops_free(d->loops);
+	leak_free(d->leak);
 	hold_clear(&d->hold);
 	hold_clear(&d->held);
 	if (!d->patients)

@@ -96,6 +96,8 @@ struct patient {
 	bool spins;
 };
 
+struct leak; /* doctor-leak.c's: the handlers in the readings so far */
+
 struct doctor {
 	struct target *t;
 	struct images *images;
@@ -109,8 +111,9 @@ struct doctor {
 	GHashTable *callbacks;	   /* run address -> what it is, of all that the tables name */
 	int64_t start_ns, half_ns; /* CLOCK_MONOTONIC: attached, half time */
 	int64_t min_ns;		   /* blocked longer than this is a finding */
-	struct hold hold, held;	   /* now, and the longest that was proven */
-	uint64_t bql;		   /* address of the big lock's mutex; 0: unknown */
+	struct leak *leak;
+	struct hold hold, held; /* now, and the longest that was proven */
+	uint64_t bql;		/* address of the big lock's mutex; 0: unknown */
 	uint64_t lost;
 };
 
@@ -132,6 +135,8 @@ int doctor_read_busy_loops(struct doctor *d, struct failure *why);
 /* Refresh the patients' thread state. */
 int doctor_look(struct doctor *d, struct failure *why);
 struct patient *doctor_patient(struct doctor *d, pid_t tid);
+/* Whose loop runs the context; NULL: unknown. */
+struct patient *doctor_home(struct doctor *d, const struct context *c);
 /* What the patient is to the loops, also while it does not poll. */
 const char *doctor_role(struct doctor *d, struct patient *p);
 
@@ -220,6 +225,15 @@ void hold_clear(struct hold *h);
 /* Spinning: note the counts at half time, conclude at the end (which takes a proof's time more). */
 void spin_half(struct doctor *d);
 void spin_conclude(struct doctor *d);
+
+/* In what d->loops has: handlers whose descriptor is closed. Reads the loops again if there are. */
+int dead_check(struct doctor *d, struct failure *why);
+
+/* Reads the lists of handlers now and then in a visit of @visit_ns: do handlers pile up? */
+struct leak *leak_new(void);
+void leak_free(struct leak *leak);
+void leak_sample(struct doctor *d, int64_t visit_ns);
+void leak_conclude(struct doctor *d);
 
 /* Two readings, a moment apart, of all that sleeps; says what it finds. */
 int lost_check(struct doctor *d, struct failure *why);

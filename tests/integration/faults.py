@@ -228,6 +228,21 @@ class Faults:
             yield int(fd)
         self.wake(ctx)
 
+    @contextmanager
+    def closed(self, ctx: str) -> Iterator[int]:
+        """A handler names a descriptor that is not open: not the notifier's. Yields the number.
+
+        For a loop that sleeps on: GLib asserts that the numbers it polls are in order.
+        """
+        own = self.contexts[ctx]["notifier_fd"]
+        head = self.memory.u64(self.field(ctx, "aio_handlers.lh_first"))
+        node = next(n for n in self._nodes(head) if self._fd_of(n) != own)
+        closed = 987
+        assert not os.path.lexists(f"/proc/{self.pid}/fd/{closed}")
+        at = node + self.off["AioHandler.pfd.fd"]
+        with self._changed(at, struct.pack("<i", closed)):
+            yield closed
+
     def _nodes(self, node: int) -> Iterator[int]:
         while node:
             yield node

@@ -55,6 +55,8 @@ CULPRITS = {
     "epoll-upgrade-race": "fd ",
     "iothread-stop-race": "a notification of io0",
     "poll-recursion": "handler polls_when_ready waits in aio_poll()",
+    "dead-fd": "handler closed_client_read of iohandler_ctx is registered for fd ",
+    "handler-leak": "handler leaked_client_read of iohandler_ctx is registered for more",
     "nested-bql": "BH drains_with_bql_bh_cb waits in aio_poll(), and keeps the big lock",
 }
 
@@ -405,6 +407,17 @@ def test_a_handler_that_never_drains(patient: Qemu, faults: Faults, ctx: str) ->
     assert row["thread"] == faults.contexts[ctx]["thread"]
     assert row["culprit"] == (
         f"handler qemu_get_aio_context never drains fd {fd} (eventfd)"
+    )
+    healthy(visit(patient.pid))
+
+
+def test_a_handler_of_a_closed_descriptor(patient: Qemu, faults: Faults) -> None:
+    with faults.closed("iohandler_ctx") as fd:
+        row = only(visit(patient.pid, "-d", 0.2))
+    assert row["verdict"] == "DEAD FD"
+    assert row["thread"] == patient.pid
+    assert row["culprit"].endswith(
+        f"of iohandler_ctx is registered for fd {fd}, which is closed"
     )
     healthy(visit(patient.pid))
 

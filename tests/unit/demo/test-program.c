@@ -319,6 +319,8 @@ static void expect_verdict(const char *line, const char *name)
 		{ "bql-hold", "\"BQL HOLD\"" },
 		{ "blocked-", "\"BLOCKED CALLBACK\"" },
 		{ "coroutine-wrong-context", "\"WRONG CONTEXT\"" },
+		{ "dead-fd", "\"DEAD FD\"" },
+		{ "handler-leak", "\"HANDLER LEAK\"" },
 		{ "deleted-handler", "\"NESTED WAIT\"" },
 		{ "lost-wakeup", "\"LOST WAKEUP\"" },
 		{ "missing-kick", "\"NESTED WAIT\"" },

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+/*
+ * DEAD FD: a handler whose descriptor is closed.
+ *
+ * poll() answers POLLNVAL at once, for which no handler is called, so the loop turns for nothing;
+ * epoll forgets the descriptor, and the handler waits for ever. Who removes a handler closes the
+ * descriptor next, so a list read a moment ago may name a closed one: the same handler has to be on
+ * the list in two readings, and its number closed at every look in between. (A descriptor that is
+ * open and whose other end is gone makes its loop spin: doctor-spin-fd.c.)
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tracer/doctor.h"
+
+#define LOOKS	6
+#define LOOK_US 10000
+
+struct suspect {
+	uint64_t ctx, node, callback;
+	int fd;
+};
+
+static bool is_closed(const struct doctor *d, int fd)
+{
+	return fds_ready(d->fds, fd, 0) == -EBADF;
+}
+
+static void find_in(const struct doctor *d, const struct context *c, GArray *list)
+{
+	for (size_t i = 0; i < c->handlers->len; i++) {
+		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
+		struct suspect s = { c->addr, h->addr, h->io_read ? h->io_read : h->io_write,
+				     h->fd };
+
+		if (!h->deleted && h->fd >= 0 && is_closed(d, h->fd))
+			g_array_append_val(list, s);
+	}
+}
+
+static GArray *find(const struct doctor *d)
+{
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct suspect));
+
+	for (size_t i = 0; i < d->loops->contexts->len; i++)
+		find_in(d, d->loops->contexts->pdata[i], list);
+	return list;
+}
+
+/* Only those stay that are closed now. */
+static void sieve(const struct doctor *d, GArray *list)
+{
+	for (size_t i = list->len; i-- > 0;)
+		if (!is_closed(d, g_array_index(list, struct suspect, i).fd))
+			g_array_remove_index_fast(list, i);
+}
+
+static bool holds(const GArray *list, const struct suspect *s)
+{
+	for (size_t i = 0; i < list->len; i++)
+		if (g_array_index(list, struct suspect, i).node == s->node &&
+		    g_array_index(list, struct suspect, i).fd == s->fd)
+			return true;
+	return false;
+}
+
+static void conclude(struct doctor *d, const struct context *c, const GArray *first,
+		     const GArray *second)
+{
+	struct patient *p = doctor_home(d, c);
+	struct finding *f = NULL;
+	int n = 0;
+
+	for (size_t i = 0; p && i < second->len; i++) {
+		const struct suspect *s = &g_array_index(second, struct suspect, i);
+		char *name;
+
+		if (s->ctx != c->addr || !holds(first, s) || n++ >= 8)
+			continue;
+		name = doctor_callback_name(d, s->callback, NULL);
+		if (!f) {
+			f = finding_new(d, "DEAD FD", p);
+			f->span = g_strdup("registered and closed");
+			f->culprit = g_strdup_printf("%s of %s is registered for fd %d, which is "
+						     "closed",
+						     name, c->name, s->fd);
+			f->advice = "Who closes a descriptor has to remove its handler first: "
+				    "aio_set_fd_handler() or qemu_set_fd_handler() with no "
+				    "callbacks.";
+		}
+		finding_say(f,
+			    "%s (AioHandler at 0x%" PRIx64
+			    ") was on the list of %s in two readings, "
+			    "and fd %d closed at %d looks between them",
+			    name, s->node, c->name, s->fd, LOOKS);
+		g_free(name);
+	}
+	if (f && n > 1)
+		finding_say(f, "%d such handlers in all", n);
+}
+
+/* Once is enough: what is dead stays so. */
+static bool is_said(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->findings->len; i++)
+		if (!strcmp(((struct finding *)d->findings->pdata[i])->verdict, "DEAD FD"))
+			return true;
+	return false;
+}
+
+int dead_check(struct doctor *d, struct failure *why)
+{
+	GArray *first = is_said(d) ? NULL : find(d), *second;
+	int err = 0;
+
+	for (int i = 0; first && first->len && i < LOOKS; i++) {
+		sieve(d, first);
+		usleep(LOOK_US);
+	}
+	if (first && first->len)
+		err = doctor_read_loops(d, why);
+	if (!err && first && first->len) {
+		second = find(d);
+		for (size_t i = 0; i < d->loops->contexts->len; i++)
+			conclude(d, d->loops->contexts->pdata[i], first, second);
+		g_array_free(second, TRUE);
+	}
+	if (first)
+		g_array_free(first, TRUE);
+	return err;
+}
