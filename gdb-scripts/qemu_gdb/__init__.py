@@ -12,8 +12,11 @@ Who reads what, from the bottom up (nothing imports from further down):
     loops       contexts, handlers, bottom halves, timers; iothread: their names
     glib        sources of a GMainContext; glib_reach: where one is, by public parts only
     names, fds, describe, owner, out     the words for all that
+    code, tls, frames, where     functions and thread-local variables without symbols, chains of calls
+    waits, bql, coroutine        and what those say
     session     the parts of one command, put together; command: what all commands share
     rows, tables    what a context has, as JSON and as text
+    subject, verdicts, recording, stops     what single commands are made of
     cmd_*       one family of commands each; functions, printers: the same for scripts and "print"
 
 Everything is read and nothing is changed: no inferior call, no register, no memory, no setting.

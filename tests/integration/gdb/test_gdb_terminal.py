@@ -73,5 +73,7 @@ def test_it_works_in_the_tui(demo: Demo) -> None:
         terminal.type("tui enable")
         terminal.type("qemu contexts")
         assert "Traceback" not in terminal.until("More of one")
+        terminal.type("qemu doctor")
+        assert "no finding" in terminal.until("Not told by one look")
     finally:
         terminal.close()
