@@ -61,7 +61,9 @@ def test_what_is_registered_is_found(
     assert [a["error"] for a in said.values()] == [None] * len(said)
     text = said["qemu handlers --json"]["out"]
     threads = {row["ctx"]: row["thread"] for row in gdb_rows(text, "context")}
-    io0 = "io0" if live else f"IOThread of thread {target.pid + 1}"  # cores lack names
+    tids = {int(task.name) for task in Path(f"/proc/{target.pid}/task").iterdir()}
+    (other,) = tids - {target.pid}
+    io0 = "io0" if live else f"IOThread of thread {other}"  # cores lack names
     assert list(threads) == ["qemu_aio_context", "iohandler_ctx", io0]
     assert threads["iohandler_ctx"] == target.pid != threads[io0]
     (handler,) = gdb_rows(text, "handler")
