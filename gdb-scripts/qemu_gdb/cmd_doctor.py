@@ -14,7 +14,7 @@ from qemu_gdb.verdicts import Finding
 
 CHECKED = (
     "LOST WAKEUP, NESTED WAIT, BQL HOLD, BLOCKED CALLBACK (asleep in one), TIMER LATE, "
-    "HANDLER LEAK, DEAD FD"
+    "HANDLER LEAK (removed, and nobody frees it), DEAD FD"
 )
 
 
@@ -118,6 +118,9 @@ def _text(session: Session, findings: list[Finding], rows: list[Row]) -> str:
     pid = session.inferior.pid
     more = f"loopscope doctor -p {pid}" if session.inferior.live else "a live process"
     out.append(
-        _folded("", f"Not told by one look: SPIN, and since when. For those: {more}.")
+        _folded(
+            "",
+            f"Not told by one look: SPIN, handlers that grow in number (qemu diff), since when: {more}.",
+        )
     )
     return "".join(out)

@@ -196,6 +196,13 @@ def test_a_blocked_callback_makes_timers_late(gdb: Gdb) -> None:
     assert "meanwhile timer again_timer_cb" in evidence(found)
 
 
+def test_the_scenario_of_a_closed_descriptor_is_named(gdb: Gdb) -> None:
+    with Demo("dead-fd") as demo:
+        found = the_finding(gdb, demo)
+    assert found["verdict"] == "DEAD FD"
+    assert str(found["culprit"]).startswith("handler closed_client_read of fd ")
+
+
 def test_a_callback_that_computes_makes_timers_late(gdb: Gdb) -> None:
     """It computes for 400 ms of each 405: an attempt that comes in between is repeated."""
     with Demo("blocked-cpu") as demo:
