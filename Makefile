@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-unit check-spin check-integration stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec help clean
+.PHONY: all setup demo check check-full check-unit check-spin check-integration stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -197,6 +197,11 @@ check: ## everything that is tested in minutes; what cannot run here says why
 	$(Q).ci/setup
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(MAKE) --no-print-directory lint check-unit check-spin check-integration
+
+check-full: ## the same, and under sanitizers, 10,000,000 rounds, benches: within an hour; STEPS="..." picks
+	$(Q).ci/setup
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)MAKE='$(MAKE)' tests/check-full.sh $(BUILD) $(STEPS)
 
 check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 

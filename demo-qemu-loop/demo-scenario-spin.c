@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Loops that never sleep, each for one reason.  Their callbacks return at once, nothing gets done,
- * and a CPU is fully busy with it: one call an iteration, as fast as iterations go.
+ * and a CPU is fully busy with it: one call an iteration, as fast as iterations go.  spin-idle-bh
+ * is their slow sister: it sleeps, for 10 ms each time, and wakes up a hundred times a second for
+ * nothing.
  */
 #include "osdep.h"
 #include "demo.h"
@@ -61,6 +63,21 @@ static int bh_setup(Demo *demo G_GNUC_UNUSED, Error **errp G_GNUC_UNUSED)
 static void bh_teardown(Demo *demo G_GNUC_UNUSED)
 {
 	qemu_bh_delete(spinning_bh);
+}
+
+/* --- spin-idle-bh: it looks now and then whether there is something to do ------------------- */
+
+static void looks_again_idle_bh_cb(void *opaque G_GNUC_UNUSED)
+{
+	calls++;
+	qemu_bh_schedule_idle(spinning_bh);
+}
+
+static int idle_bh_setup(Demo *demo G_GNUC_UNUSED, Error **errp G_GNUC_UNUSED)
+{
+	spinning_bh = qemu_bh_new(looks_again_idle_bh_cb, NULL);
+	qemu_bh_schedule_idle(spinning_bh);
+	return 0;
 }
 
 /* --- spin-timer --------------------------------------------------------------------------- */
@@ -148,6 +165,14 @@ const DemoScenario demo_scenarios_spin[] = {
 		.summary = "a bottom half schedules itself again",
 		.verdict = "SPIN",
 		.setup = bh_setup,
+		.print = spin_print,
+		.teardown = bh_teardown,
+	},
+	{
+		.name = "spin-idle-bh",
+		.summary = "an idle bottom half, again and again: 100 wake-ups a second",
+		.verdict = "SPIN",
+		.setup = idle_bh_setup,
 		.print = spin_print,
 		.teardown = bh_teardown,
 	},

@@ -52,6 +52,21 @@ static void set_bh_not_cancelled(AioContext *ctx G_GNUC_UNUSED, int64_t value)
 	mutant_bh_not_cancelled = value;
 }
 
+static void set_stays_on_poll_list(AioContext *ctx G_GNUC_UNUSED, int64_t value)
+{
+	mutant_stays_on_poll_list = value;
+}
+
+static void set_unlocked_upgrade(AioContext *ctx G_GNUC_UNUSED, int64_t value)
+{
+	mutant_unlocked_upgrade = value ? nothing_in_between : NULL;
+}
+
+static void set_notified_unread(AioContext *ctx G_GNUC_UNUSED, int64_t value)
+{
+	mutant_notified_unread = value ? nothing_in_between : NULL;
+}
+
 static const char *const off_on[] = { "off", "on", NULL };
 
 static const MonitorSetting settings[] = {
@@ -67,6 +82,12 @@ static const MonitorSetting settings[] = {
 	  set_notify_barrier, 0 },
 	{ "mutant-bh-not-cancelled", "the thread pool's bottom half goes on scheduling itself",
 	  off_on, 0, set_bh_not_cancelled, 0 },
+	{ "mutant-stays-on-poll-list", "busy polling asks a handler whose io_poll_ready runs",
+	  off_on, 0, set_stays_on_poll_list, 0 },
+	{ "mutant-unlocked-upgrade", "it goes from poll to epoll without list_lock", off_on, 0,
+	  set_unlocked_upgrade, 0 },
+	{ "mutant-notified-unread", "its aio_poll sleeps though it was notified", off_on, 0,
+	  set_notified_unread, 0 },
 };
 
 typedef struct {
@@ -141,5 +162,5 @@ MonitorResult monitor_set(MonitorCall *call)
 void monitor_help_settings(GString *out)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(settings); i++)
-		g_string_append_printf(out, "    %-22s  %s\n", settings[i].name, settings[i].what);
+		g_string_append_printf(out, "    %-25s  %s\n", settings[i].name, settings[i].what);
 }

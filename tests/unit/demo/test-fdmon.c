@@ -6,10 +6,12 @@
 #include "loop-test.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include "aio-posix.h"
 #include "iothread.h"
+#include "mutants.h"
 
 #define N_MAX 80
 
@@ -131,6 +133,96 @@ static void test_not_while_walked(void)
 	expect_works();
 	g_assert_true(test_ctx->fdmon_ops == &fdmon_epoll_ops);
 	done();
+}
+
+/*
+ * Another thread adds a handler amid the upgrade, when the handlers have been copied and epoll is
+ * not yet in force.  Our epoll_ctl() is the library's, too: at the call for the last handler it
+ * lets the other thread run, until that has added its own or waits for a lock.
+ */
+static EventNotifier added_amid;
+static unsigned epoll_adds_left;
+static int adder_id;
+
+static void *add_amid(void *unused G_GNUC_UNUSED)
+{
+	qatomic_set(&adder_id, qemu_get_thread_id());
+	aio_set_event_notifier(test_ctx, &added_amid, fd_read, NULL, NULL);
+	qatomic_set(&adder_id, -1);
+	return NULL;
+}
+
+static bool waits_for_a_lock(int thread_id)
+{
+	char *path = g_strdup_printf("/proc/self/task/%d/syscall", thread_id), *text = NULL;
+	bool waits = g_file_get_contents(path, &text, NULL, NULL) && atoi(text) == SYS_futex;
+
+	g_free(text);
+	g_free(path);
+	return waits;
+}
+
+static QemuThread adder;
+
+static void let_another_add(AioContext *ctx G_GNUC_UNUSED)
+{
+	int id;
+
+	qemu_thread_create(&adder, "adder", add_amid, NULL, QEMU_THREAD_JOINABLE);
+	do {
+		sched_yield();
+		id = qatomic_read(&adder_id);
+	} while (id == 0 || (id > 0 && !waits_for_a_lock(id)));
+}
+
+int epoll_ctl(int epollfd, int op, int fd, struct epoll_event *event)
+{
+	if (epoll_adds_left && --epoll_adds_left == 0)
+		let_another_add(NULL);
+	return syscall(SYS_epoll_ctl, epollfd, op, fd, event);
+}
+
+/* Calls of the handler that was added, which was ready when it was. */
+static unsigned upgrade_with_another_added(void)
+{
+	use("8.2", LOOP_FDMON_UNKNOWN);
+	watch(64);
+	g_assert_cmpint(event_notifier_init(&added_amid, true), ==, 0);
+	adder_id = 0;
+	calls = 0;
+	while (test_ctx->fdmon_ops == &fdmon_poll_ops) {
+		aio_notify(test_ctx);
+		aio_poll(test_ctx, true);
+	}
+	qemu_thread_join(&adder);
+	while (aio_poll(test_ctx, false))
+		;
+	return calls;
+}
+
+static void end_with_another_added(void)
+{
+	aio_set_event_notifier(test_ctx, &added_amid, NULL, NULL, NULL);
+	event_notifier_cleanup(&added_amid);
+	done();
+}
+
+static void test_added_amid_upgrade(void)
+{
+	epoll_adds_left = 64;
+	g_assert_cmpuint(upgrade_with_another_added(), ==, 1);
+	g_assert_cmpuint(epoll_adds_left, ==, 0);
+	end_with_another_added();
+}
+
+/* So that test can fail: the same without the lock. */
+static void test_added_amid_unlocked_upgrade(void)
+{
+	mutant_unlocked_upgrade = let_another_add;
+	g_assert_cmpuint(upgrade_with_another_added(), ==, 0);
+	mutant_unlocked_upgrade = NULL;
+	g_assert_true(fd_readable(event_notifier_get_fd(&added_amid)));
+	end_with_another_added();
 }
 
 static void test_old_gsource_is_not_upgraded(void)
@@ -515,6 +607,10 @@ int main(int argc, char **argv)
 	init_clocks(NULL);
 	add_test("/fdmon/epoll/from-64-handlers-on", test_threshold);
 	add_test("/fdmon/epoll/not-while-somebody-walks", test_not_while_walked);
+	add_test("/fdmon/epoll/added-by-another-amid-the-upgrade-is-not-lost",
+		 test_added_amid_upgrade);
+	add_test("/fdmon/epoll/without-the-lock-it-would-be-lost",
+		 test_added_amid_unlocked_upgrade);
 	add_test("/fdmon/epoll/not-by-glib-in-older-eras", test_old_gsource_is_not_upgraded);
 	add_test("/fdmon/epoll/a-file-prevents-it", test_file_at_upgrade);
 	add_test("/fdmon/epoll/a-file-ends-it-for-ever", test_file_after_upgrade);

@@ -165,7 +165,9 @@ static void test_bad_lines(void)
 		{ "set poll-max-ns -1", "poll-max-ns is a number from 0 to 1000000000, not '-1'" },
 		{ "set speed 1", "nothing to set is called 'speed'; there are poll-max-ns, "
 				 "poll-grow, poll-shrink, epoll-threshold, "
-				 "mutant-notify-barrier, mutant-bh-not-cancelled" },
+				 "mutant-notify-barrier, mutant-bh-not-cancelled, "
+				 "mutant-stays-on-poll-list, mutant-unlocked-upgrade, "
+				 "mutant-notified-unread" },
 		{ "set mutant-notify-barrier 1", "mutant-notify-barrier is off or on, not '1'" },
 		{ "h\xc3\xa4lp", "that is not text; help lists the commands" },
 		{ "kick\x1b[2J", "that is not text; help lists the commands" },

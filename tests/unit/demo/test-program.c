@@ -275,6 +275,7 @@ static void test_spin(void)
 	expect_counts("--scenario spin-bh --iterations 1009", "iterations=1009\ncalls=1009\n");
 	expect_counts("--scenario spin-timer --iterations 1009", "iterations=1009\ncalls=1009\n");
 	expect_counts("--scenario spin-prepare --iterations 1009", "iterations=1009\ncalls=1009\n");
+	expect_counts("--scenario spin-idle-bh --iterations 9", "iterations=9\ncalls=9\n");
 }
 
 static void expect_usage(const char *arguments, const char *message)
@@ -438,6 +439,7 @@ static void test_clean_end(void)
 	expect_clean_end("spin-bh", path, SIGTERM);
 	expect_clean_end("spin-timer", path, SIGTERM);
 	expect_clean_end("spin-prepare", path, SIGTERM);
+	expect_clean_end("spin-idle-bh", path, SIGTERM);
 	expect_clean_end("nested-drain", path, SIGTERM);
 	expect_clean_end("aio-wait", path, SIGTERM);
 	expect_clean_end("thread-pool", path, SIGTERM);
@@ -467,21 +469,25 @@ static void test_lost_wakeup(void)
 	}
 }
 
-/* io0 sleeps on with work to do; what ends the program wakes it. */
+/*
+ * io0 sleeps on with work to do; what ends the program wakes it.  The main loop has nothing to do,
+ * and the signal may come before its iteration that says "ready" is over, or in the next.
+ */
 static void test_races(void)
 {
 	static const char *const scenarios[][2] = {
-		{ "stolen-accept", "iterations=2\ncalls=0\n" },
-		{ "epoll-upgrade-race", "iterations=2\ncalls=0\n" },
-		{ "iothread-stop-race", "iterations=2\n" },
-		{ "poll-recursion", "iterations=2\ncalls=50\n" },
+		{ "stolen-accept", "calls=0\n" },
+		{ "epoll-upgrade-race", "calls=0\n" },
+		{ "iothread-stop-race", "" },
+		{ "poll-recursion", "calls=50\n" },
 	};
 
 	for (unsigned i = 0; i < 10 * G_N_ELEMENTS(scenarios); i++) {
 		const char *const *scenario = scenarios[i % G_N_ELEMENTS(scenarios)];
 		char *rest = run_until(scenario[0], "/nonexistent", SIGTERM);
 
-		g_assert_cmpstr(rest, ==, scenario[1]);
+		g_assert_true(g_str_has_prefix(rest, "iterations="));
+		g_assert_cmpstr(strchr(rest, '\n') + 1, ==, scenario[1]);
 		free(rest);
 	}
 }
