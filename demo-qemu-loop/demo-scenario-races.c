@@ -278,7 +278,7 @@ static void recursion_teardown(Demo *demo)
 const DemoScenario demo_scenarios_races[] = {
 	{
 		.name = "stolen-accept",
-		.summary = "a poll by another thread takes a notification (QEMU b37548fcd1)",
+		.summary = "another thread takes a notification (QEMU b37548fcd1)",
 		.verdict = "LOST WAKEUP",
 		.hangs = true,
 		.setup = stolen_setup,
@@ -297,7 +297,7 @@ const DemoScenario demo_scenarios_races[] = {
 	},
 	{
 		.name = "iothread-stop-race",
-		.summary = "an IOThread sleeps on, told to stop by a flag (QEMU 2362a28ea1)",
+		.summary = "told to stop, an IOThread sleeps on (QEMU 2362a28ea1)",
 		.verdict = "LOST WAKEUP",
 		.hangs = true,
 		.setup = stop_setup,
@@ -305,7 +305,7 @@ const DemoScenario demo_scenarios_races[] = {
 	},
 	{
 		.name = "poll-recursion",
-		.summary = "io_poll_ready is called by its own nested poll (QEMU 6d740fb01b)",
+		.summary = "io_poll_ready is called by its own poll (QEMU 6d740fb01b)",
 		.verdict = "NESTED WAIT",
 		.hangs = true,
 		.era = "8.2",
