@@ -136,8 +136,7 @@ static int watch_suspects(struct doctor *d)
 		for (size_t k = 0; k < g->sources->len; k++) {
 			const struct loop_source *s = g->sources->pdata[k];
 
-			if (!s->is_aio_context)
-				add_dispatch(d, s, functions);
+			add_dispatch(d, s, functions);
 		}
 	}
 	err = watch_callbacks(d->watch, functions, NULL);
@@ -158,6 +157,7 @@ int proof_gather(struct doctor *d, struct proof *proof)
 	/* Each count needs one turn before it can be compared with another. */
 	usleep(PROOF_STEP_US);
 	spin_half(d);
+	proof->hungry = starved_look(d);
 	proof->before = counts_read(d);
 	find_levels(proof->before, proof->levels);
 	for (int i = 0; i < PROOF_STEPS; i++) {
@@ -215,5 +215,7 @@ void proof_clear(struct proof *proof)
 	counts_free(proof->after);
 	if (proof->ios)
 		g_array_free(proof->ios, TRUE);
+	if (proof->hungry)
+		g_array_free(proof->hungry, TRUE);
 	g_array_free(proof->levels, TRUE);
 }

@@ -77,8 +77,9 @@ struct finding *spin_finding(struct doctor *d, struct patient *p, const struct p
 static bool explain(struct doctor *d, struct patient *p, struct proof *proof)
 {
 	proof_of(d, p, proof);
-	return spin_by_timer(d, p, proof) || spin_by_fd(d, p, proof) || spin_by_bh(d, p, proof) ||
-	       spin_by_source(d, p, proof) || spin_by_nothing(d, p, proof);
+	return starved_by_source(d, p, proof) || spin_by_timer(d, p, proof) ||
+	       spin_by_fd(d, p, proof) || spin_by_bh(d, p, proof) || spin_by_source(d, p, proof) ||
+	       spin_by_nothing(d, p, proof);
 }
 
 void spin_conclude(struct doctor *d)

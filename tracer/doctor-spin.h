@@ -25,6 +25,7 @@ struct proof {
 	struct counts *before, *after;
 	GArray *levels; /* of struct level */
 	GArray *ios;	/* of struct watched_io */
+	GArray *hungry; /* doctor-starved.c: what was ready and waited when it began */
 	/* Of the suspect in question. */
 	unsigned long long turns, zero; /* turns of its loop, and those with timeout 0 */
 	unsigned long long last_turn;	/* the number of the last */
@@ -46,6 +47,13 @@ bool spin_by_bh(struct doctor *d, struct patient *p, const struct proof *proof);
 bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *proof);
 /* None of these: not even the culprit is known, but that it spins. */
 bool spin_by_nothing(struct doctor *d, struct patient *p, const struct proof *proof);
+
+/* Not a spin in itself, but one that keeps others from their turn: said in its place. */
+GArray *starved_look(const struct doctor *d);
+bool starved_by_source(struct doctor *d, struct patient *p, const struct proof *proof);
+
+/* The counts of a source before the proof was gathered; zero if it had none. */
+struct watch_source spin_source_before(const struct proof *proof, const struct watched_source *w);
 
 /* Subtract what was counted before the proof was gathered. */
 void spin_bh_since(const struct proof *proof, const struct watch_bh_key *key, struct watch_bh *b);

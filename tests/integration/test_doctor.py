@@ -57,6 +57,8 @@ CULPRITS = {
     "poll-recursion": "handler polls_when_ready waits in aio_poll()",
     "dead-fd": "handler closed_client_read of iohandler_ctx is registered for fd ",
     "handler-leak": "handler leaked_client_read of iohandler_ctx is registered for more",
+    "starved-source": 'GSource "greedy" (greedy_dispatch, priority -100) leaves '
+    "handler starved_client_read of iohandler_ctx no turn",
     "nested-bql": "BH drains_with_bql_bh_cb waits in aio_poll(), and keeps the big lock",
 }
 

@@ -320,6 +320,7 @@ static void expect_verdict(const char *line, const char *name)
 		{ "bql-hold", "\"BQL HOLD\"" },
 		{ "blocked-", "\"BLOCKED CALLBACK\"" },
 		{ "coroutine-wrong-context", "\"WRONG CONTEXT\"" },
+		{ "starved-source", "\"STARVED SOURCE\"" },
 		{ "dead-fd", "\"DEAD FD\"" },
 		{ "handler-leak", "\"HANDLER LEAK\"" },
 		{ "deleted-handler", "\"NESTED WAIT\"" },
