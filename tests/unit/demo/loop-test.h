@@ -76,6 +76,21 @@ static inline void test_monitor_use(const TestMonitor *monitor)
 	loop_settings.fdmon = monitor->fdmon;
 }
 
+/* A whole file's tests are run with one of them if $LOOP_TEST_MONITOR names it. */
+static void __attribute__((constructor)) test_monitor_of_environment(void)
+{
+	const char *name = getenv("LOOP_TEST_MONITOR");
+
+	for (unsigned i = 0; name && i < ARRAY_SIZE(test_monitors); i++) {
+		if (g_str_equal(name, test_monitors[i].name)) {
+			test_monitor_use(&test_monitors[i]);
+			return;
+		}
+	}
+	if (name)
+		g_error("no monitor '%s'", name);
+}
+
 /*
  * A test that is to be run with each monitor is added by this, as "/@prefix/MONITOR/@name".
  * test_monitor says which one it is.

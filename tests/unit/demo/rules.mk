@@ -17,9 +17,22 @@ $(BUILD)/tests/unit/demo/test-probes $(BUILD)/tests/unit/demo/test-self-record: 
 $(BUILD)/tests/unit/demo/test-events $(BUILD)/tests/unit/demo/test-vcpu: $(BUILD)/libtrace.a \
 	$(filter-out %/demo.o,$(filter $(BUILD)/obj/demo-qemu-loop/demo%.o,$(DEMO_OBJ)))
 
+# What must hold however a context waits; the other programs try all monitors themselves, or need none.
+# The names are those of loop-test.h.
+UNIT_DEMO_MONITORS := poll poll-8.2 epoll epoll-8.2 io_uring
+UNIT_DEMO_WITH_ALL := $(addprefix $(BUILD)/tests/unit/demo/test-,bh coroutine device linux-aio main-loop \
+	notify stress thread-pool timer)
+
 # A program that fails shows all it said.
 .PHONY: check-unit-demo
 check-unit-demo: $(UNIT_DEMO_BIN) $(BUILD)/bench/bench-loop $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes ## unit tests of the demo loop
+	$(Q)for m in $(UNIT_DEMO_MONITORS); do \
+		for t in $(UNIT_DEMO_WITH_ALL); do \
+			out=$$(LOOP_TEST_MONITOR=$$m $$t --tap 2>&1) || \
+				{ echo "$$out"; echo "FAILED: LOOP_TEST_MONITOR=$$m $$t"; exit 1; }; \
+		done; \
+		printf '  %-8s with %s: %s\n' CHECK $$m "$(patsubst test-%,%,$(notdir $(UNIT_DEMO_WITH_ALL)))"; \
+	done
 	$(Q)for t in $(UNIT_DEMO_BIN); do \
 		out=$$(DEMO_QEMU_LOOP=$(BUILD)/demo-qemu-loop \
 			DEMO_QEMU_LOOP_NOPROBES=$(BUILD)/demo-qemu-loop-noprobes $$t --tap 2>&1) || \
