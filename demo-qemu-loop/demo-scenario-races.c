@@ -22,6 +22,7 @@
 
 #define TIMER_MS  20
 #define MAX_DEPTH 50
+#define POLL_NS	  (10LL * SCALE_MS)
 
 static struct {
 	const Demo *demo;
@@ -73,7 +74,7 @@ static void race_begin(const Demo *demo)
 
 static void race_print(Demo *demo G_GNUC_UNUSED)
 {
-	printf("calls=%u\n", race.calls);
+	printf("calls=%u\n", qatomic_read(&race.calls));
 }
 
 static void race_end(Demo *demo G_GNUC_UNUSED)
@@ -103,7 +104,7 @@ static void add_fd(IOHandler *io_read, AioPollFn *io_poll, IOHandler *io_poll_re
 
 static void count_read(void *opaque)
 {
-	race.calls++;
+	qatomic_inc(&race.calls);
 	event_notifier_test_and_clear(opaque);
 }
 
@@ -128,7 +129,7 @@ static void wait_later_bh(void *opaque G_GNUC_UNUSED)
 
 static void late_timer_cb(void *opaque G_GNUC_UNUSED)
 {
-	race.calls++;
+	qatomic_inc(&race.calls);
 }
 
 static int stolen_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
@@ -239,18 +240,13 @@ static void poll_recursion_over_bh(void *opaque G_GNUC_UNUSED)
 /* What it waits for would be done in no time, if it were not called again by its own wait. */
 static void polls_when_ready(void *opaque G_GNUC_UNUSED)
 {
-	race.calls++;
-	race.depth++;
+	qatomic_inc(&race.calls);
+	qatomic_inc(&race.depth);
 	if (race.depth == MAX_DEPTH)
 		mutant_stays_on_poll_list = false;
 	while (!race.over)
 		aio_poll(race.ctx, true);
-	race.depth--;
-}
-
-static void stays_on_poll_list_bh(void *opaque G_GNUC_UNUSED)
-{
-	mutant_stays_on_poll_list = true;
+	qatomic_dec(&race.depth);
 }
 
 static void recursion_read(void *opaque)
@@ -258,11 +254,23 @@ static void recursion_read(void *opaque)
 	event_notifier_test_and_clear(opaque);
 }
 
+/* From here on io0 polls busily, and for so long that no delay of its thread ends that. */
+static void recursion_begin_bh(void *opaque G_GNUC_UNUSED)
+{
+	AioHandler *node;
+
+	mutant_stays_on_poll_list = true;
+	aio_context_set_poll_params(race.ctx, 100 * POLL_NS, 0, 0, &error_abort);
+	add_fd(recursion_read, never_consumed, polls_when_ready, true); /* an event: it joins */
+	qatomic_set(&race.ctx->poll_ns, POLL_NS);
+	QLIST_FOREACH (node, &race.ctx->aio_handlers, node)
+		qatomic_set(&node->poll.ns, POLL_NS);
+}
+
 static int recursion_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
 {
 	race_begin(demo);
-	aio_bh_schedule_oneshot(race.ctx, stays_on_poll_list_bh, NULL);
-	add_fd(recursion_read, never_consumed, polls_when_ready, true);
+	aio_bh_schedule_oneshot(race.ctx, recursion_begin_bh, NULL);
 	while (qatomic_read(&race.depth) < MAX_DEPTH && !demo_stopping())
 		g_usleep(50);
 	ready_when_asleep();
