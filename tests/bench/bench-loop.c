@@ -412,14 +412,18 @@ int main(int argc, char **argv)
 	GOptionContext *options = g_option_context_new(NULL);
 	struct rlimit nofile;
 	GError *error = NULL;
+	bool parsed;
 
 	g_option_context_add_main_entries(options, entries, NULL);
-	if (!g_option_context_parse(options, &argc, &argv, &error) || n_rounds < 1) {
+	parsed = g_option_context_parse(options, &argc, &argv, &error);
+	g_option_context_free(options);
+	if (!parsed || n_rounds < 1) {
 		fprintf(stderr, "bench-loop: %s\n",
 			error ? error->message : "--rounds: must be at least 1");
+		g_clear_error(&error);
+		g_strfreev(words);
 		return 2;
 	}
-	g_option_context_free(options);
 	rounds = (unsigned)n_rounds;
 
 	if (getrlimit(RLIMIT_NOFILE, &nofile) == 0) {

@@ -77,17 +77,23 @@ static void set_limits(int min, int max)
 	aio_context_set_thread_pool_params(test_ctx, min, max, &error_abort);
 }
 
+/* Also for those who wait already. */
+static void set_idle_ms(int ms)
+{
+	qemu_mutex_lock(&pool->lock);
+	pool->idle_ms = ms;
+	qemu_cond_broadcast(&pool->request_cond);
+	qemu_mutex_unlock(&pool->lock);
+}
+
 /* Nobody is left of the test before. */
 static void begin(void)
 {
 	pool = aio_get_thread_pool(test_ctx);
 	set_limits(0, THREAD_POOL_MAX_THREADS_DEFAULT);
-	pool->idle_ms = 1;
-	qemu_mutex_lock(&pool->lock);
-	qemu_cond_broadcast(&pool->request_cond);
-	qemu_mutex_unlock(&pool->lock);
+	set_idle_ms(1);
 	wait_for_threads(0, 0);
-	pool->idle_ms = THREAD_POOL_IDLE_MS;
+	set_idle_ms(THREAD_POOL_IDLE_MS);
 	begun = 0;
 }
 
@@ -184,16 +190,13 @@ static void test_min(void)
 	/* Two more when needed; those leave when they are idle, and three stay. */
 	fills_pool(5, 5);
 	set_limits(3, 5);
-	pool->idle_ms = 1;
-	qemu_mutex_lock(&pool->lock);
-	qemu_cond_broadcast(&pool->request_cond);
-	qemu_mutex_unlock(&pool->lock);
+	set_idle_ms(1);
 	wait_for_threads(3, 3);
 	for (int i = 0; i < 20; i++) {
 		g_usleep(1000);
 		wait_for_threads(3, 3);
 	}
-	pool->idle_ms = THREAD_POOL_IDLE_MS;
+	set_idle_ms(THREAD_POOL_IDLE_MS);
 }
 
 /* No time has to go by: they leave because there are too many. */
