@@ -304,6 +304,7 @@ static void write_recording(Writer *w)
 	while (qemu_sem_timedwait(&self.wake, ROUND_MS) < 0)
 		write_round(w);
 	write_round(w);
+	ctf_writer_end(w->ctf, record_clock_ns());
 	note_error(w, ctf_writer_close(w->ctf, &stats));
 	self.stats.events = stats.events;
 	self.stats.lost = stats.discarded;

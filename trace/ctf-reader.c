@@ -139,6 +139,8 @@ static int next_packet(struct ctf_reader *reader, struct stream *stream)
 	stream->tid = head->stream_instance_id;
 	stream->last_ns = head->begin_ns;
 	stream->end_ns = head->end_ns;
+	if (reader->stats.end_ns < head->end_ns)
+		reader->stats.end_ns = head->end_ns;
 	stream->packets++;
 	reader->stats.packets++;
 	reader->stats.discarded += head->discarded - stream->discarded;

@@ -28,6 +28,7 @@ struct ctf_reader_stats {
 	uint64_t unknown;   /* skipped: of a newer table */
 	uint64_t packets;
 	uint64_t streams;
+	uint64_t end_ns;    /* of the latest packet: the recording went on until then at least */
 	uint64_t cut_bytes; /* after the last whole packet of a stream */
 };
 

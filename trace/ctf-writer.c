@@ -282,6 +282,13 @@ int ctf_writer_discard(struct ctf_writer *writer, uint32_t tid, uint64_t count, 
 	return 0;
 }
 
+void ctf_writer_end(struct ctf_writer *writer, uint64_t time_ns)
+{
+	for (struct stream *s = writer->streams; s; s = s->next)
+		if (s->events && s->last_ns < time_ns)
+			s->last_ns = time_ns;
+}
+
 /* --- the recording ---------------------------------------------------------------------------- */
 
 static int check_empty(int dir)

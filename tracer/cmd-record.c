@@ -293,15 +293,17 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 {
 	const char *path = r->s->options->output;
 	struct ctf_writer_stats stats = { 0 };
-	uint64_t lost;
+	uint64_t lost, end;
 	int err;
 
+	end = now_ns();
 	record_detach(r);
 	if (!r->error)
 		ring_buffer__consume(r->ring);
 	lost = r->skel->bss->lost;
 	if (lost)
 		ctf_writer_discard(r->writer, 0, lost, now_ns());
+	ctf_writer_end(r->writer, end);
 	err = ctf_writer_close(r->writer, &stats);
 	r->writer = NULL;
 	if (!r->error)

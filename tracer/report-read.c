@@ -147,6 +147,9 @@ static void finish(struct report *report)
 	bool lost = assign_losses(report);
 	struct report_thread *thread;
 
+	if (!report->damaged->len)
+		report->end_ns = MAX(report->end_ns, ctf_reader_stats(report->reader)->end_ns);
+
 	for (uint32_t i = 0; (thread = report_map_next(&report->threads, &i));) {
 		/* A damaged stream has an end that nobody knows. */
 		bool complete = !lost && !thread->lost && !report->damaged->len;
