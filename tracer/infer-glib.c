@@ -17,14 +17,15 @@
  */
 static int32_t source_list_head(struct target *t, uint64_t link, uint64_t gctx)
 {
-	uint64_t list, words[5];
+	uint64_t list, words[6];
 
 	if (target_read_u64(t, link, &list) || target_read(t, list, words, sizeof(words)))
 		return -1;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		GSource source;
 
-		/* head, tail, priority: the priority is the source's own. */
+		/* head, tail, priority, behind a GList since 2.80: it is the source's own priority.
+		 */
 		if (!words[i] || words[i] % 8 ||
 		    target_read(t, words[i], &source, sizeof(source)) ||
 		    (uint64_t)(uintptr_t)source.context != gctx || source.prev ||
