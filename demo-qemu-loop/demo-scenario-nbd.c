@@ -10,9 +10,9 @@
  */
 #include "osdep.h"
 #include <sys/socket.h>
-#include <sys/un.h>
 #include "demo.h"
 #include "nbd-server.h"
+#include "qemu-sockets.h"
 
 static struct {
 	char *dir, *path;
@@ -39,14 +39,13 @@ static int start_server(Error **errp)
 
 static void connect_client(void)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	Error *err = NULL;
 
 	if (!nbd.server)
 		start_server(&error_abort);
-	nbd.client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	g_strlcpy(addr.sun_path, nbd.path, sizeof(addr.sun_path));
-	if (connect(nbd.client, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		perror("demo-qemu-loop: connect");
+	nbd.client = unix_connect(nbd.path, &err);
+	if (nbd.client < 0)
+		error_report_err(err);
 }
 
 static void send_request(uint32_t request)

@@ -2,8 +2,8 @@
 /* The VNC listener of a scenario: where its socket is, and a client. */
 #include "osdep.h"
 #include <sys/socket.h>
-#include <sys/un.h>
 #include "demo.h"
+#include "qemu-sockets.h"
 #include "vnc.h"
 
 static struct {
@@ -58,13 +58,13 @@ int demo_vnc_open(const DemoOptions *options, Error **errp)
 
 void demo_vnc_connect(void)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	Error *err = NULL;
+	int fd = unix_connect(vnc.path, &err);
 
-	g_strlcpy(addr.sun_path, vnc.path, sizeof(addr.sun_path));
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		perror("demo-qemu-loop: connect");
-	close(fd);
+	if (fd < 0)
+		error_report_err(err);
+	else
+		close(fd);
 }
 
 unsigned demo_vnc_connections(void)

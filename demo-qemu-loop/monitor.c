@@ -10,9 +10,9 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include "atomic.h"
 #include "monitor-int.h"
+#include "qemu-sockets.h"
 
 #define LINE_MAX_BYTES 1024 /* its end included */
 #define CLIENTS_MAX    16
@@ -271,30 +271,6 @@ static void monitor_accept(void *opaque)
 
 /* --- the monitor -------------------------------------------------------------------------- */
 
-/* The listening socket, or -errno. */
-static int listen_at(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	if (g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path)) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	/* The file gets the socket's mode, from the moment that it is there. */
-	if (fchmod(fd, 0600) == 0 && bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0) {
-		if (listen(fd, CLIENTS_MAX) == 0)
-			return fd;
-		err = errno;
-		unlink(path);
-	} else {
-		err = errno;
-	}
-	close(fd);
-	return -err;
-}
-
 Monitor *monitor_ref(Monitor *mon)
 {
 	qatomic_inc(&mon->refs);
@@ -311,13 +287,11 @@ void monitor_unref(Monitor *mon)
 
 Monitor *monitor_open(const char *path, void (*quit)(void), Error **errp)
 {
-	int fd = listen_at(path);
+	int fd = unix_listen(path, errp);
 	Monitor *mon;
 
-	if (fd < 0) {
-		error_setg_errno(errp, -fd, "cannot listen on '%s'", path);
+	if (fd < 0)
 		return NULL;
-	}
 	mon = g_new0(Monitor, 1);
 	mon->refs = 1;
 	mon->listen_fd = fd;

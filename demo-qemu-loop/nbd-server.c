@@ -8,11 +8,11 @@
  */
 #include "osdep.h"
 #include <sys/socket.h>
-#include <sys/un.h>
 #include "aio-wait.h"
 #include "coroutine.h"
 #include "main-loop.h"
 #include "nbd-server.h"
+#include "qemu-sockets.h"
 
 typedef struct NBDConn NBDConn;
 
@@ -126,24 +126,11 @@ static void nbd_accept(void *opaque)
 
 NBDServerData *nbd_server_start(const char *path, ThreadPoolFunc *slow, Error **errp)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = unix_listen(path, errp);
 	NBDServerData *server;
-	int fd, err;
 
-	if (g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path)) >= sizeof(addr.sun_path)) {
-		error_setg(errp, "the path of a socket is too long: '%s'", path);
+	if (fd < 0)
 		return NULL;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    listen(fd, SOMAXCONN) < 0) {
-		err = errno;
-		if (fd >= 0)
-			close(fd);
-		error_setg_errno(errp, err, "cannot listen on '%s'", path);
-		return NULL;
-	}
-
 	server = g_new0(NBDServerData, 1);
 	server->listen_fd = fd;
 	server->path = g_strdup(path);

@@ -8,8 +8,8 @@
  */
 #include "osdep.h"
 #include <sys/socket.h>
-#include <sys/un.h>
 #include "loop-trace.h"
+#include "qemu-sockets.h"
 #include "vnc.h"
 
 typedef struct VncListener {
@@ -86,36 +86,14 @@ static gboolean vnc_listen_io(gpointer opaque)
 	return G_SOURCE_CONTINUE;
 }
 
-/* The listening socket, or -errno. */
-static int vnc_listen(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	if (g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path)) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, SOMAXCONN) < 0) {
-		err = errno;
-		close(fd);
-		return -err;
-	}
-	return fd;
-}
-
 VncDisplay *vnc_display_open(const char *path, Error **errp)
 {
-	int fd = vnc_listen(path);
+	int fd = unix_listen(path, errp);
 	VncListener *listener;
 	VncDisplay *vd;
 
-	if (fd < 0) {
-		error_setg_errno(errp, -fd, "cannot listen on '%s'", path);
+	if (fd < 0)
 		return NULL;
-	}
 
 	listener = (VncListener *)g_source_new(&vnc_listener_funcs, sizeof(VncListener));
 	listener->pfd.fd = fd;

@@ -30,55 +30,46 @@ def rounds(target: "subprocess.Popen[str]", n: int) -> None:
         settle(target.pid)
 
 
-def test_a_coroutine_above_the_stack_of_its_thread(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [BUILD / "tests" / "high-stack"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as target:
-        try:
-            assert target.stdout and target.stdout.readline() == "ready\n"
-            settle(target.pid)
-            with Recorder(target.pid, tmp_path / "r") as recorder:
-                rounds(target, ROUNDS)
-                assert recorder.end().lost == 0
-            out, _ = target.communicate(timeout=HANG_S)
-        finally:
-            target.kill()
-    assert target.returncode == 0
-    assert out == f"outer={ROUNDS} inner={ROUNDS}\n"
+class Recorded:
+    """The program, recorded while it does its rounds; each begins when every thread sleeps."""
 
-    found = events(tmp_path / "r")
-    count = Counter(event.name for event in found)
+    def __init__(self, out: Path) -> None:
+        with subprocess.Popen(
+            [BUILD / "tests" / "high-stack"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as target:
+            try:
+                assert target.stdout and target.stdout.readline() == "ready\n"
+                settle(target.pid)
+                with Recorder(target.pid, out) as recorder:
+                    rounds(target, ROUNDS)
+                    assert recorder.end().lost == 0
+                self.said, _ = target.communicate(timeout=HANG_S)
+            finally:
+                target.kill()
+        self.code = target.returncode
+        self.events = events(out)
+
+
+def test_a_coroutine_above_the_stack_of_its_thread(tmp_path: Path) -> None:
+    run = Recorded(tmp_path / "r")
+    assert (run.code, run.said) == (0, f"outer={ROUNDS} inner={ROUNDS}\n")
+    count = Counter(event.name for event in run.events)
     assert count["bh_begin"] == count["bh_end"] == 2 * ROUNDS
-    nested = pairs(found, "bh_begin", "bh_end", "bh")
-    assert len(nested) == 2 * ROUNDS
+    assert len(pairs(run.events, "bh_begin", "bh_end", "bh")) == 2 * ROUNDS
     # The first bottom half is called by a poll that began before us: nothing nests in it.
-    nested_polls = pairs(found, "aio_poll_enter", "aio_poll_exit", "depth")
+    nested_polls = pairs(run.events, "aio_poll_enter", "aio_poll_exit", "depth")
     assert len(nested_polls) == 2 * (ROUNDS - 1)
 
 
 def test_after_the_first_calls_ends_are_exact(tmp_path: Path) -> None:
     """A call ends before the next thing its thread does, not with it."""
-    with subprocess.Popen(
-        [BUILD / "tests" / "high-stack"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as target:
-        try:
-            assert target.stdout and target.stdout.readline() == "ready\n"
-            settle(target.pid)
-            with Recorder(target.pid, tmp_path / "r") as recorder:
-                rounds(target, ROUNDS)
-                recorder.end()
-        finally:
-            target.kill()
-    found = events(tmp_path / "r")
+    found = Recorded(tmp_path / "r").events
     others = {e.ns for e in found if e.name != "bh_end"}
     implied = [e.ns in others for e in found if e.name == "bh_end"]
-    assert not any(implied[len(implied) // 2 :])
+    assert implied and not any(implied[len(implied) // 2 :])
 
 
 def test_a_ring_is_a_wait_too(tmp_path: Path) -> None:
