@@ -35,6 +35,10 @@ SIGALRM = int(signal.SIGALRM)
 READ = 1  # enum handler_op
 AIO_POLL = 2  # enum loop_kind
 HELD_NO, HELD_YES = 1, 2
+POLLS = (
+    "poll(), ppoll(), epoll_wait(), "
+    "io_uring_submit_and_wait(), io_uring_submit_and_wait_timeout()"
+)
 
 
 def symbols(recording: Path) -> Dict[int, str]:
@@ -557,7 +561,7 @@ def test_list_of_a_qemu_is_its_functions(qemu: Qemu) -> None:
     rows = listed(qemu.pid)
     where = {
         "iteration_begin": ("function", "main_loop_wait(), aio_poll()"),
-        "poll_enter": ("function", "poll(), ppoll(), epoll_wait()"),
+        "poll_enter": ("function", POLLS),
         "bh_begin": ("function", "aio_bh_call()"),
         "notify": ("function", "aio_notify()"),
         "handler_set": ("function", "aio_set_fd_handler()"),

@@ -339,7 +339,7 @@ def test_a_program_without_probes_is_as_before_after_a_recording(
             programs = {
                 Path(path).name.split(".")[0] for path in text_differs(qemu.pid)
             }
-            assert programs == {"qemu-system-x86_64", "libc", "libglib-2"}
+            assert programs == {"qemu-system-x86_64", "libc", "libglib-2", "liburing"}
             if kill:
                 recorder.kill()
             else:
