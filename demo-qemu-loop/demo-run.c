@@ -6,13 +6,17 @@
 #include "monitor.h"
 
 const DemoScenario *const demo_families[] = {
-	demo_scenarios_loop,	  demo_scenarios_handlers, demo_scenarios_busy,
-	demo_scenarios_blocked,	  demo_scenarios_spin,	   demo_scenarios_lost,
-	demo_scenarios_drain,	  demo_scenarios_wait,	   demo_scenarios_pool,
-	demo_scenarios_coroutine, demo_scenarios_iothread, demo_scenarios_fdmon,
-	demo_scenarios_aio,	  demo_scenarios_device,   demo_scenarios_nbd,
-	demo_scenarios_hold,	  demo_scenarios_races,	   demo_scenarios_dead,
-	demo_scenarios_leak,	  demo_scenarios_starved,  NULL,
+	demo_scenarios_loop,	 demo_scenarios_handlers,
+	demo_scenarios_busy,	 demo_scenarios_blocked,
+	demo_scenarios_spin,	 demo_scenarios_lost,
+	demo_scenarios_drain,	 demo_scenarios_wait,
+	demo_scenarios_pool,	 demo_scenarios_coroutine,
+	demo_scenarios_iothread, demo_scenarios_fdmon,
+	demo_scenarios_aio,	 demo_scenarios_device,
+	demo_scenarios_nbd,	 demo_scenarios_hold,
+	demo_scenarios_races,	 demo_scenarios_dead,
+	demo_scenarios_leak,	 demo_scenarios_starved,
+	demo_scenarios_late,	 NULL,
 };
 
 static bool stop_requested;

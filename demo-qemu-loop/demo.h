@@ -73,6 +73,7 @@ extern const DemoScenario demo_scenarios_races[];
 extern const DemoScenario demo_scenarios_dead[];
 extern const DemoScenario demo_scenarios_leak[];
 extern const DemoScenario demo_scenarios_starved[];
+extern const DemoScenario demo_scenarios_late[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 

@@ -276,6 +276,8 @@ static void test_spin(void)
 	expect_counts("--scenario spin-timer --iterations 1009", "iterations=1009\ncalls=1009\n");
 	expect_counts("--scenario spin-prepare --iterations 1009", "iterations=1009\ncalls=1009\n");
 	expect_counts("--scenario spin-idle-bh --iterations 9", "iterations=9\ncalls=9\n");
+	expect_counts("--scenario timer-late --iterations 4",
+		      "iterations=4\ntimer_calls=4\nbh_calls=15\n");
 }
 
 static void expect_usage(const char *arguments, const char *message)
@@ -331,6 +333,7 @@ static void expect_verdict(const char *line, const char *name)
 		{ "iothread-stop-race", "\"LOST WAKEUP\"" },
 		{ "poll-recursion", "\"NESTED WAIT\"" },
 		{ "stolen-accept", "\"LOST WAKEUP\"" },
+		{ "timer-late", "\"TIMER LATE\"" },
 		{ "spin-", "\"SPIN\"" },
 	};
 	const char *verdict = "null";
@@ -441,6 +444,7 @@ static void test_clean_end(void)
 	expect_clean_end("spin-timer", path, SIGTERM);
 	expect_clean_end("spin-prepare", path, SIGTERM);
 	expect_clean_end("spin-idle-bh", path, SIGTERM);
+	expect_clean_end("timer-late", path, SIGTERM);
 	expect_clean_end("nested-drain", path, SIGTERM);
 	expect_clean_end("aio-wait", path, SIGTERM);
 	expect_clean_end("thread-pool", path, SIGTERM);
