@@ -8,6 +8,7 @@
 
 static struct {
 	QemuThread thread;
+	QemuSemaphore running;	  /* it has its name, for whoever looks */
 	QemuSemaphore work;	  /* posted for each fn, and once without one, to end */
 	void (*fn)(void *opaque); /* not done yet; under the BQL */
 	void *opaque;
@@ -15,6 +16,7 @@ static struct {
 
 static void *vcpu_thread(void *unused G_GNUC_UNUSED)
 {
+	qemu_sem_post(&vcpu.running);
 	for (;;) {
 		qemu_sem_wait(&vcpu.work);
 		if (!vcpu.fn)
@@ -28,8 +30,10 @@ static void *vcpu_thread(void *unused G_GNUC_UNUSED)
 
 void demo_vcpu_create(void)
 {
+	qemu_sem_init(&vcpu.running, 0);
 	qemu_sem_init(&vcpu.work, 0);
 	qemu_thread_create(&vcpu.thread, "CPU 0/DEMO", vcpu_thread, NULL, QEMU_THREAD_JOINABLE);
+	qemu_sem_wait(&vcpu.running);
 }
 
 void demo_vcpu_run(void (*fn)(void *opaque), void *opaque)
@@ -52,4 +56,5 @@ void demo_vcpu_destroy(void)
 	if (pending)
 		bql_lock();
 	qemu_sem_destroy(&vcpu.work);
+	qemu_sem_destroy(&vcpu.running);
 }
