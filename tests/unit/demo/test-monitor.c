@@ -389,19 +389,29 @@ static void test_end_of_input(void)
 	close(fd);
 }
 
-static void wait_for_semaphore(void *go_on)
+typedef struct {
+	QemuSemaphore begun, go_on;
+} Stop;
+
+static void wait_for_semaphore(void *opaque)
 {
-	qemu_sem_wait(go_on);
+	Stop *stop = opaque;
+
+	qemu_sem_post(&stop->begun);
+	qemu_sem_wait(&stop->go_on);
 }
 
 /* All are told to wait for a thread that does not come; when they have gone there is room again. */
 static void test_hang_up_while_waiting(void)
 {
-	QemuSemaphore go_on;
+	Stop stop;
 	int fds[16];
 
-	qemu_sem_init(&go_on, 0);
-	aio_bh_schedule_oneshot(io0->ctx, wait_for_semaphore, &go_on);
+	/* It has to have begun: a question scheduled after it would be called before it. */
+	qemu_sem_init(&stop.begun, 0);
+	qemu_sem_init(&stop.go_on, 0);
+	aio_bh_schedule_oneshot(io0->ctx, wait_for_semaphore, &stop);
+	qemu_sem_wait(&stop.begun);
 	for (int i = 0; i < 16; i++) {
 		fds[i] = new_client();
 		send_text(fds[i], "info bhs io0\n");
@@ -413,7 +423,7 @@ static void test_hang_up_while_waiting(void)
 		fds[i] = new_client();
 		expect(fds[i], "kick", "ok\n");
 	}
-	qemu_sem_post(&go_on);
+	qemu_sem_post(&stop.go_on);
 	send_text(fds[0], "info bhs io0\n");
 	do
 		main_loop_wait(true);
@@ -421,7 +431,8 @@ static void test_hang_up_while_waiting(void)
 	for (int i = 0; i < 16; i++)
 		close(fds[i]);
 	some_iterations();
-	qemu_sem_destroy(&go_on);
+	qemu_sem_destroy(&stop.go_on);
+	qemu_sem_destroy(&stop.begun);
 }
 
 static void test_hang_up_before_an_answer(void)
