@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What the readers share, and the one that reads memory. See reader.h. */
 #include <errno.h>
-#include <time.h>
 
 #include <linux/types.h>
 #include "bpf/tables.h"

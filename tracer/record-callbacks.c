@@ -9,7 +9,6 @@
  * or two of a function never seen before may be missed, and no others.
  */
 #include <string.h>
-#include <time.h>
 
 #include "tracer/clock.h"
 #include "tracer/record-functions.h"

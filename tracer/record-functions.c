@@ -100,6 +100,12 @@ static int64_t from_ms(uint64_t value)
 	return (int)value < 0 ? -1 : (int)value * 1000000LL;
 }
 
+/* The timespec that argument @arg points to; without one the wait is for ever. */
+static int64_t timespec_ns(const struct record_entry *hit, int arg)
+{
+	return hit->args[arg] ? (int64_t)(hit->reads[0] * 1000000000 + hit->reads[1]) : -1;
+}
+
 static void poll_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		       struct call *call)
 {
@@ -109,9 +115,7 @@ static void poll_entry(struct recorder *r, struct thread_state *t, const struct 
 static void ppoll_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 			struct call *call)
 {
-	int64_t ns = hit->args[2] ? (int64_t)(hit->reads[0] * 1000000000 + hit->reads[1]) : -1;
-
-	wait_entry(r, t, hit, call, hit->args[1], ns, LOOP_FDMON_POLL);
+	wait_entry(r, t, hit, call, hit->args[1], timespec_ns(hit, 2), LOOP_FDMON_POLL);
 }
 
 static void epoll_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
@@ -130,10 +134,8 @@ static void io_uring_entry(struct recorder *r, struct thread_state *t,
 static void io_uring_timeout_entry(struct recorder *r, struct thread_state *t,
 				   const struct record_entry *hit, struct call *call)
 {
-	int64_t ns = hit->args[3] ? (int64_t)(hit->reads[0] * 1000000000 + hit->reads[1]) : -1;
-
 	call->b = LOOP_FDMON_IO_URING;
-	wait_entry(r, t, hit, call, 0, ns, LOOP_FDMON_IO_URING);
+	wait_entry(r, t, hit, call, 0, timespec_ns(hit, 3), LOOP_FDMON_IO_URING);
 }
 
 /* A ring says how much was submitted, or why not; that it woke is all that is known of fds. */

@@ -6,7 +6,6 @@
  * a string, a name that is not known null. Counts are exact.
  */
 #include <jansson.h>
-#include <time.h>
 
 #include "tracer/out.h"
 #include "tracer/report-show.h"

@@ -5,7 +5,6 @@
 #include <linux/perf_event.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/ptrace.h>
