@@ -206,8 +206,7 @@ check-full: ## the same, and under sanitizers, 10,000,000 rounds, benches: withi
 check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 
 check-integration: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack ## loopscope and gdb on the demo and on QEMU
-	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 \
-		$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/integration
+	$(Q)tests/integration/run.sh $(BUILD)
 
 check-spin: ## the notify protocol in every order, by spin; its mutants must fail
 	$(Q)$(PYTHON) -B tests/spin/check.py --build $(BUILD)

@@ -18,7 +18,7 @@ all_steps="
 lint: lint
 unit: check-unit
 spin: check-spin
-integration: check-integration
+integration: check-integration FULL=1
 demo-asan: check-unit-demo BUILD=$build/san SAN=address,undefined
 glib-asan: check-unit-glib BUILD=$build/san SAN=address,undefined
 trace-asan: check-trace BUILD=$build/san SAN=address,undefined
