@@ -6,41 +6,9 @@
  * kernel stack. One that runs is looked at by itself, in a perf event of its own; and a probe can
  * take the stack of whoever comes along.
  */
-#include "bpf/kernel.bpf.h"
-#include "bpf/stack.h"
+#include "bpf/stack.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct sched_entity {
-	__u64 sum_exec_runtime;
-};
-
-struct sched_info {
-	unsigned long long run_delay;
-};
-
-struct return_instance {
-	unsigned long stack;
-	unsigned long orig_ret_vaddr;
-	struct return_instance *next;
-};
-
-struct uprobe_task {
-	struct return_instance *return_instances;
-};
-
-struct task_struct___stack {
-	int pid, tgid;
-	unsigned int __state;
-	unsigned long nvcsw;
-	struct sched_entity se;
-	struct sched_info sched_info;
-	struct uprobe_task *utask;
-};
-
-#pragma clang attribute pop
 
 const volatile int tgid;
 
@@ -56,40 +24,6 @@ struct {
 } ring SEC(".maps");
 
 __u64 lost; /* stacks that did not fit */
-
-static void describe(struct task_struct *task, const struct pt_regs *regs, struct stack_thread *t)
-{
-	struct task_struct___stack *s = (void *)task;
-
-	t->tid = task->pid;
-	t->state = task->__state;
-	t->switches = BPF_CORE_READ(s, nvcsw);
-	t->run_ns = BPF_CORE_READ(s, se.sum_exec_runtime);
-	t->delay_ns = 0;
-	if (bpf_core_field_exists(s->sched_info.run_delay))
-		t->delay_ns = BPF_CORE_READ(s, sched_info.run_delay);
-	t->nr = (__s64)regs->orig_rax;
-	t->args[0] = regs->rdi;
-	t->args[1] = regs->rsi;
-	t->args[2] = regs->rdx;
-	t->args[3] = regs->r10;
-	t->args[4] = regs->r8;
-	t->args[5] = regs->r9;
-	t->sp = regs->rsp;
-	t->pc = regs->rip;
-}
-
-static void read_returns(struct task_struct *task, struct stack_copy *c)
-{
-	struct task_struct___stack *s = (void *)task;
-	struct return_instance *r = BPF_CORE_READ(s, utask, return_instances);
-
-	for (int i = 0; i < STACK_RETURNS; i++) {
-		c->returns[i].at = BPF_CORE_READ(r, stack);
-		c->returns[i].original = BPF_CORE_READ(r, orig_ret_vaddr);
-		r = BPF_CORE_READ(r, next);
-	}
-}
 
 SEC("iter.s/task")
 int list_threads(struct bpf_iter__task *ctx)
@@ -135,7 +69,6 @@ int copy_sleeper(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* The stack of the current thread from @regs on. What is used is in memory: it was just touched. */
 static void copy_current(const struct pt_regs *regs, __u32 probe)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -149,18 +82,8 @@ static void copy_current(const struct pt_regs *regs, __u32 probe)
 		__sync_fetch_and_add(&lost, 1);
 		return;
 	}
-	c->size = 0;
+	copy_stack(c, task, regs);
 	c->probe = probe;
-	if (!bpf_probe_read_kernel(&c->regs, sizeof(c->regs), regs)) {
-		describe(task, &c->regs, &c->thread);
-		read_returns(task, c);
-		for (int at = 0; at < STACK_BYTES; at += STACK_STEP) {
-			if (bpf_probe_read_user(c->bytes + at, STACK_STEP,
-						(void *)(c->regs.rsp + at)))
-				break;
-			c->size = at + STACK_STEP;
-		}
-	}
 	bpf_ringbuf_submit(c, BPF_RB_NO_WAKEUP);
 }
 

@@ -56,16 +56,17 @@ static bool name_on_stack(const struct doctor *d, uint64_t callback, uint64_t sp
 /* A bottom half carries its callback's name, which helps where the callback is static. */
 static char *bh_name(const struct doctor *d, uint64_t callback, uint64_t sp)
 {
-	GArray *bhs = watch_read_bhs(d->watch);
+	GArray *bhs = d->watch ? watch_read_bhs(d->watch) : NULL;
 	char name[64];
 	bool found = false;
 
-	for (size_t i = 0; i < bhs->len && !found; i++) {
+	for (size_t i = 0; bhs && i < bhs->len && !found; i++) {
 		const struct watched_bh *b = &g_array_index(bhs, struct watched_bh, i);
 
 		found = b->key.cb == callback && read_name(d, b->value.name, name, sizeof(name));
 	}
-	g_array_free(bhs, TRUE);
+	if (bhs)
+		g_array_free(bhs, TRUE);
 	if (!found && sp)
 		found = name_on_stack(d, callback, sp, name, sizeof(name));
 	return found ? g_strdup(name) : NULL;

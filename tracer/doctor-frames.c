@@ -186,6 +186,20 @@ static void find_callback(struct doctor *d, const struct stack *stack, struct wh
 		     kind_called_by(d, &stack->frames[ret->machine]));
 }
 
+bool doctor_in_callback(const struct doctor *d, const struct stack *stack)
+{
+	for (int i = 0; i < stack->n; i++) {
+		struct where w = { .machine = i, .callback = -1 };
+
+		if (!is_machinery(d, &stack->frames[i]))
+			continue;
+		follow(d, stack, &w);
+		if (w.callback >= 0)
+			return true;
+	}
+	return false;
+}
+
 void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret)
 {
 	*ret = (struct where){ .machine = -1, .callback = -1 };

@@ -214,6 +214,31 @@ bool doctor_waits_for_bql(const struct doctor *d, const struct patient *p)
 	return d->bql && p->now.state == 'S' && p->now.nr == NR_FUTEX && p->now.args[0] == d->bql;
 }
 
+uint64_t doctor_mutex_waited_for(const struct doctor *d, const struct stack *stack)
+{
+	char *function;
+	bool is = false;
+
+	if (stack->thread.state == 'R' || stack->thread.nr != NR_FUTEX)
+		return 0;
+	function = waiting_function(d, stack);
+	is = function && strstr(function, "mutex");
+	g_free(function);
+	return is ? stack->thread.args[0] : 0;
+}
+
+const char *doctor_call_name(long nr, bool *ret_fd)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(calls); i++) {
+		if (calls[i].nr != nr)
+			continue;
+		*ret_fd = calls[i].fd;
+		return calls[i].name;
+	}
+	*ret_fd = false;
+	return NULL;
+}
+
 char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArray *others)
 {
 	const struct thread_now *now = &stack->thread;

@@ -68,8 +68,8 @@ void finding_free(void *finding)
 
 /* --- the visit ---------------------------------------------------------------------------- */
 
-int doctor_open(struct doctor *d, struct target *t, struct images *images, struct layout *l,
-		struct fds *fds, struct failure *why)
+int doctor_open_tables(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		       struct fds *fds, struct failure *why)
 {
 	int err;
 
@@ -91,6 +91,14 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 			   t->pid);
 	if (!err)
 		err = doctor_read_loops(d, why);
+	return err;
+}
+
+int doctor_open(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		struct fds *fds, struct failure *why)
+{
+	int err = doctor_open_tables(d, t, images, l, fds, why);
+
 	if (!err)
 		err = watch_open(t, images, l, &d->watch, why);
 	d->start_ns = now_ns();

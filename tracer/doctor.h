@@ -151,6 +151,9 @@ struct where {
 
 void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret);
 
+/* Is any of its frames in a callback that a loop called? */
+bool doctor_in_callback(const struct doctor *d, const struct stack *stack);
+
 /* The aio_poll() that a sleeper sleeps in, where that is not its loop's own. */
 struct nest {
 	int poll;	/* index of its frame */
@@ -185,6 +188,10 @@ void doctor_learn_callbacks(struct doctor *d);
 /* "in nanosleep", "in read on fd 7 (fifo /tmp/x)", "for a mutex that thread 12 holds". To be freed.
  */
 char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArray *others);
+/* The address of the mutex that the thread sleeps for, by libc's function on its stack; or 0. */
+uint64_t doctor_mutex_waited_for(const struct doctor *d, const struct stack *stack);
+/* What a system call is called, and whether its first argument is a descriptor; NULL: unknown. */
+const char *doctor_call_name(long nr, bool *ret_fd);
 /* Threads that wait for a mutex that @tid holds: adds a sentence to @others if there are any. */
 void doctor_find_waiters(struct doctor *d, pid_t tid, GPtrArray *others);
 /* Who holds the mutex at @addr: 0 if nobody of the target's threads is proven to. */
@@ -246,6 +253,9 @@ int lost_check(struct doctor *d, struct failure *why);
  */
 int doctor_open(struct doctor *d, struct target *t, struct images *images, struct layout *l,
 		struct fds *fds, struct failure *why);
+/* The same without the counters (d->watch stays NULL): for whoever only asks what a stack says. */
+int doctor_open_tables(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		       struct fds *fds, struct failure *why);
 /* Watch for @duration_ms, or until *@stop; then d->findings has the verdicts. */
 int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t *stop,
 		 struct failure *why);

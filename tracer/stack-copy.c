@@ -60,6 +60,12 @@ static struct thread_now thread_now(struct target *target, const struct stack_th
 	return now;
 }
 
+int stacks_unwind(struct stacks *s, const struct stack_copy *copy, struct stack *ret)
+{
+	ret->thread = thread_now(s->t, &copy->thread);
+	return unwinder_run(s->unwinder, copy, ret);
+}
+
 static int take_copy(void *arg, void *data, size_t size)
 {
 	struct stacks *s = arg;
@@ -68,8 +74,7 @@ static int take_copy(void *arg, void *data, size_t size)
 
 	if (size < sizeof(*copy))
 		return 0;
-	stack.thread = thread_now(s->t, &copy->thread);
-	s->err = unwinder_run(s->unwinder, copy, &stack);
+	s->err = stacks_unwind(s, copy, &stack);
 	if (!s->err && s->one)
 		*s->one = stack;
 	if (!s->err && s->many)

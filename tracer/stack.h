@@ -68,11 +68,14 @@ int stacks_take(struct stacks *s, pid_t tid, int timeout_ms, struct stack *ret,
 int stacks_at_calls(struct stacks *s, uint64_t function, int arg, uint64_t value, pid_t tid, int n,
 		    int timeout_ms, GArray **ret, struct failure *why);
 
+/* From what another bpf program copied (bpf/stack.bpf.h): the same. -EBADMSG. */
+struct stack_copy;
+int stacks_unwind(struct stacks *s, const struct stack_copy *copy, struct stack *ret);
+
 /* Was anything lost? */
 uint64_t stacks_lost(const struct stacks *s);
 
 /* Unwinding (stack-unwind.c). @copy is what stack.bpf.c sends. */
-struct stack_copy;
 struct unwinder;
 struct unwinder *unwinder_new(struct target *t, struct images *images);
 void unwinder_free(struct unwinder *u);
