@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tracer/help.h"
 #include "tracer/session.h"
+#include "trace/loop-table.h"
 #include "trace/version.h"
 
 static const char help_text[] =
@@ -108,20 +110,20 @@ static int parse_way(const char *text, struct options *o, struct failure *why)
 	return fail(why, -EINVAL, "--via takes mem, iter or probe, not \"%s\"", text);
 }
 
+static const char *const format_names[EXPORT_FORMATS] = {
+	[EXPORT_TEXT] = "text",
+	[EXPORT_NDJSON] = "ndjson",
+	[EXPORT_CSV] = "csv",
+	[EXPORT_PFTRACE] = "pftrace",
+	[EXPORT_SPEEDSCOPE] = "speedscope",
+	[EXPORT_OPENMETRICS] = "openmetrics",
+	[EXPORT_PROMETHEUS] = "prometheus",
+};
+
 static int parse_format(const char *text, struct options *o, struct failure *why)
 {
-	static const char *const names[EXPORT_FORMATS] = {
-		[EXPORT_TEXT] = "text",
-		[EXPORT_NDJSON] = "ndjson",
-		[EXPORT_CSV] = "csv",
-		[EXPORT_PFTRACE] = "pftrace",
-		[EXPORT_SPEEDSCOPE] = "speedscope",
-		[EXPORT_OPENMETRICS] = "openmetrics",
-		[EXPORT_PROMETHEUS] = "prometheus",
-	};
-
 	for (int format = 0; format < EXPORT_FORMATS; format++) {
-		if (strcmp(text, names[format]))
+		if (strcmp(text, format_names[format]))
 			continue;
 		o->format = format;
 		return 0;
@@ -210,13 +212,42 @@ static const struct option long_options[] = {
 	{ "watch", required_argument, NULL, OPT_WATCH },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
-	{ "help", no_argument, NULL, OPT_HELP },
+	{ "help", optional_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
 };
 
-/* Returns 1 when there is nothing more to do; *given has a bit for each of long_options. */
-static int parse_options(int argc, char **argv, struct options *o, unsigned *given,
+/*
+ * --help=table: the same for scripts, tab-separated; completion asks it, and the man pages are made
+ * with it.
+ */
+static int print_table(void)
+{
+	static const char *const takes[] = { "target", "process", "run", "recording" };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+		printf("command\t%s\t%s\t%s\n", commands[i].name,
+		       commands[i].takes < G_N_ELEMENTS(takes) ? takes[commands[i].takes] : "any",
+		       commands[i].options);
+	for (size_t i = 0; long_options[i].name; i++)
+		printf("option\t%s\t%c\t%s\n", long_options[i].name,
+		       long_options[i].val < OPT_VIA ? long_options[i].val : '-',
+		       long_options[i].has_arg == required_argument ? "value" : "flag");
+	for (int way = READ_MEM; way <= READ_PROBE; way++)
+		printf("value\tvia\t%s\n", read_way_name(way));
+	for (int format = 0; format < EXPORT_FORMATS; format++)
+		printf("value\tto\t%s\n", format_names[format]);
+	for (unsigned int id = 0; id < LOOP_EV_END; id++)
+		if (loop_event_desc(id))
+			printf("value\tonly\t%s\n", loop_event_desc(id)->name);
+	return 1;
+}
+
+/*
+ * Returns 1 when there is nothing more to do; *given has a bit for each of long_options, *help is
+ * set when that is all that is wanted of what follows.
+ */
+static int parse_options(int argc, char **argv, struct options *o, unsigned *given, bool *help,
 			 struct failure *why)
 {
 	int c, err = 0;
@@ -283,8 +314,12 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			o->json = true;
 			break;
 		case OPT_HELP:
-			fputs(help_text, stdout);
-			return 1;
+			*help = true;
+			if (optarg && !strcmp(optarg, "table"))
+				return print_table();
+			if (optarg)
+				err = fail(why, -EINVAL, "--help takes no value");
+			break;
 		case OPT_VERSION:
 			puts("loopscope " LOOPSCOPE_VERSION);
 			return 1;
@@ -341,15 +376,30 @@ static int check_subject(const struct command *command, const struct options *o,
 /* An option that would be ignored is a mistake. */
 static int check_options(const struct command *command, unsigned given, struct failure *why)
 {
-	char **takes = g_strsplit(command->options, " ", -1);
 	int err = 0;
 
 	for (size_t i = 0; !err && long_options[i].name; i++)
 		if (given & 1u << i && long_options[i].val != 'v' &&
-		    !g_strv_contains((const char *const *)takes, long_options[i].name))
+		    long_options[i].val != OPT_HELP &&
+		    !help_lists(command->options, long_options[i].name))
 			err = fail(why, -EINVAL, "%s does not take --%s", command->name,
 				   long_options[i].name);
-	g_strfreev(takes);
+	return err;
+}
+
+/* Of the command that is named, if one is; what else is there has to be right. */
+static int print_help(int n, char **words, unsigned given, struct failure *why)
+{
+	const struct command *command = n ? find_command(words[0]) : NULL;
+	int err;
+
+	if (!command) {
+		fputs(help_text, stdout);
+		return 0;
+	}
+	err = check_options(command, given, why);
+	if (!err)
+		help_print_command(help_text, command->name, command->options);
 	return err;
 }
 
@@ -406,9 +456,12 @@ int main(int argc, char **argv)
 	struct failure why = { 0 };
 	struct options options;
 	unsigned given = 0;
-	int err = parse_options(argc, argv, &options, &given, &why);
+	bool help = false;
+	int err = parse_options(argc, argv, &options, &given, &help, &why);
 
-	if (!err) /* 1: nothing more to do */
+	if (!err && help)
+		err = print_help(argc - optind, argv + optind, given, &why);
+	else if (!err) /* 1: nothing more to do */
 		err = parse_words(argc - optind, argv + optind, &command, &options, given, &why);
 	if (err < 0)
 		err = print_failure(&why, EXIT_USAGE, typed);

@@ -1,6 +1,7 @@
 """What loopscope cannot do it refuses in one line, with the exit code that says why."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -157,6 +158,26 @@ def test_help_and_version_need_nothing_else() -> None:
         assert words in text
     assert max(len(line) for line in text.splitlines()) <= 100
     assert run("--version").fine().out.startswith("loopscope ")
+
+
+def test_help_of_a_command_is_its_part_of_the_whole() -> None:
+    """Its options and no others; each is one that it takes, and each that it takes is told."""
+    whole = run("--help").fine().out
+    rows = [line.split("\t") for line in run("--help=table").fine().out.splitlines()]
+    taken = {row[1]: set(row[3].split()) for row in rows if row[0] == "command"}
+    assert set(COMMANDS) <= set(taken)
+    every = {row[1] for row in rows if row[0] == "option"}
+    for command, options in taken.items():
+        text = run(command, "--help").fine().out
+        assert set(text.splitlines()) <= set(whole.splitlines())
+        assert text.startswith(f"  loopscope {command} ")
+        told = set(re.findall(r"^ +(?:-\w, )?--([a-z-]+)", text, re.MULTILINE))
+        # One that it takes as all commands do may be told elsewhere, but never one it does not.
+        assert told - {"help", "verbose"} <= options <= every
+        refused = "histograms" if command != "report" else "ring=64K"
+        line = run(command, f"--{refused}", "--help").refused(USAGE)
+        assert f"{command} does not take --{refused.split('=')[0]}" in line
+    assert run("--help", "nix").fine().out == whole
 
 
 # --- no privilege ---------------------------------------------------------------------------------
