@@ -190,6 +190,7 @@ enum {
 	OPT_WATCH,
 	OPT_JSON,
 	OPT_HELP,
+	OPT_HELP_TABLE,
 	OPT_VERSION
 };
 
@@ -212,13 +213,14 @@ static const struct option long_options[] = {
 	{ "watch", required_argument, NULL, OPT_WATCH },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
-	{ "help", optional_argument, NULL, OPT_HELP },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "help-table", no_argument, NULL, OPT_HELP_TABLE },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
 };
 
 /*
- * --help=table: the same for scripts, tab-separated; completion asks it, and the man pages are made
+ * --help-table: the same for scripts, tab-separated; completion asks it, and the man pages are made
  * with it.
  */
 static int print_table(void)
@@ -315,11 +317,9 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			break;
 		case OPT_HELP:
 			*help = true;
-			if (optarg && !strcmp(optarg, "table"))
-				return print_table();
-			if (optarg)
-				err = fail(why, -EINVAL, "--help takes no value");
 			break;
+		case OPT_HELP_TABLE:
+			return print_table();
 		case OPT_VERSION:
 			puts("loopscope " LOOPSCOPE_VERSION);
 			return 1;

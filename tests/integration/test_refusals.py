@@ -163,7 +163,7 @@ def test_help_and_version_need_nothing_else() -> None:
 def test_help_of_a_command_is_its_part_of_the_whole() -> None:
     """Its options and no others; each is one that it takes, and each that it takes is told."""
     whole = run("--help").fine().out
-    rows = [line.split("\t") for line in run("--help=table").fine().out.splitlines()]
+    rows = [line.split("\t") for line in run("--help-table").fine().out.splitlines()]
     taken = {row[1]: set(row[3].split()) for row in rows if row[0] == "command"}
     assert set(COMMANDS) <= set(taken)
     every = {row[1] for row in rows if row[0] == "option"}
