@@ -205,7 +205,11 @@ check-full: ## the same, and under sanitizers, 10,000,000 rounds, benches: withi
 
 check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 
-check-integration: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack ## loopscope and gdb on the demo and on QEMU
+# Debian's kernel for the guests of the tests. Where it cannot be had, they skip and say so.
+$(BUILD)/guest/vmlinuz: | tests/guest-kernel.sh
+	-$(Q)tests/guest-kernel.sh $(@D)
+
+check-integration: $(BUILD)/guest/vmlinuz $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack ## loopscope and gdb on the demo and on QEMU
 	$(Q)tests/integration/run.sh $(BUILD)
 
 check-spin: ## the notify protocol in every order, by spin; its mutants must fail
