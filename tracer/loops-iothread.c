@@ -2,18 +2,22 @@
 /*
  * Which IOThread a context belongs to, and what it is called.
  *
- * The thread that runs an IOThread keeps a pointer to it on its stack: a word there that leads to a
- * structure which holds the context where iothread_get_aio_context() looks. Its name is the one
- * under which its parent in the object tree keeps it: a property of type "child<iothread>" whose
- * value is the object. Where one of the two is not found, the thread's own name has to do.
+ * The thread that runs an IOThread keeps a pointer to it in its first frames: a word there that
+ * leads to a structure which holds the context where iothread_get_aio_context() looks. Its name is
+ * the one under which its parent in the object tree keeps it: a property of type "child<iothread>"
+ * whose value is the object. Where one of the two is not found, the thread's own name has to do.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tracer/loops.h"
 
-#define STACK_WORDS    2048 /* from the stack pointer up */
+#define STACK_WORDS    2048
+#define IOTHREAD_INTS  64
 #define OBJECT_WORDS   8
 #define TABLE_WORDS    12
 #define MAX_PROPERTIES 4096
@@ -32,33 +36,123 @@ static const struct thread *find_thread(const struct target *t, pid_t tid)
 }
 
 /*
- * What may be the IOThread of @c, found on the stack of its thread: anything that holds the context
- * at the right place. Distinct addresses into @found, as many as there is room for.
+ * Where the first frames of a thread lie, whether it sleeps or runs. libc has its descriptor at the
+ * top of the stack, the thread's own variables and then the frames below it; and the kernel knows
+ * one address in the descriptor, that of the list of robust mutexes.
  */
-static size_t find_iothreads(struct loops *loops, const struct context *c, uint64_t *found)
+static uint64_t outermost_frames(const struct target *t, const struct thread *thread)
 {
-	const struct thread *thread = find_thread(loops->t, c->tid);
-	int32_t off = loops->l->off[IOTHREAD_CTX];
-	uint64_t stack[STACK_WORDS];
-	size_t n = 0, n_found = 0;
+	void *head = NULL;
+	size_t size;
 
-	if (off < 0 || !thread || !thread->sleeping)
-		return 0;
+	if (t->live && !syscall(SYS_get_robust_list, thread->tid, &head, &size) && head)
+		return (uintptr_t)head - 8 * STACK_WORDS;
+	/* In a core, or without a list: from the innermost on. */
+	return thread->sleeping ? thread->sp : 0;
+}
+
+/* The words of a thread's stack that may be an IOThread, and the contexts these would have. */
+struct stack_words {
+	uint64_t words[STACK_WORDS], contexts[STACK_WORDS];
+	size_t n;
+};
+
+static void read_stack(const struct loops *loops, const struct thread *thread,
+		       struct stack_words *ret)
+{
+	uint64_t from = outermost_frames(loops->t, thread), step[64];
+
+	ret->n = 0;
 	/* In steps: one read that crosses the stack's end would get nothing. */
-	while (n < STACK_WORDS &&
-	       !target_read(loops->t, thread->sp + 8 * n, &stack[n], 64 * sizeof(stack[0])))
-		n += 64;
-	for (size_t i = 0; i < n && n_found < MAX_CANDIDATES; i++) {
-		bool known = false;
-		uint64_t ctx;
+	for (size_t at = 0; from && at < STACK_WORDS; at += G_N_ELEMENTS(step)) {
+		if (target_read(loops->t, from + 8 * at, step, sizeof(step)))
+			continue;
+		for (size_t i = 0; i < G_N_ELEMENTS(step); i++) {
+			bool known = !step[i] || step[i] % 8;
+			uint64_t ctx;
 
-		for (size_t k = 0; k < n_found; k++)
-			known |= found[k] == stack[i];
-		if (!known && stack[i] && !(stack[i] % 8) && stack[i] != c->addr - off &&
-		    !target_read_u64(loops->t, stack[i] + off, &ctx) && ctx == c->addr)
-			found[n_found++] = stack[i];
+			for (size_t k = 0; k < ret->n && !known; k++)
+				known = ret->words[k] == step[i];
+			if (known ||
+			    target_read_u64(loops->t, step[i] + loops->l->off[IOTHREAD_CTX], &ctx))
+				continue;
+			ret->words[ret->n] = step[i];
+			ret->contexts[ret->n++] = ctx;
+		}
 	}
-	return n_found;
+}
+
+/* Which of them hold @c at the right place? As many as there is room for. */
+static size_t iothreads_of(const struct loops *loops, const struct stack_words *stack,
+			   const struct context *c, uint64_t *found)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < stack->n && n < MAX_CANDIDATES; i++)
+		if (stack->contexts[i] == c->addr &&
+		    stack->words[i] != c->addr - loops->l->off[IOTHREAD_CTX])
+			found[n++] = stack->words[i];
+	return n;
+}
+
+/* The number that the thread knows itself by: in a container it is another one than ours. */
+static int own_tid(const struct target *t, pid_t tid)
+{
+	char path[64], *status = NULL, *line;
+	int own = tid;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", t->pid, tid);
+	if (t->live && g_file_get_contents(path, &status, NULL, NULL)) {
+		line = strstr(status, "\nNSpid:");
+		if (line) {
+			line[1 + strcspn(line + 1, "\n")] = 0;
+			own = atoi(strrchr(line, '\t') + 1);
+		}
+	}
+	g_free(status);
+	return own;
+}
+
+/* An IOThread notes its thread's number. */
+static bool notes_thread(const struct loops *loops, uint64_t iothread, int tid)
+{
+	int words[IOTHREAD_INTS];
+
+	if (target_read(loops->t, iothread, words, sizeof(words)))
+		return false;
+	for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+		if (words[i] == tid)
+			return true;
+	return false;
+}
+
+/*
+ * What may be the IOThread of @c: from the stack of the thread that polls it, or, while nobody
+ * does, of the thread whose number it has. That thread is then its thread.
+ */
+static size_t find_iothreads(struct loops *loops, struct context *c, uint64_t *found)
+{
+	struct stack_words *stack = g_new(struct stack_words, 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < loops->t->threads->len && !n; i++) {
+		const struct thread *thread = &g_array_index(loops->t->threads, struct thread, i);
+		size_t n_here;
+		int tid;
+
+		if (c->tid ? thread->tid != c->tid : thread->tid == loops->t->pid)
+			continue;
+		read_stack(loops, thread, stack);
+		n_here = iothreads_of(loops, stack, c, found);
+		tid = n_here && !c->tid ? own_tid(loops->t, thread->tid) : 0;
+		for (size_t k = 0; k < n_here; k++)
+			if (!tid || notes_thread(loops, found[k], tid))
+				found[n++] = found[k];
+		if (n)
+			c->tid = thread->tid;
+	}
+	g_free(stack);
+	return n;
 }
 
 /* The values of the GHashTable at @table if its keys are strings: their array and its length. */
@@ -156,7 +250,7 @@ void loops_name_iothreads(struct loops *loops)
 {
 	for (size_t i = 0; i < loops->contexts->len; i++) {
 		struct context *c = loops->contexts->pdata[i];
-		const struct thread *thread = find_thread(loops->t, c->tid);
+		const struct thread *thread;
 		uint64_t candidates[MAX_CANDIDATES];
 		bool named = false;
 		char name[32];
@@ -164,7 +258,8 @@ void loops_name_iothreads(struct loops *loops)
 
 		if (c->kind != CONTEXT_OTHER)
 			continue;
-		n = find_iothreads(loops, c, candidates);
+		n = loops->l->off[IOTHREAD_CTX] >= 0 ? find_iothreads(loops, c, candidates) : 0;
+		thread = find_thread(loops->t, c->tid);
 		if (n)
 			c->kind = CONTEXT_IOTHREAD;
 		for (size_t k = 0; k < n && !named; k++)

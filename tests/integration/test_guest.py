@@ -34,3 +34,13 @@ def test_fds_of_a_guest_at_work_are_those_in_proc(guest: Guest) -> None:
         kind = fd_link(guest.pid, row["fd"])
         assert row["fd_kind"] in ("unix", "inet") or f"[{row['fd_kind']}]" in kind
     assert work.wait() == pattern_sum(500)
+def test_iothreads_are_those_that_qmp_lists(guest: Guest) -> None:
+    with guest.qmp() as qmp:
+        known = {row["id"]: row["thread-id"] for row in qmp.command("query-iothreads")}
+    work = guest.work(500)
+    seen = run("handlers", "-p", guest.pid, "--json").fine()
+    assert work.wait() == pattern_sum(500)
+    found = {row["ctx"]: row["thread"] for row in seen.of_type("context")}
+    assert known.items() <= found.items()
+
+
