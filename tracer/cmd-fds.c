@@ -243,14 +243,40 @@ static bool is_loop_thread(const struct loops *loops, pid_t tid)
 	return false;
 }
 
+/* Loops that did not wait when they were looked at. Say so: what they poll is not known. */
+static int show_awake(const struct loops *loops, const struct options *options)
+{
+	int awake = 0;
+
+	for (size_t i = 0; i < loops->contexts->len; i++) {
+		const struct context *c = loops->contexts->pdata[i];
+		bool polled = c->tid && find_set(loops, c->tid);
+		char *thread;
+
+		if (polled || (!c->tid && c->kind != CONTEXT_MAIN) ||
+		    (options->tid && options->tid != c->tid))
+			continue;
+		awake++;
+		thread = c->tid ? describe_thread(loops, c->tid) : g_strdup("main loop, awake");
+		if (options->json)
+			out_json(json_pack("{s:s, s:s, s:o, s:s}", "type", "awake", "ctx", c->name,
+					   "thread", c->tid ? json_integer(c->tid) : json_null(),
+					   "doing", thread));
+		else
+			printf("\n%s: what it polls is known only while it waits\n", thread);
+		g_free(thread);
+	}
+	return awake;
+}
+
 static void show_totals(const struct loops *loops, const struct options *options,
-			const struct totals *t, int n_sets)
+			const struct totals *t, int n_sets, int n_awake)
 {
 	if (options->json) {
-		out_json(json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}", "type", "total",
-				   "loops", n_sets, "fds", t->fds, "notifiers", t->contexts,
-				   "sources", t->sources, "wakeups", t->wakeups, "unknown",
-				   t->unknown, "ready", t->ready, "lost",
+		out_json(json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}", "type",
+				   "total", "loops", n_sets, "awake", n_awake, "fds", t->fds,
+				   "notifiers", t->contexts, "sources", t->sources, "wakeups",
+				   t->wakeups, "unknown", t->unknown, "ready", t->ready, "lost",
 				   (json_int_t)loops->tables->lost));
 		return;
 	}
@@ -274,8 +300,8 @@ static int show_sets(struct session *s, const struct loops *loops, struct failur
 	const struct options *options = s->options;
 	GPtrArray *sets = g_ptr_array_new(), *rows = g_ptr_array_new_with_free_func(free_rows);
 	struct totals totals = { 0 };
+	int err, n_awake;
 	char *target;
-	int err;
 
 	for (size_t i = 0; i < loops->tables->sets->len; i++) {
 		struct poll_set *set = &g_array_index(loops->tables->sets, struct poll_set, i);
@@ -295,7 +321,8 @@ static int show_sets(struct session *s, const struct loops *loops, struct failur
 	}
 	for (size_t i = 0; i < sets->len; i++)
 		show_set(loops, sets->pdata[i], rows->pdata[i], options);
-	show_totals(loops, options, &totals, (int)sets->len);
+	n_awake = show_awake(loops, options);
+	show_totals(loops, options, &totals, (int)sets->len, n_awake);
 	if (!sets->len)
 		err = fail(why, -EAGAIN,
 			   loops->way == READ_PROBE

@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include "tracer/attach.h"
+#include "tracer/describe.h"
 #include "tracer/infer.h"
 #include "tracer/session.h"
+
+#define LOOKS 8 /* at a target until each of its loops was seen waiting */
 
 /* The images and descriptors of an open target. */
 static int open_rest(struct session *s, struct failure *why)
@@ -165,6 +168,18 @@ static bool main_loop_waits(const struct loops *loops)
 	return ((struct context *)loops->contexts->pdata[0])->tid != 0;
 }
 
+/* What a loop polls is known only while it waits. */
+static bool all_loops_wait(const struct loops *loops)
+{
+	for (size_t i = 0; i < loops->contexts->len; i++) {
+		const struct context *c = loops->contexts->pdata[i];
+
+		if (c->kind == CONTEXT_IOTHREAD && c->tid && !find_set(loops, c->tid))
+			return false;
+	}
+	return main_loop_waits(loops);
+}
+
 static int read_loops(struct session *s, enum read_way way, struct loops **ret, struct failure *why)
 {
 	return loops_read(s->t, s->images, s->l, s->fds, way, s->options->timeout_ms, ret, why);
@@ -173,6 +188,7 @@ static int read_loops(struct session *s, enum read_way way, struct loops **ret, 
 int session_read_loops(struct session *s, struct loops **ret, struct failure *why)
 {
 	const struct options *o = s->options;
+	enum read_way way = READ_ITER;
 	struct loops *busy = NULL;
 	int err;
 
@@ -180,8 +196,16 @@ int session_read_loops(struct session *s, struct loops **ret, struct failure *wh
 		return read_loops(s, s->t->live ? o->way : READ_MEM, ret, why);
 	err = read_loops(s, READ_ITER, ret, why);
 	if (err == -EPERM || err == -EOPNOTSUPP)
-		return read_loops(s, READ_MEM, ret, why);
-	if (err || main_loop_waits(*ret))
+		way = READ_MEM;
+	if (way == READ_MEM)
+		err = read_loops(s, way, ret, why);
+	/* Those of a guest at work are awake every other time. */
+	for (int i = 0; !err && i < LOOKS && !all_loops_wait(*ret); i++) {
+		loops_free(*ret);
+		*ret = NULL;
+		err = read_loops(s, way, ret, why);
+	}
+	if (err || way == READ_MEM || main_loop_waits(*ret))
 		return err;
 	busy = *ret;
 	if (read_loops(s, READ_PROBE, ret, NULL)) {
