@@ -197,6 +197,9 @@ int cmd_doctor(const struct options *options, struct failure *why)
 		err = fail(why, -EINVAL, "doctor needs a live process: -p PID");
 	if (!err)
 		err = session_layout(&s, why);
+	if (!err && !layout_is_qemu(s.l))
+		err = fail(why, -ENOENT, "%s is not a QEMU: doctor does not know its loops",
+			   images_program(s.images)->name);
 	if (!err)
 		err = doctor_open(&d, s.t, s.images, s.l, s.fds, why);
 	if (err)

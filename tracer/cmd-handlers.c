@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * loopscope handlers: every context with its thread, handlers, bottom halves and timers.
+ * loopscope handlers: every context with its thread, handlers, bottom halves and timers; every
+ * GMainContext with its sources.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,11 +14,12 @@
 #include "tracer/loops.h"
 #include "tracer/out.h"
 #include "tracer/session.h"
+#include "tracer/sources.h"
 
 static const char *const clock_names[] = { "REALTIME", "VIRTUAL", "HOST", "VIRTUAL_RT" };
 
 struct totals {
-	int contexts, handlers, bhs, timers, damaged;
+	int contexts, handlers, bhs, timers, gcontexts, sources, damaged;
 };
 
 /* 1, 0, -1 unknown; the kernel's answer, not what the loop has seen of it. */
@@ -272,52 +274,92 @@ static void show_context(const struct loops *loops, const struct context *c,
 }
 
 /* By name, or by address as "0x..." */
-static bool is_wanted(const struct context *c, const char *wanted)
+static bool is_wanted(const char *name, uint64_t addr, const char *wanted)
 {
 	char *end;
-	uint64_t addr;
+	uint64_t at;
 
-	if (!wanted || !strcmp(c->name, wanted))
+	if (!wanted || (name && !strcmp(name, wanted)))
 		return true;
-	addr = strtoull(wanted, &end, 0);
-	return !*end && addr == c->addr;
+	at = strtoull(wanted, &end, 0);
+	return !*end && at == addr;
 }
 
-static int show_contexts(const struct loops *loops, const struct options *options,
-			 struct totals *totals, struct failure *why)
+static void show_contexts(const struct loops *loops, const struct options *options,
+			  struct totals *totals)
 {
-	GString *names = g_string_new(NULL);
-	int err = 0;
-
 	for (size_t i = 0; i < loops->contexts->len; i++) {
 		const struct context *c = loops->contexts->pdata[i];
 
-		g_string_append_printf(names, "%s%s", i ? ", " : "", c->name);
-		if (is_wanted(c, options->context))
+		if (is_wanted(c->name, c->addr, options->context))
 			show_context(loops, c, options, totals);
 	}
-	if (!totals->contexts)
-		err = fail(why, -ENOENT, "no context is called \"%s\"; there are %s",
-			   options->context, names->str);
+	if (options->context || !loops->contexts->len)
+		return;
+	totals->timers += loops->main_timers->len;
+	if (!options->json)
+		printf("\nmain_loop_tlg: timers of devices, run by the main loop after dispatch\n");
+	show_timers(loops, "main_loop_tlg", loops->main_timers, options->json);
+}
+
+static void show_gcontexts(const struct loops *loops, const struct options *options,
+			   struct totals *totals)
+{
+	for (size_t i = 0; i < loops->gcontexts->len; i++) {
+		const struct loop_gcontext *g = loops->gcontexts->pdata[i];
+
+		if (!is_wanted(g->is_default ? "default" : NULL, g->addr, options->context))
+			continue;
+		totals->gcontexts++;
+		totals->sources += g->sources->len;
+		totals->damaged += g->damaged_at != 0;
+		sources_show(loops, g, options->json, options->all);
+	}
+}
+
+/* None is called so: say what there is. */
+static int no_such_context(const struct loops *loops, const char *wanted, struct failure *why)
+{
+	GString *names = g_string_new(NULL);
+	int err;
+
+	for (size_t i = 0; i < loops->contexts->len; i++)
+		g_string_append_printf(names, "%s%s", names->len ? ", " : "",
+				       ((struct context *)loops->contexts->pdata[i])->name);
+	for (size_t i = 0; i < loops->gcontexts->len; i++)
+		g_string_append_printf(names, "%s0x%" PRIx64, names->len ? ", " : "",
+				       ((struct loop_gcontext *)loops->gcontexts->pdata[i])->addr);
+	err = fail(why, -ENOENT, "no context is called \"%s\"; there are %s", wanted, names->str);
 	g_string_free(names, TRUE);
 	return err;
+}
+
+static const char *plural(int n)
+{
+	return n == 1 ? "" : "s";
 }
 
 static void show_totals(const struct loops *loops, const struct options *options,
 			const struct totals *t)
 {
 	if (options->json) {
-		out_json(json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:I}", "type", "total",
+		out_json(json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}", "type", "total",
 				   "contexts", t->contexts, "handlers", t->handlers, "bhs", t->bhs,
-				   "timers", t->timers, "damaged", t->damaged, "lost",
+				   "timers", t->timers, "gcontexts", t->gcontexts, "sources",
+				   t->sources, "damaged", t->damaged, "lost",
 				   (json_int_t)loops->tables->lost));
 		return;
 	}
-	printf("\n%d context%s, %d handler%s, %d BH%s, %d timer%s; layout %s.\n", t->contexts,
-	       t->contexts == 1 ? "" : "s", t->handlers, t->handlers == 1 ? "" : "s", t->bhs,
-	       t->bhs == 1 ? "" : "s", t->timers, t->timers == 1 ? "" : "s",
-	       loops->l->source == LAYOUT_DWARF ? "from debug information"
-						: "inferred (see: loopscope layout)");
+	putchar('\n');
+	if (loops->contexts->len)
+		printf("%d context%s, %d handler%s, %d BH%s, %d timer%s; layout %s.\n", t->contexts,
+		       plural(t->contexts), t->handlers, plural(t->handlers), t->bhs,
+		       plural(t->bhs), t->timers, plural(t->timers),
+		       loops->l->source == LAYOUT_DWARF ? "from debug information"
+							: "inferred (see: loopscope layout)");
+	if (t->gcontexts)
+		printf("%d source%s in %d GMainContext%s.\n", t->sources, plural(t->sources),
+		       t->gcontexts, plural(t->gcontexts));
 	if (loops->tables->lost)
 		printf("INCOMPLETE: %lu records were lost.\n", (unsigned long)loops->tables->lost);
 }
@@ -348,18 +390,16 @@ int cmd_handlers(const struct options *options, struct failure *why)
 	if (!options->json) {
 		char *target = describe_target(loops);
 
-		printf("%s: its AioContexts\n", target);
+		printf("%s: its %s\n", target,
+		       loops->contexts->len ? "AioContexts" : "GMainContexts");
 		g_free(target);
 	}
-	err = show_contexts(loops, options, &totals, why);
-	if (!err && !options->context) {
-		totals.timers += loops->main_timers->len;
-		if (!options->json)
-			printf("\nmain_loop_tlg: timers of devices, run by the main loop after dispatch\n");
-		show_timers(loops, "main_loop_tlg", loops->main_timers, options->json);
-	}
-	if (!err)
+	show_contexts(loops, options, &totals);
+	show_gcontexts(loops, options, &totals);
+	if (totals.contexts + totals.gcontexts)
 		show_totals(loops, options, &totals);
+	else
+		err = no_such_context(loops, options->context, why);
 
 cleanup:
 	loops_free(loops);

@@ -46,8 +46,21 @@ const char *call_name(long nr)
 	}
 }
 
+static const char *thread_name(const struct loops *loops, pid_t tid)
+{
+	for (size_t i = 0; i < loops->t->threads->len; i++) {
+		const struct thread *thread = &g_array_index(loops->t->threads, struct thread, i);
+
+		if (thread->tid == tid)
+			return thread->comm;
+	}
+	return "";
+}
+
 char *describe_role(const struct loops *loops, pid_t tid)
 {
+	const char *name = thread_name(loops, tid);
+
 	for (size_t i = 0; i < loops->contexts->len; i++) {
 		const struct context *c = loops->contexts->pdata[i];
 
@@ -61,14 +74,10 @@ char *describe_role(const struct loops *loops, pid_t tid)
 	}
 	for (size_t i = 0; i < loops->gcontexts->len; i++)
 		if (((struct loop_gcontext *)loops->gcontexts->pdata[i])->tid == tid)
-			return g_strdup("GLib loop");
-	for (size_t i = 0; i < loops->t->threads->len; i++) {
-		const struct thread *thread = &g_array_index(loops->t->threads, struct thread, i);
-
-		if (thread->tid == tid && thread->comm[0])
-			return g_strdup_printf("thread \"%s\"", thread->comm);
-	}
-	return g_strdup("thread");
+			return tid == loops->t->pid || !name[0]
+				       ? g_strdup("GLib loop")
+				       : g_strdup_printf("GLib loop \"%s\"", name);
+	return name[0] ? g_strdup_printf("thread \"%s\"", name) : g_strdup("thread");
 }
 
 char *describe_thread(const struct loops *loops, pid_t tid)

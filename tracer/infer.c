@@ -85,6 +85,7 @@ static void explain_gaps(struct layout *l)
 		{ "IOThread", "nothing exported shows it; names come from the object tree" },
 		{ "GMainContext", "no context of GLib's was found to prove it on" },
 		{ "GSourceList", "no context of GLib's was found to prove it on" },
+		{ "GSourcePrivate", "GLib's code does not show it" },
 	};
 
 	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
@@ -112,7 +113,8 @@ static int attempt(struct infer *in)
 		return err;
 	infer_bh_lists(in);
 	infer_fdmon(in);
-	infer_glib(in->t, in->l, word_at(context_at(in, 0)->bytes, offsetof(GSource, context)));
+	infer_glib(in->t, in->images, in->l,
+		   word_at(context_at(in, 0)->bytes, offsetof(GSource, context)));
 	explain_gaps(in->l);
 	return 0;
 }

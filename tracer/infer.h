@@ -31,9 +31,36 @@ int infer_check(struct target *t, struct images *images, const struct layout *l,
 		struct failure *why);
 
 /*
- * Add GLib's part (GMainContext, GSourceList) to @l: it never has debug information. @gctx is the
- * address of a GMainContext that polls. What cannot be proven stays unknown.
+ * Add GLib's part (GMainContext, GSourceList, GSourcePrivate) to @l: it never has debug
+ * information. @gctx is the address of a GMainContext that polls. What cannot be proven stays
+ * unknown.
  */
-void infer_glib(struct target *t, struct layout *l, uint64_t gctx);
+void infer_glib(struct target *t, struct images *images, struct layout *l, uint64_t gctx);
+
+/* The image that GLib's functions are in: its library, or the program itself; or NULL. */
+struct image *infer_glib_image(struct images *images);
+
+/*
+ * The GMainContexts of any program that uses GLib (infer-reach.c): addresses, the default one
+ * first, each proven to be one. Adds GLib's part to @l.
+ */
+GArray *infer_gcontexts(struct target *t, struct images *images, struct layout *l);
+
+/*
+ * Is GLib to be taken for one whose loop calls none of its exported functions, and which keeps no
+ * list of its contexts (environment variable LOOPSCOPE_GLIB=opaque)? So a GLib after 2.84 is tried
+ * out on an older one.
+ */
+bool infer_glib_is_opaque(void);
+
+/* Is this the address of the default GMainContext? After infer_gcontexts(). */
+bool infer_is_default(struct target *t, const struct layout *l, uint64_t gctx);
+
+/*
+ * The layout of a program that is no QEMU but has a GMainContext: GLib's part. -ENOENT if it has
+ * none.
+ */
+int infer_glib_layout(struct target *t, struct images *images, struct layout **ret,
+		      struct failure *why);
 
 #endif

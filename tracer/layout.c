@@ -77,6 +77,16 @@ void layout_note(struct layout *l, const char *fmt, ...)
 	va_end(args);
 }
 
+bool layout_is_qemu(const struct layout *l)
+{
+	return l->off[CTX_HANDLERS] >= 0;
+}
+
+bool layout_is_glib(enum layout_field f)
+{
+	return fields[f].type[0] == 'G';
+}
+
 const char *layout_field_type(enum layout_field f)
 {
 	return fields[f].type;

@@ -70,7 +70,9 @@
 	F(IOTHREAD_ID, IOThread, "id", 8)                                                          \
 	F(GCTX_SOURCES, GMainContext, "source_lists", 8)                                           \
 	F(GSL_HEAD, GSourceList, "head", 8)                                                        \
-	F(GCTX_WAKEUP, GMainContext, "wake_up_rec.fd", 4)
+	F(GCTX_WAKEUP, GMainContext, "wake_up_rec.fd", 4)                                          \
+	F(GCTX_OWNER, GMainContext, "owner", 8)                                                    \
+	F(PRIV_READY_TIME, GSourcePrivate, "ready_time", 8)
 
 enum layout_field {
 #define F(id, type, path, size) id,
@@ -96,6 +98,12 @@ struct layout {
 	uint32_t size[N_LAYOUT_TYPES];	   /* 0: unknown */
 	char *proof[N_LAYOUT_FIELDS]; /* evidence for the field, or why it is unknown; or NULL */
 	GPtrArray *notes;	      /* of char *: proofs that are not of one field */
+	/* Where libglib keeps its contexts (run addresses; 0: unknown): of one process, not saved.
+	 */
+	struct {
+		bool looked;
+		uint64_t default_context, list;
+	} glib;
 };
 
 struct layout *layout_new(enum layout_source source, const struct image *program);
@@ -105,6 +113,11 @@ void layout_free(struct layout *l);
 void layout_set(struct layout *l, enum layout_field f, int32_t off, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void layout_note(struct layout *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Does it know an AioContext? Else it is of a program that is no QEMU, with GLib's part only. */
+bool layout_is_qemu(const struct layout *l);
+/* Is the field of a structure of GLib's? */
+bool layout_is_glib(enum layout_field f);
 
 const char *layout_field_type(enum layout_field f);
 const char *layout_field_path(enum layout_field f);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The sources of the GMainContexts that the contexts of a QEMU are attached to. GSource's public
- * part comes from GLib's own header; the way from the context to its first source from the layout.
+ * The GMainContexts of a program and their sources. GSource's public part comes from GLib's own
+ * header; the way from the context to its first source from the layout.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "tracer/infer.h"
 #include "tracer/loops.h"
 
+#define ATTEMPTS    5
 #define MAX_SOURCES 4096
 #define MAX_FDS	    4096 /* of one source */
 #define PRIV_WORDS  8	 /* of GSourcePrivate that are looked at for a list of fds */
@@ -32,7 +33,7 @@ static void read_fd_list(struct target *t, uint64_t link, GArray *fds)
 static void read_callback(struct loops *loops, const GSource *source, struct loop_source *s)
 {
 	uint64_t words[3], funcs = (uintptr_t)source->callback_funcs;
-	struct image *glib = images_library(loops->images, "libglib-2.0.so");
+	struct image *glib = infer_glib_image(loops->images);
 
 	if (!glib || !image_holds(glib, funcs) ||
 	    target_read(loops->t, (uintptr_t)source->callback_data, words, sizeof(words)) ||
@@ -42,16 +43,37 @@ static void read_callback(struct loops *loops, const GSource *source, struct loo
 	s->data = words[2];
 }
 
+/* In microseconds, on CLOCK_MONOTONIC; -1 is never. */
+static int64_t read_ready_time(struct loops *loops, const GSource *source)
+{
+	int32_t off = loops->l->off[PRIV_READY_TIME];
+	int64_t us;
+
+	if (off < 0 || !source->priv ||
+	    target_read(loops->t, (uintptr_t)source->priv + off, &us, sizeof(us)) ||
+	    us > INT64_MAX / 1000)
+		return READY_UNKNOWN;
+	return us < 0 ? READY_NEVER : us * 1000;
+}
+
 static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t addr,
 			const GSource *source)
 {
 	struct loop_source *s = g_new0(struct loop_source, 1);
-	uint64_t priv[PRIV_WORDS];
+	uint64_t priv[PRIV_WORDS], funcs[3];
 
 	s->addr = addr;
 	s->funcs = (uintptr_t)source->source_funcs;
+	if (!target_read(loops->t, s->funcs, funcs, sizeof(funcs))) {
+		s->prepare = funcs[0];
+		s->check = funcs[1];
+		s->dispatch = funcs[2];
+	}
 	s->priority = source->priority;
 	s->id = source->source_id;
+	s->flags = source->flags;
+	s->ref_count = source->ref_count;
+	s->ready_ns = read_ready_time(loops, source);
 	s->fds = g_array_new(FALSE, FALSE, sizeof(GPollFD));
 	s->unix_fds = g_array_new(FALSE, FALSE, sizeof(GPollFD));
 	if (source->name)
@@ -86,53 +108,110 @@ int loops_unix_fd(const struct loops *loops, uint64_t addr)
 	return fd;
 }
 
+/* Follow the lists; each source has to be of this context, and to point back at the one before. */
 static void read_sources(struct loops *loops, struct loop_gcontext *g)
 {
 	const struct layout *l = loops->l;
-	uint64_t link[2] = { 0 }, at;
+	uint64_t link[2] = { 0 }, at, before;
 
 	if (l->off[GCTX_SOURCES] < 0 || l->off[GSL_HEAD] < 0 ||
 	    target_read_u64(loops->t, g->addr + l->off[GCTX_SOURCES], &link[1]))
 		return;
 	while (link[1] && g->sources->len < MAX_SOURCES) {
+		g->damaged_at = link[1];
 		if (target_read(loops->t, link[1], link, sizeof(link)) ||
 		    target_read_u64(loops->t, link[0] + l->off[GSL_HEAD], &at))
 			return;
-		while (at && g->sources->len < MAX_SOURCES) {
+		for (before = 0; at && g->sources->len < MAX_SOURCES; before = g->damaged_at) {
 			GSource source;
 
+			g->damaged_at = at;
 			if (target_read(loops->t, at, &source, sizeof(source)) ||
-			    (uintptr_t)source.context != g->addr)
+			    (uintptr_t)source.context != g->addr ||
+			    (uintptr_t)source.prev != before)
 				return;
 			read_source(loops, g, at, &source);
 			at = (uintptr_t)source.next;
 		}
 	}
+	g->damaged_at = 0;
+}
+
+struct loop_gcontext *loops_gcontext(const struct loops *loops, uint64_t addr)
+{
+	for (size_t i = 0; i < loops->gcontexts->len; i++) {
+		struct loop_gcontext *g = loops->gcontexts->pdata[i];
+
+		if (g->addr == addr)
+			return g;
+	}
+	return NULL;
+}
+
+const char *loops_source_kind(const struct loops *loops, const struct loop_source *s)
+{
+	static const char *const kinds[][2] = {
+		{ "g_timeout_funcs", "timeout" },	  { "g_idle_funcs", "idle" },
+		{ "g_child_watch_funcs", "child watch" }, { "g_io_watch_funcs", "channel watch" },
+		{ "g_unix_signal_funcs", "signal" },	  { "g_unix_fd_source_funcs", "fd" },
+	};
+	struct image *glib = infer_glib_image(loops->images);
+
+	if (s->is_aio_context)
+		return "AioContext";
+	for (size_t i = 0; glib && i < G_N_ELEMENTS(kinds); i++) {
+		const struct symbol *symbol = image_symbol(glib, kinds[i][0]);
+
+		if (symbol && s->funcs == symbol->link + glib->bias)
+			return kinds[i][1];
+	}
+	return NULL;
+}
+
+static void source_free(void *source)
+{
+	struct loop_source *s = source;
+
+	g_array_free(s->fds, TRUE);
+	g_array_free(s->unix_fds, TRUE);
+	g_free(s);
+}
+
+static void add_gcontext(struct loops *loops, uint64_t addr)
+{
+	const struct layout *l = loops->l;
+	struct loop_gcontext *g;
+	GPollFD wakeup;
+
+	if (!addr || loops_gcontext(loops, addr))
+		return;
+	g = g_new0(struct loop_gcontext, 1);
+	g->addr = addr;
+	g->wakeup_fd = g->owned = -1;
+	g->sources = g_ptr_array_new_with_free_func(source_free);
+	g_ptr_array_add(loops->gcontexts, g);
+	infer_glib(loops->t, loops->images, loops->l, addr);
+	g->is_default = infer_is_default(loops->t, l, addr);
+	if (l->off[GCTX_WAKEUP] >= 0 &&
+	    !target_read(loops->t, addr + l->off[GCTX_WAKEUP], &wakeup, sizeof(wakeup)))
+		g->wakeup_fd = wakeup.fd;
+	if (l->off[GCTX_OWNER] >= 0 &&
+	    !target_read_u64(loops->t, addr + l->off[GCTX_OWNER], &g->owner))
+		g->owned = g->owner != 0;
+	/* A list that changes under the reader is read again. */
+	for (int i = 0; i < ATTEMPTS && (!i || g->damaged_at); i++) {
+		g_ptr_array_set_size(g->sources, 0);
+		read_sources(loops, g);
+	}
 }
 
 void loops_read_glib(struct loops *loops)
 {
-	const struct layout *l = loops->l;
+	GArray *found = infer_gcontexts(loops->t, loops->images, loops->l);
 
-	for (size_t i = 0; i < loops->contexts->len; i++) {
-		uint64_t addr = ((struct context *)loops->contexts->pdata[i])->gctx;
-		struct loop_gcontext *g = NULL;
-		GPollFD wakeup;
-
-		for (size_t k = 0; k < loops->gcontexts->len && !g; k++)
-			if (((struct loop_gcontext *)loops->gcontexts->pdata[k])->addr == addr)
-				g = loops->gcontexts->pdata[k];
-		if (!addr || g)
-			continue;
-		g = g_new0(struct loop_gcontext, 1);
-		g->addr = addr;
-		g->wakeup_fd = -1;
-		g->sources = g_ptr_array_new();
-		g_ptr_array_add(loops->gcontexts, g);
-		infer_glib(loops->t, loops->l, addr);
-		if (l->off[GCTX_WAKEUP] >= 0 &&
-		    !target_read(loops->t, addr + l->off[GCTX_WAKEUP], &wakeup, sizeof(wakeup)))
-			g->wakeup_fd = wakeup.fd;
-		read_sources(loops, g);
-	}
+	for (size_t i = 0; i < loops->contexts->len; i++)
+		add_gcontext(loops, ((struct context *)loops->contexts->pdata[i])->gctx);
+	for (size_t i = 0; i < found->len; i++)
+		add_gcontext(loops, g_array_index(found, uint64_t, i));
+	g_array_free(found, TRUE);
 }

@@ -79,10 +79,12 @@ static void plan_slices(struct loops *loops, struct plan *plan, struct context *
 static void plan_main_timers(struct loops *loops, struct plan *plan)
 {
 	const struct layout *l = loops->l;
-	uint64_t tlg = context_at(loops, 0)->addr + l->off[CTX_TLG];
+	uint64_t tlg;
 
-	if (l->off[CTX_TLG] < 0 || l->off[TL_NEXT] < 0 || l->off[CLOCK_LISTS] < 0)
+	if (!loops->contexts->len || l->off[CTX_TLG] < 0 || l->off[TL_NEXT] < 0 ||
+	    l->off[CLOCK_LISTS] < 0)
 		return;
+	tlg = context_at(loops, 0)->addr + l->off[CTX_TLG];
 	for (int i = 0; i < N_CLOCKS; i++) {
 		uint64_t own, clock, at, cb, own_cb;
 
@@ -234,7 +236,7 @@ static int read_once(struct loops *loops, int timeout_ms, bool *consistent, stru
 {
 	struct plan plan = { g_array_new(FALSE, FALSE, sizeof(struct list_spec)),
 			     g_array_new(FALSE, FALSE, sizeof(struct wanted)) };
-	int err = loops_find_contexts(loops, why);
+	int err = layout_is_qemu(loops->l) ? loops_find_contexts(loops, why) : 0;
 
 	if (!err) {
 		make_plan(loops, &plan);
@@ -271,20 +273,10 @@ static void context_free(void *context)
 	g_free(c);
 }
 
-static void source_free(void *source)
-{
-	struct loop_source *s = source;
-
-	g_array_free(s->fds, TRUE);
-	g_array_free(s->unix_fds, TRUE);
-	g_free(s);
-}
-
 static void gcontext_free(void *gcontext)
 {
 	struct loop_gcontext *g = gcontext;
 
-	g_ptr_array_set_free_func(g->sources, source_free);
 	g_ptr_array_free(g->sources, TRUE);
 	g_free(g);
 }
@@ -335,7 +327,21 @@ int loops_read(struct target *t, struct images *images, struct layout *l, struct
 	}
 	loops_read_glib(loops);
 	loops_find_monitors(loops);
-	loops_name_iothreads(loops);
+	if (loops->contexts->len)
+		loops_name_iothreads(loops);
 	*ret = loops;
 	return 0;
+}
+
+struct context *loops_context(const struct loops *loops, uint64_t addr)
+{
+	for (size_t i = 0; i < loops->contexts->len; i++)
+		if (context_at(loops, i)->addr == addr)
+			return context_at(loops, i);
+	return NULL;
+}
+
+struct context *loops_main(const struct loops *loops)
+{
+	return loops->contexts->len ? context_at(loops, 0) : NULL;
 }

@@ -55,21 +55,41 @@ struct context {
 	uint64_t damaged_at;	 /* where its handler list breaks, or 0 */
 };
 
+/* GSource's flags: public, the same since GLib 2.0. */
+enum {
+	SOURCE_ACTIVE = 1 << 0, /* not destroyed */
+	SOURCE_IN_CALL = 1 << 1,
+	SOURCE_READY = 1 << 4,
+	SOURCE_CAN_RECURSE = 1 << 5,
+	SOURCE_BLOCKED = 1 << 6, /* is being dispatched, and may not be meanwhile */
+};
+
+#define READY_NEVER   (-1)	/* only what it polls, or its prepare or check, makes it ready */
+#define READY_UNKNOWN INT64_MIN /* GLib's private part is not proven */
+
 struct loop_source {
 	uint64_t addr, funcs, callback, data;
+	uint64_t prepare, check, dispatch; /* what GLib calls; 0: it has none */
 	int priority;
-	unsigned id;
+	unsigned id, ref_count;
+	uint32_t flags;	  /* SOURCE_* */
+	int64_t ready_ns; /* when it is due, on CLOCK_MONOTONIC; or READY_* */
 	char name[64];
 	bool is_aio_context;
 	GArray *fds;	  /* GPollFD, added by g_source_add_poll() */
 	GArray *unix_fds; /* GPollFD, added by g_source_add_unix_fd(): from GLib's private part */
 };
 
+/* A GMainContext: of a QEMU those its AioContexts are attached to, of any program all there are. */
 struct loop_gcontext {
 	uint64_t addr;
-	int wakeup_fd;	    /* -1: unknown */
-	pid_t tid;	    /* the thread that polls it now, 0 if that is unknown */
-	GPtrArray *sources; /* struct loop_source * */
+	bool is_default;
+	int wakeup_fd;	     /* -1: unknown */
+	pid_t tid;	     /* the thread that polls it now, 0 if that is unknown */
+	int owned;	     /* 1: a thread iterates it now, polling or not; 0: none; -1: unknown */
+	uint64_t owner;	     /* that thread's GThread */
+	uint64_t damaged_at; /* where its list of sources breaks, or 0 */
+	GPtrArray *sources;  /* struct loop_source *, by priority */
 };
 
 struct loops {
@@ -78,7 +98,8 @@ struct loops {
 	struct layout *l;
 	struct fds *fds;
 	enum read_way way;
-	GPtrArray *contexts;   /* struct context *: main, iohandler, then the others */
+	GPtrArray *contexts;   /* struct context *: main, iohandler, then the others; none in a
+				* program that is no QEMU */
 	GPtrArray *gcontexts;  /* struct loop_gcontext * */
 	GArray *main_timers;   /* struct timer of main_loop_tlg */
 	struct tables *tables; /* with the poll sets */
@@ -91,6 +112,15 @@ struct loops {
 int loops_read(struct target *t, struct images *images, struct layout *l, struct fds *fds,
 	       enum read_way way, int timeout_ms, struct loops **ret, struct failure *why);
 void loops_free(struct loops *loops);
+
+/* The context at @addr, or NULL. */
+struct context *loops_context(const struct loops *loops, uint64_t addr);
+struct loop_gcontext *loops_gcontext(const struct loops *loops, uint64_t addr);
+/* qemu_aio_context; NULL in a program that is no QEMU. */
+struct context *loops_main(const struct loops *loops);
+
+/* Is the source "timeout", "idle", "fd" ...? By GLib's own GSourceFuncs; NULL for other kinds. */
+const char *loops_source_kind(const struct loops *loops, const struct loop_source *s);
 
 /* Who polls @fd in @tid's poll set, and why. */
 enum owner_kind {

@@ -15,10 +15,11 @@
 #include "trace/version.h"
 
 static const char help_text[] =
-	"loopscope looks into event loops: QEMU's main loop and IOThreads, unmodified and running.\n"
+	"loopscope looks into event loops: QEMU's main loop and IOThreads, and those of any program that\n"
+	"uses GLib; unmodified and running.\n"
 	"\n"
 	"  loopscope fds -p PID              which fds do the loops poll, and whose are they?\n"
-	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext?\n"
+	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext, GMainContext?\n"
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
 	"  loopscope report DIR              what a recording says: where time went, who woke whom\n"
 	"  loopscope export DIR              a recording event by event; --to: for Perfetto and others\n"

@@ -115,7 +115,9 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 		if (!skel)
 			return read_failure(-errno, why);
 		skel->rodata->tgid = t->pid;
-		skel->rodata->n_lists = count;
+		/* An empty list, rather than none: without any the 6.18 verifier trips over code
+		 * that it has found dead (EFAULT). */
+		skel->rodata->n_lists = MAX(count, 1);
 		skel->rodata->want_pollsets = sets && !from;
 		skel->rodata->first_list = from;
 		err = tables_bpf__load(skel);

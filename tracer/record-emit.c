@@ -132,20 +132,12 @@ static void emit_context(struct recorder *r, const struct context *c)
 	}
 }
 
-static bool has_context(const struct loops *loops, uint64_t addr)
-{
-	for (size_t i = 0; loops && i < loops->contexts->len; i++)
-		if (((struct context *)loops->contexts->pdata[i])->addr == addr)
-			return true;
-	return false;
-}
-
 void emit_tables(struct recorder *r, const struct loops *before)
 {
 	for (size_t i = 0; r->loops && i < r->loops->contexts->len; i++) {
 		const struct context *c = r->loops->contexts->pdata[i];
 
-		if (has_context(before, c->addr))
+		if (before && loops_context(before, c->addr))
 			continue;
 		/* Who made it is known if only one was made meanwhile. */
 		if (before)

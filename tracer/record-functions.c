@@ -33,7 +33,7 @@ static void enter_context(struct thread_state *t, uint64_t ctx)
 static void main_loop_wait_entry(struct recorder *r, struct thread_state *t,
 				 const struct record_entry *hit, struct call *call)
 {
-	struct context *main = r->loops ? r->loops->contexts->pdata[0] : NULL;
+	struct context *main = r->loops ? loops_main(r->loops) : NULL;
 
 	call->a = main ? main->addr : 0;
 	call->b = t->callbacks;

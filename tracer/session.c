@@ -130,7 +130,9 @@ static int load_layout(struct session *s, struct failure *why)
 			    error.text);
 	err = layout_from_json(json, images_program(s->images), &s->l, why);
 	json_decref(json);
-	return err ? -EBADMSG : infer_check(s->t, s->images, s->l, why);
+	if (err)
+		return -EBADMSG;
+	return layout_is_qemu(s->l) ? infer_check(s->t, s->images, s->l, why) : 0;
 }
 
 /* One that is being killed loses its memory before it is gone: what was read meanwhile has holes.
@@ -154,8 +156,11 @@ int session_layout(struct session *s, struct failure *why)
 		return load_layout(s, why);
 	if (!layout_from_dwarf(program, &s->l, NULL))
 		return 0;
-	err = infer_layout(s->t, s->images, s->fds, &s->l, why);
-	if (!err && complete_from_cache(s))
+	if (!image_symbol(program, "qemu_get_aio_context"))
+		err = infer_glib_layout(s->t, s->images, &s->l, why);
+	else
+		err = infer_layout(s->t, s->images, s->fds, &s->l, why);
+	if (!err && layout_is_qemu(s->l) && complete_from_cache(s))
 		save_to_cache(s);
 	if (err && session_check_alive(s, why))
 		return -ESRCH;
@@ -165,7 +170,14 @@ int session_layout(struct session *s, struct failure *why)
 /* Does some thread poll the main context? Then the loops were seen at rest. */
 static bool main_loop_waits(const struct loops *loops)
 {
-	return ((struct context *)loops->contexts->pdata[0])->tid != 0;
+	const struct context *main = loops_main(loops);
+
+	if (main)
+		return main->tid != 0;
+	for (size_t i = 0; i < loops->gcontexts->len; i++)
+		if (((struct loop_gcontext *)loops->gcontexts->pdata[i])->tid)
+			return true;
+	return false;
 }
 
 /* What a loop polls is known only while it waits. */

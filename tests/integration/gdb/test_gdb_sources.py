@@ -5,38 +5,11 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
 import pytest
+from glib_programs import GLibProgram, build
 from gdb_run import HERE, Core, Gdb, MakeCore, What, gdb_rows
 from tracer_targets import Demo, Qemu, Target, installed
 
 PRIVATE = "libglib2.0-0-dbgsym"
-
-
-def build(source: str, program: Path, *words: str) -> Path:
-    glib = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "glib-2.0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.split()
-    command = [installed("gcc"), "-O2", *words, str(HERE / source)]
-    subprocess.run([*command, "-o", str(program), *glib], check=True)
-    return program
-
-
-class GLibProgram(Target):
-    """gloop.c: back when its loops are about to sleep."""
-
-    def __init__(self, program: Path, *args: str) -> None:
-        super().__init__("gloop")
-        try:
-            self.start([program, *args])
-            assert self.process and self.process.stdout
-            line = self.process.stdout.readline().decode()
-            self.default, self.other = line.split()
-            assert self.process.stdout.readline() == b"ready\n", self.said()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
 
 
 @pytest.fixture(scope="module", params=["symbols", "stripped"])
@@ -44,7 +17,9 @@ def program(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("gloop") / "gloop"
-    return build("gloop.c", path, *(["-s"] if request.param == "stripped" else []))
+    return build(
+        HERE / "gloop.c", path, *(["-s"] if request.param == "stripped" else [])
+    )
 
 
 @pytest.fixture
@@ -88,7 +63,7 @@ def test_any_program_with_glib(
 
 
 def test_callbacks_have_their_names(gdb: Gdb, tmp_path: Path) -> None:
-    with GLibProgram(build("gloop.c", tmp_path / "gloop")) as gloop:
+    with GLibProgram(build(HERE / "gloop.c", tmp_path / "gloop")) as gloop:
         gloop.wait_polling(3)
         rows = gdb_rows(gdb.out(gloop, "qemu sources --json"), "source")
     named = {row["callback"] for row in rows}
@@ -110,7 +85,7 @@ def test_a_context_is_chosen_by_address_and_by_one_of_its_sources(
 
 
 def test_a_loop_that_is_in_a_callback(gdb: Gdb, tmp_path: Path) -> None:
-    with GLibProgram(build("gloop.c", tmp_path / "gloop"), "stay") as gloop:
+    with GLibProgram(build(HERE / "gloop.c", tmp_path / "gloop"), "stay") as gloop:
         gloop.wait_polling(2)
         rows = gdb_rows(gdb.out(gloop, "qemu sources --json"), "source")
         text = gdb.out(gloop, "qemu sources")
