@@ -3,6 +3,7 @@
  * loopscope fds: which descriptors do the loops poll, whose are they, are they ready?
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -243,6 +244,24 @@ static bool is_loop_thread(const struct loops *loops, pid_t tid)
 	return false;
 }
 
+/* A context that some thread owns and none polls: which thread that is is not known. */
+static int show_awake_glib(const struct loop_gcontext *g, const struct options *options)
+{
+	char *context;
+
+	if (g->owned != 1 || g->tid || options->tid)
+		return 0;
+	context = g_strdup_printf("GMainContext 0x%" PRIx64 "%s", g->addr,
+				  g->is_default ? ", the default one" : "");
+	if (options->json)
+		out_json(json_pack("{s:s, s:s, s:o, s:s}", "type", "awake", "ctx", context,
+				   "thread", json_null(), "doing", "GLib loop, awake"));
+	else
+		printf("\n%s, awake: what it polls is known only while it waits\n", context);
+	g_free(context);
+	return 1;
+}
+
 /* Loops that did not wait when they were looked at. Say so: what they poll is not known. */
 static int show_awake(const struct loops *loops, const struct options *options)
 {
@@ -266,6 +285,9 @@ static int show_awake(const struct loops *loops, const struct options *options)
 			printf("\n%s: what it polls is known only while it waits\n", thread);
 		g_free(thread);
 	}
+	/* Of a QEMU, an IOThread owns its GMainContext also while it polls without it. */
+	for (size_t i = 0; !loops_main(loops) && i < loops->gcontexts->len; i++)
+		awake += show_awake_glib(loops->gcontexts->pdata[i], options);
 	return awake;
 }
 

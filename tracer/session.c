@@ -189,6 +189,12 @@ static bool all_loops_wait(const struct loops *loops)
 		if (c->kind == CONTEXT_IOTHREAD && c->tid && !find_set(loops, c->tid))
 			return false;
 	}
+	for (size_t i = 0; !loops_main(loops) && i < loops->gcontexts->len; i++) {
+		const struct loop_gcontext *g = loops->gcontexts->pdata[i];
+
+		if (g->owned == 1 && !g->tid)
+			return false;
+	}
 	return main_loop_waits(loops);
 }
 

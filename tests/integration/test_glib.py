@@ -139,6 +139,10 @@ def test_a_loop_that_stays_in_a_callback_is_owned_and_polled_by_nobody(
         assert stays["state"] == "is being dispatched"
         assert {"in-call", "blocked"} <= set(stays["flags"])
         assert "a thread owns it that does not poll it now" in default["doing"]
+        polled = run("fds", "-p", target.pid, "--json").fine()
+        (awake,) = polled.of_type("awake")
+        assert awake["ctx"] == f"GMainContext {target.default}, the default one"
+        assert (polled.total["awake"], polled.total["loops"]) == (1, 2)
 
 
 def test_examples(way: str) -> None:
