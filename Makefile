@@ -115,6 +115,9 @@ $(BUILD)/obj/tracer/%.o: tracer/%.c | $(BPF_SKEL) $(TRACE_GEN)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $$(pkg-config --cflags $(TRACER_PKGS)) -MMD -MP -c $< -o $@
 
+# It has the files of the page in it.
+$(BUILD)/obj/tracer/page-files.o: $(wildcard tracer/html/*)
+
 $(BUILD)/libloopscope.a: $(TRACER_LIB)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^

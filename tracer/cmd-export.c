@@ -17,50 +17,10 @@
 #include <unistd.h>
 
 #include "tracer/export.h"
+#include "tracer/output.h"
 #include "tracer/text.h"
 
 #define WAIT_MS 100
-
-/* Where standard output goes for -o FILE: to a new file beside it, unless it is a pipe or device.
- */
-static int open_output(const char *path, char **ret_part, struct failure *why)
-{
-	struct stat st;
-	bool special = !stat(path, &st) && !S_ISREG(st.st_mode);
-	char *part = special ? NULL : g_strdup_printf("%s.part", path);
-	const char *name = part ? part : path;
-	int fd;
-
-	/* Never through a link that somebody else has put there. */
-	if (part)
-		unlink(part);
-	fd = open(name, O_WRONLY | O_CLOEXEC | (special ? 0 : O_CREAT | O_EXCL | O_NOFOLLOW), 0666);
-	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0) {
-		int err = -errno;
-
-		fail(why, err, "%s: %s", name, g_strerror(-err));
-		if (fd >= 0)
-			close(fd);
-		g_free(part);
-		return err;
-	}
-	close(fd);
-	*ret_part = part;
-	return 0;
-}
-
-/* All is written, or this says why not. */
-static int close_output(const char *path, const char *part, int err, struct failure *why)
-{
-	if (!err && (fflush(stdout) || ferror(stdout)))
-		err = fail(why, -EIO, "%s: %s", path ? path : "standard output",
-			   g_strerror(errno ? errno : EIO));
-	if (!err && part && rename(part, path))
-		err = fail(why, -errno, "%s: %s", path, g_strerror(errno));
-	if (err && part)
-		unlink(part);
-	return err;
-}
 
 /* What a file of another program's format cannot say. */
 static void tell_what_is_missing(const struct report *report)
@@ -126,11 +86,11 @@ static int export_once(enum export_format format, const struct options *options,
 	char *part = NULL;
 	int err = report_read(options->path, ret_report, why);
 
-	if (!err && options->output)
-		err = open_output(options->output, &part, why);
+	if (!err)
+		err = output_open(options->output, &part, why);
 	if (!err) {
 		err = export_to(format, options->path, *ret_report, only, why);
-		err = close_output(options->output, part, err, why);
+		err = output_close(options->output, part, err, why);
 	}
 	g_free(part);
 	return err;

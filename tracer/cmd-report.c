@@ -1,12 +1,41 @@
 // SPDX-License-Identifier: MIT
 /*
- * loopscope report DIR [--diff DIR]: what a recording says of its loops. Needs neither the target
- * nor privilege.
+ * loopscope report DIR [--diff DIR | --json | --html [-o FILE]]: what a recording says of its
+ * loops. Needs neither the target nor privilege.
  */
 #include <errno.h>
+#include <unistd.h>
 
+#include "tracer/output.h"
 #include "tracer/report-show.h"
 #include "tracer/session.h"
+
+static int print_html(const struct options *options, const struct report *report,
+		      struct failure *why)
+{
+	char *part = NULL;
+	int err = output_open(options->output, &part, why);
+
+	if (!err) {
+		err = report_print_html(options->path, report, why);
+		err = output_close(options->output, part, err, why);
+	}
+	g_free(part);
+	return err;
+}
+
+static int check_options(const struct options *options, struct failure *why)
+{
+	if (options->diff && (options->events || options->histograms))
+		return fail(why, -EINVAL, "--diff goes with neither --events nor --histograms");
+	if (options->html && (options->diff || options->json))
+		return fail(why, -EINVAL, "--html goes with neither --diff nor --json");
+	if (options->output && !options->html)
+		return fail(why, -EINVAL, "-o goes with --html");
+	if (options->html && !options->output && isatty(STDOUT_FILENO))
+		return fail(why, -EINVAL, "a page is nothing for a terminal: -o FILE");
+	return 0;
+}
 
 int cmd_report(const struct options *options, struct failure *why)
 {
@@ -14,18 +43,19 @@ int cmd_report(const struct options *options, struct failure *why)
 				       .histograms = options->histograms,
 				       .all = options->all };
 	struct report *report = NULL, *other = NULL;
-	int err;
+	int err = check_options(options, why);
 
-	if (options->diff && (options->events || options->histograms))
-		return fail(why, -EINVAL, "--diff goes with neither --events nor --histograms");
-	err = report_read(options->path, &report, why);
+	if (!err)
+		err = report_read(options->path, &report, why);
 	if (!err && options->diff)
 		err = report_read(options->diff, &other, why);
 	if (err) {
 		report_free(report);
 		return err;
 	}
-	if (other)
+	if (options->html)
+		err = print_html(options, report, why);
+	else if (other)
 		report_print_diff(report, other, options->json, options->all);
 	else if (options->json)
 		report_print_json(report);
@@ -33,5 +63,5 @@ int cmd_report(const struct options *options, struct failure *why)
 		report_print_text(report, &show);
 	report_free(other);
 	report_free(report);
-	return EXIT_FINE;
+	return err;
 }

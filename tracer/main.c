@@ -36,11 +36,13 @@ static const char help_text[] =
 	"  -d, --duration S    record, doctor: for so many seconds; probe: wait so long for polls;\n"
 	"                      default 2\n"
 	"      --min TIME      doctor: what blocks for longer is a finding (10ms, 0.5s); default 100ms\n"
-	"  -o, --output PATH   record: the recording, a new or empty directory; export: a file\n"
+	"  -o, --output PATH   record: the recording, a new or empty directory; export and\n"
+	"                      report --html: a file\n"
 	"      --ring SIZE     record: of the buffer between kernel and recorder; default 64M\n"
 	"      --diff DIR      report: what is different in that recording\n"
 	"      --events        report: every kind of event with its count\n"
 	"      --histograms    report: of the five slowest callbacks, not of the slowest only\n"
+	"      --html          report: a page for a browser, one file that needs nothing else\n"
 	"      --to FORMAT     export: text (the default), ndjson or csv, for reading and scripts;\n"
 	"                      pftrace (Perfetto), speedscope; openmetrics, prometheus\n"
 	"      --only A,B...   export to text, ndjson or csv: only these events\n"
@@ -74,7 +76,7 @@ static const struct command {
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
-	{ "report", TAKES_RECORDING, "diff events histograms all json", cmd_report },
+	{ "report", TAKES_RECORDING, "diff events histograms html output all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to output only watch json", cmd_export },
 	{ "list", TAKES_PROCESS, "pid via layout all json", cmd_list },
 	{ "layout", TAKES_TARGET, "pid via layout btf all json", cmd_layout },
@@ -185,6 +187,7 @@ enum {
 	OPT_DIFF,
 	OPT_EVENTS,
 	OPT_HISTOGRAMS,
+	OPT_HTML,
 	OPT_MIN,
 	OPT_ONLY,
 	OPT_TO,
@@ -208,6 +211,7 @@ static const struct option long_options[] = {
 	{ "diff", required_argument, NULL, OPT_DIFF },
 	{ "events", no_argument, NULL, OPT_EVENTS },
 	{ "histograms", no_argument, NULL, OPT_HISTOGRAMS },
+	{ "html", no_argument, NULL, OPT_HTML },
 	{ "min", required_argument, NULL, OPT_MIN },
 	{ "only", required_argument, NULL, OPT_ONLY },
 	{ "to", required_argument, NULL, OPT_TO },
@@ -300,6 +304,9 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			break;
 		case OPT_HISTOGRAMS:
 			o->histograms = true;
+			break;
+		case OPT_HTML:
+			o->html = true;
 			break;
 		case OPT_MIN:
 			err = parse_min(optarg, &o->min_ms, why);

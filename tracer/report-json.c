@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * A report as NDJSON: a row a line, each with a type; see report-show.h.
+ * A report as rows of JSON, each with a type: the lines of NDJSON, and the tables of a page; see
+ * report-show.h.
  *
  * Times are integers in nanoseconds; *_at_ns are counted from the recording's begin. An address is
  * a string, a name that is not known null. Counts are exact.
@@ -115,7 +116,7 @@ static json_t *texts(const GPtrArray *array)
 	return list;
 }
 
-static void print_recording(const struct report *report)
+static void add_recording(json_t *rows, const struct report *report)
 {
 	const struct ctf_reader_stats *stats = ctf_reader_stats(report->reader);
 	GPtrArray *threads = report_threads(report);
@@ -140,7 +141,7 @@ static void print_recording(const struct report *report)
 	put(row, "cut_bytes", stats->cut_bytes);
 	json_object_set_new(row, "damaged", texts(report->damaged));
 	json_object_set_new(row, "notes", texts(report->notes));
-	out_json(row);
+	json_array_append_new(rows, row);
 	g_ptr_array_free(threads, TRUE);
 }
 
@@ -153,7 +154,7 @@ static json_t *ranges(const uint64_t counts[REPORT_RANGES])
 	return object;
 }
 
-static void print_loop(const struct report *report, const struct report_thread *thread)
+static void add_loop(json_t *rows, const struct report *report, const struct report_thread *thread)
 {
 	json_t *row = thread_row("loop", thread);
 
@@ -187,11 +188,11 @@ static void print_loop(const struct report *report, const struct report_thread *
 	put_words(row, "at_end", report_open_words(report, thread));
 	put(row, "at_end_for_ns",
 	    thread->n_open ? report->end_ns - thread->open[thread->n_open - 1].begin_ns : 0);
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_callback(const struct report *report, const struct report_thread *thread,
-			   const struct report_callback *callback)
+static void add_callback(json_t *rows, const struct report *report,
+			 const struct report_thread *thread, const struct report_callback *callback)
 {
 	json_t *row = thread_row("callback", thread);
 	const char *op = NULL;
@@ -217,11 +218,11 @@ static void print_callback(const struct report *report, const struct report_thre
 		put(late, "unknown", callback->late_unknown);
 		json_object_set_new(row, "late", late);
 	}
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_timeout(const struct report *report, const struct report_thread *thread,
-			  const struct report_chooser *chooser)
+static void add_timeout(json_t *rows, const struct report *report,
+			const struct report_thread *thread, const struct report_chooser *chooser)
 {
 	json_t *row = thread_row("timeout", thread);
 
@@ -231,11 +232,11 @@ static void print_timeout(const struct report *report, const struct report_threa
 	put_words(row, "words", report_chooser_words(report, chooser));
 	put(row, "count", chooser->count);
 	json_object_set_new(row, "timeouts", ranges(chooser->ranges));
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_wakeup(const struct report *report, const struct report_thread *thread,
-			 const struct report_wakeup *wakeup)
+static void add_wakeup(json_t *rows, const struct report *report,
+		       const struct report_thread *thread, const struct report_wakeup *wakeup)
 {
 	json_t *row = thread_row("wakeup", thread);
 	uint64_t cb = report_wakeup_callback(report, wakeup);
@@ -256,11 +257,11 @@ static void print_wakeup(const struct report *report, const struct report_thread
 		put(row, "errno", wakeup->err);
 	put_words(row, "words", report_wakeup_words(report, wakeup, 1));
 	put(row, "count", wakeup->count);
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_nested(const struct report *report, const struct report_thread *thread,
-			 const struct report_nested *nested)
+static void add_nested(json_t *rows, const struct report *report,
+		       const struct report_thread *thread, const struct report_nested *nested)
 {
 	json_t *row = thread_row("nested", thread);
 
@@ -273,11 +274,11 @@ static void print_nested(const struct report *report, const struct report_thread
 	put(row, "asleep_ns", nested->slept_ns);
 	put(row, "max_depth", nested->max_depth);
 	put(row, "with_bql", nested->with_bql);
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_node(const struct report *report, const struct report_thread *thread,
-		       const struct report_node *node)
+static void add_node(json_t *rows, const struct report *report, const struct report_thread *thread,
+		     const struct report_node *node)
 {
 	struct report_frame frame = { .kind = node->kind, .entry = node->entry };
 	json_t *row = thread_row("nested_call", thread);
@@ -291,19 +292,19 @@ static void print_node(const struct report *report, const struct report_thread *
 	put(row, "asleep_ns", node->asleep_ns);
 	put(row, "max_ns", node->max_ns);
 	put(row, "unfinished", node->unfinished);
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_tree(const struct report *report, const struct report_thread *thread)
+static void add_tree(json_t *rows, const struct report *report, const struct report_thread *thread)
 {
 	GPtrArray *nodes = report_tree_nodes(thread);
 
 	for (uint32_t i = 0; i < nodes->len; i++)
-		print_node(report, thread, nodes->pdata[i]);
+		add_node(rows, report, thread, nodes->pdata[i]);
 	g_ptr_array_free(nodes, TRUE);
 }
 
-static void print_bql(const struct report *report, const struct report_bql *bql)
+static void add_bql(json_t *rows, const struct report *report, const struct report_bql *bql)
 {
 	json_t *row = row_new("bql");
 
@@ -311,10 +312,10 @@ static void print_bql(const struct report *report, const struct report_bql *bql)
 	put_address(row, "site_addr", bql->site);
 	json_object_set_new(row, "wait", calls_object(report, &bql->wait));
 	json_object_set_new(row, "hold", calls_object(report, &bql->hold));
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_event_count(const struct report *report, unsigned int id)
+static void add_event_count(json_t *rows, const struct report *report, unsigned int id)
 {
 	json_t *row = row_new("event_count");
 
@@ -322,10 +323,10 @@ static void print_event_count(const struct report *report, unsigned int id)
 	put(row, "count", report->counts[id]);
 	put_text(row, "from",
 		 report_enum_name(LOOP_EV_EVENT_SOURCE, "from", report->provenance[id]));
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
-static void print_total(const struct report *report, GPtrArray *threads)
+static void add_total(json_t *rows, const struct report *report, GPtrArray *threads)
 {
 	const struct ctf_reader_stats *stats = ctf_reader_stats(report->reader);
 	uint64_t iterations = 0, loops = 0, callbacks = 0, unfinished = 0, unbegun = 0;
@@ -347,42 +348,55 @@ static void print_total(const struct report *report, GPtrArray *threads)
 	put(row, "unbegun", unbegun);
 	put(row, "events", stats->events);
 	put(row, "lost", stats->discarded);
-	out_json(row);
+	json_array_append_new(rows, row);
 }
 
 #define EACH_ROW(map, compare, print)                                                              \
 	do {                                                                                       \
-		GPtrArray *rows = report_sorted(map, compare);                                     \
+		GPtrArray *sorted = report_sorted(map, compare);                                   \
                                                                                                    \
-		for (uint32_t row = 0; row < rows->len; row++)                                     \
-			print(report, thread, rows->pdata[row]);                                   \
-		g_ptr_array_free(rows, TRUE);                                                      \
+		for (uint32_t i_ = 0; i_ < sorted->len; i_++)                                      \
+			print(rows, report, thread, sorted->pdata[i_]);                            \
+		g_ptr_array_free(sorted, TRUE);                                                    \
 	} while (0)
 
-void report_print_json(const struct report *report)
+json_t *report_json(const struct report *report)
 {
+	json_t *rows = json_array();
 	GPtrArray *threads = report_threads(report);
 	GPtrArray *sites = report_sorted(&report->bql, report_by_wait);
 
-	print_recording(report);
+	add_recording(rows, report);
 	for (uint32_t i = 0; i < threads->len; i++)
 		if (report_is_loop(threads->pdata[i]))
-			print_loop(report, threads->pdata[i]);
+			add_loop(rows, report, threads->pdata[i]);
 	for (uint32_t i = 0; i < threads->len; i++) {
 		const struct report_thread *thread = threads->pdata[i];
 
-		EACH_ROW(&thread->callbacks, report_by_total, print_callback);
-		EACH_ROW(&thread->choosers, report_by_waits, print_timeout);
-		EACH_ROW(&thread->wakeups, report_by_wakeups, print_wakeup);
-		EACH_ROW(&thread->nested_map, report_by_nested, print_nested);
-		print_tree(report, thread);
+		EACH_ROW(&thread->callbacks, report_by_total, add_callback);
+		EACH_ROW(&thread->choosers, report_by_waits, add_timeout);
+		EACH_ROW(&thread->wakeups, report_by_wakeups, add_wakeup);
+		EACH_ROW(&thread->nested_map, report_by_nested, add_nested);
+		add_tree(rows, report, thread);
 	}
 	for (uint32_t i = 0; i < sites->len; i++)
-		print_bql(report, sites->pdata[i]);
+		add_bql(rows, report, sites->pdata[i]);
 	for (unsigned int id = 0; id < LOOP_EV_END; id++)
 		if (loop_event_desc(id))
-			print_event_count(report, id);
-	print_total(report, threads);
+			add_event_count(rows, report, id);
+	add_total(rows, report, threads);
 	g_ptr_array_free(sites, TRUE);
 	g_ptr_array_free(threads, TRUE);
+	return rows;
+}
+
+void report_print_json(const struct report *report)
+{
+	json_t *row, *rows = report_json(report);
+	size_t i;
+
+	json_array_foreach (rows, i, row) {
+		out_json(json_incref(row));
+	}
+	json_decref(rows);
 }

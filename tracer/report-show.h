@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A report on standard output, as text of at most 100 columns or as NDJSON. */
+/* A report on standard output: text of at most 100 columns, NDJSON, or a page for a browser. */
 #ifndef TRACER_REPORT_SHOW_H
 #define TRACER_REPORT_SHOW_H
 
@@ -18,6 +18,10 @@ struct report_options {
 
 void report_print_text(const struct report *report, const struct report_options *options);
 void report_print_json(const struct report *report);
+/* The rows of that, as an array. */
+json_t *report_json(const struct report *report);
+/* A page for a browser, which needs nothing else: the rows, and the recording @path over time. */
+int report_print_html(const char *path, const struct report *report, struct failure *why);
 /* What is different in @b. */
 void report_print_diff(const struct report *a, const struct report *b, bool json, bool all);
 

@@ -35,14 +35,15 @@ struct options {
 	const char *btf;     /* layout: also write BTF there; NULL: do not */
 	enum read_way way;   /* where @way_given; else the best there is */
 	bool way_given;
-	int timeout_ms;	      /* how long READ_PROBE waits */
-	int duration_ms;      /* record: how long; 0 until the target ends */
-	int min_ms;	      /* doctor: what blocks for longer is a finding; 0: the default */
-	size_t ring;	      /* record: bytes of the ring, 0: the default */
-	const char *output;   /* record: the directory; export: the file; NULL: none given */
+	int timeout_ms;	    /* how long READ_PROBE waits */
+	int duration_ms;    /* record: how long; 0 until the target ends */
+	int min_ms;	    /* doctor: what blocks for longer is a finding; 0: the default */
+	size_t ring;	    /* record: bytes of the ring, 0: the default */
+	const char *output; /* record: the directory; export, report: the file; NULL: none given */
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
 	bool events, histograms;   /* report: show these too */
+	bool html;		   /* report: a page for a browser */
 	int watch_ms;		   /* export: again after so long; 0: once */
 	const char *diff;	   /* report: the recording to compare with; NULL: none */
 	const char *only;	   /* export: names of events with commas between; NULL: all */

@@ -1,4 +1,4 @@
-# speedscope's own importer, in a headless browser: no part of "make check", as Chromium is large.
+# Pages of reports and speedscope's own importer, in a headless browser: no part of "make check", as Chromium is large.
 SPEEDSCOPE_VERSION := 1.25.0
 SPEEDSCOPE := $(BUILD)/browser/node_modules/speedscope/package.json
 
@@ -10,7 +10,7 @@ $(SPEEDSCOPE):
 	$(Q)touch $@
 
 .PHONY: check-browser
-check-browser: $(BUILD)/loopscope $(UNIT_REPORT_DIR)/workload-tool ## speedscope in Chromium shows what was exported (installs both)
+check-browser: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(UNIT_REPORT_DIR)/workload-tool ## in Chromium: the page of a report, and speedscope with an export (installs both)
 	$(Q).ci/setup browser
 	$(Q)command -v npm >/dev/null || .ci/setup npm
 	$(Q)$(MAKE) --no-print-directory $(SPEEDSCOPE)

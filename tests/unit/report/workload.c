@@ -176,6 +176,27 @@ static void write_formula(const char *path)
 	workload_end(w);
 }
 
+/* Names that a browser would obey. */
+static void write_markup(const char *path)
+{
+	static const char evil[] = "</script><script>document.title='owned'</script>"
+				   "<img src=x onerror=\"document.title='owned'\">&lt;b&gt;";
+	struct ctf_writer *w = workload_begin(path);
+
+	NAME(w, SYMBOL, symbol, evil, .addr = HANDLER_CB);
+	NAME(w, SYMBOL, symbol, evil, .addr = SITE);
+	NAME(w, BH_NAME, bh_name, evil, .cb = BH_CB);
+	NAME(w, CONTEXT, context, evil, .ctx = AIO_CTX, .kind = LOOP_CONTEXT_KIND_IOTHREAD,
+	     .home_tid = MAIN_TID);
+	NAME(w, THREAD, thread, evil, .of_tid = MAIN_TID);
+	NAME(w, FD, fd, evil, .fd = 14);
+	NAME(w, NOTE, note, evil, .level = 1);
+	known_iteration(w, KNOWN_BEGIN_NS, true);
+	EMIT(w, NOTIFY, notify, KNOWN_BEGIN_NS + KNOWN_STEP_NS, MAIN_TID, .ctx = AIO_CTX,
+	     .written = 1, .site = SITE);
+	workload_end(w);
+}
+
 /* Iterations of 8 events, an iteration each in turn. */
 static void write_many(const char *path, uint64_t events)
 {
@@ -217,6 +238,8 @@ bool workload_write(const char *name, const char *path, uint64_t events)
 		write_gaps(path);
 	else if (!strcmp(name, "formula"))
 		write_formula(path);
+	else if (!strcmp(name, "markup"))
+		write_markup(path);
 	else if (!strcmp(name, "many"))
 		write_many(path, events);
 	else

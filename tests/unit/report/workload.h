@@ -51,8 +51,8 @@ void workload_end(struct ctf_writer *writer);
 
 /*
  * By name: "known" is 23 iterations of a main loop; "queues" 71 fds of one handler; "hostile" has
- * names that no terminal should see; "many" is @events of iterations in 4 threads. False: no such
- * name.
+ * names that no terminal should see, "markup" such that no browser should obey; "many" is @events
+ * of iterations in 4 threads. False: no such name.
  */
 bool workload_write(const char *name, const char *path, uint64_t events);
 
