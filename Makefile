@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-full check-unit check-spin check-integration stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec help clean
+.PHONY: all setup demo check check-full check-unit check-spin check-integration check-labs labs grade release stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -190,6 +190,24 @@ bench-selfrec: $(BUILD)/bench/selfrec $(if $(LTTNG_UST),$(BUILD)/bench/selfrec-l
 bench-gdb: $(BUILD)/demo-qemu-loop ## print what listing 10,000 of a kind costs in gdb, beside a script written by hand
 	$(Q)$(PYTHON) tests/bench/gdb_tables.py --build $(BUILD)
 
+# --- the labs (notebooks/README.md) -------------------------------------------------------------
+LABS        = $(BUILD)/demo-qemu-loop $(GLIB_EXAMPLES)
+LABS_PYTHON = BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/notebooks $(PYTHON)
+
+labs: ## the labs, in jupyter-notebook; no root, no tracer needed
+	$(Q).ci/setup labs
+	$(Q)$(MAKE) --no-print-directory $(LABS)
+	$(Q)cd notebooks && $(LABS_PYTHON) -m notebook $(JUPYTER)
+
+grade: $(LABS) ## marks for what a student or a class handed in: LAB=3 ANSWERS=dir
+	$(Q)$(LABS_PYTHON) -m looplabs.grade --lab '$(LAB)' --answers '$(ANSWERS)'
+
+release: $(LABS) ## the students' version of the labs, without solutions, in build/release
+	$(Q)$(LABS_PYTHON) -m looplabs.release $(BUILD)/release
+
+check-labs: $(LABS) ## test the labs' package; with FULL=1 also each notebook, with and without answers
+	$(Q)$(LABS_PYTHON) -m pytest -q -rs -p no:cacheprovider tests/notebooks
+
 # --- what people type -------------------------------------------------------------------------
 demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb
 	$(Q).ci/setup build run
@@ -197,12 +215,12 @@ demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb
 	$(Q)docs/tour.sh $(BUILD)
 
 check: ## everything that is tested in minutes; what cannot run here says why
-	$(Q).ci/setup
+	$(Q).ci/setup build run test labs
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(MAKE) --no-print-directory lint check-unit check-spin check-integration
+	$(Q)$(MAKE) --no-print-directory lint check-unit check-spin check-integration check-labs
 
 check-full: ## the same, and under sanitizers, 10,000,000 rounds, benches: within an hour; STEPS="..." picks
-	$(Q).ci/setup
+	$(Q).ci/setup build run test labs
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)MAKE='$(MAKE)' tests/check-full.sh $(BUILD) $(STEPS)
 

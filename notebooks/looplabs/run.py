@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""Running programs for a notebook: the demo loop that records itself, gdb, loopscope.
+
+Nothing here needs a privilege.  Programs are looked for in $BUILD, in build/ of the source tree, and
+in bin/ of a student's release.  What only the source tree has (loopscope) may be missing.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+HERE = Path(__file__).resolve().parent
+NOTEBOOKS = HERE.parent
+HANG_S = 9  # a cell of a notebook has ten seconds
+
+
+class RunError(Exception):
+    """A program that is missing or failed; the text says which and why."""
+
+
+def find(name: str) -> Optional[Path]:
+    """A program we built, or None."""
+    places = [NOTEBOOKS / "bin", NOTEBOOKS.parent / "build"]
+    if "BUILD" in os.environ:
+        places.insert(0, Path(os.environ["BUILD"]))
+    for place in places:
+        if os.access(place / name, os.X_OK):
+            return place / name
+    return None
+
+
+def need(name: str) -> str:
+    """The same, but it has to be there."""
+    path = find(name)
+    if not path:
+        raise RunError(f"{name} is not built: type make build/{name}")
+    return str(path)
+
+
+def gdb_scripts() -> Path:
+    """Where `source` finds qemu-gdb.py."""
+    for place in (NOTEBOOKS, NOTEBOOKS.parent):
+        if (place / "gdb-scripts" / "qemu-gdb.py").is_file():
+            return place / "gdb-scripts" / "qemu-gdb.py"
+    raise RunError("gdb-scripts/qemu-gdb.py is missing")
+
+
+def data(name: str) -> Path:
+    """A file that comes with the labs."""
+    return NOTEBOOKS / "data" / name
+
+
+def output(*command: object, status: Sequence[int] = (0,)) -> str:
+    """What a command prints, on both its outputs; it must end with one of these codes."""
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=HANG_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise RunError(f"{words[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise RunError(f"{words[0]} took longer than {HANG_S} s") from error
+    text = done.stdout.decode(errors="replace")
+    if done.returncode not in status:
+        last = text.strip().splitlines()[-1:] or [""]
+        raise RunError(f"{words[0]} ended with {done.returncode}: {last[0]}")
+    return text
+
+
+def options(**settings: Any) -> List[str]:
+    """iterations=5, fds=64 as a command line has them."""
+    words: List[str] = []
+    for name, value in settings.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def demo_record(out: Path, scenario: str, **settings: Any) -> str:
+    """Run a scenario that records itself into the directory `out`; returns what it printed.
+
+    Without `iterations` it is ended by SIGTERM as soon as it says that it is ready.
+    """
+    command = [need("demo-qemu-loop"), "--scenario", scenario, "--record", str(out)]
+    command += options(**settings)
+    if settings.get("iterations") is not None:
+        return output(*command)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        said = child.stdout.readline()
+        child.send_signal(signal.SIGTERM)
+        try:
+            said += child.communicate(timeout=HANG_S)[0]
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise RunError(f"{scenario} does not end") from None
+    return said
+
+
+def gdb(program: Sequence[object], commands: Sequence[str]) -> str:
+    """Run a program under gdb, as `gdb -batch -ex COMMAND ... --args PROGRAM ...`; what gdb says.
+
+    gdb starts the program itself, so no privilege is needed.  `qemu ...` commands are there.
+    """
+    if not shutil.which("gdb"):
+        raise RunError("gdb is not installed")
+    words: List[object] = ["gdb", "-nx", "-batch", "-ex", "set debuginfod enabled off"]
+    words += ["-ex", "set pagination off", "-ex", f"source {gdb_scripts()}"]
+    for command in commands:
+        words += ["-ex", command]
+    return output(*words, "--args", *program)
+
+
+def demo_under_gdb(scenario: str, commands: Sequence[str], **settings: Any) -> str:
+    """The same for a scenario of the demo loop."""
+    program = [need("demo-qemu-loop"), "--scenario", scenario, *options(**settings)]
+    return gdb(program, commands)
+
+
+def calls(program: Sequence[object], functions: Sequence[str]) -> List[str]:
+    """Which of these functions a program calls, in order: gdb prints a line at each of them."""
+    marks = [f'dprintf {function},"called {function}\\n"' for function in functions]
+    said = gdb(program, [*marks, "run"])
+    return [line.split()[1] for line in said.splitlines() if line.startswith("called ")]
+
+
+def loopscope(*args: object, status: Sequence[int] = (0,)) -> List[Dict[str, Any]]:
+    """The rows of `loopscope ... --json`."""
+    text = output(need("loopscope"), *args, "--json", status=status)
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def scratch() -> Path:
+    """A directory for this session, gone at its end."""
+    if not _scratch:
+        _scratch.append(tempfile.TemporaryDirectory(prefix="looplabs-"))
+    return Path(_scratch[0].name)
+
+
+_scratch: List["tempfile.TemporaryDirectory[str]"] = []

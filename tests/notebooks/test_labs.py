@@ -1,0 +1,119 @@
+"""The notebooks themselves: their form, their solutions, and runs of them with each kind of answers."""
+
+import json
+import re
+
+import pytest
+from conftest import NOTEBOOKS
+
+from looplabs import Lab, answers, execute, notebook, run, truth
+
+LABS = notebook.labs(NOTEBOOKS)
+# One is run in make check, all in make check-full.
+EACH = [pytest.param(n, marks=[] if n == 1 else [pytest.mark.full]) for n in LABS]
+
+
+def path_of(lab):
+    return NOTEBOOKS / f"lab{lab:02d}.ipynb"
+
+
+# --- their form -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_notebook_is_committed_without_outputs_and_in_one_form(lab):
+    text = path_of(lab).read_text()
+    book = json.loads(text)
+    assert all(not cell.get("outputs") for cell in book["cells"])
+    assert all(cell.get("execution_count") is None for cell in book["cells"])
+    again = notebook.from_text(notebook.to_text(book))
+    assert notebook.as_committed(again) == text
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_lab_has_three_to_six_exercises_for_one_or_two_hours(lab):
+    found = notebook.exercises(path_of(lab))
+    assert 3 <= len(found) <= 6
+    assert [e.id for e in found] == [f"{lab}.{i + 1}" for i in range(len(found))]
+    text = path_of(lab).read_text()
+    # Reading and looking take time, too.
+    said = int(re.search(r"\| time \| (\d+) minutes", text)[1])
+    assert 60 <= said <= 120 and sum(e.minutes for e in found) <= said
+    assert f"| {lab} |" in (NOTEBOOKS / "README.md").read_text()
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_an_exercise_has_hints_dots_and_a_solution(lab):
+    book = json.loads(path_of(lab).read_text())
+    found = notebook.exercises(path_of(lab))
+    text = notebook.to_text(book)
+    parts = re.split(r"^### Exercise (\d+\.\d+)", text, flags=re.MULTILINE)
+    for exercise, part in zip(parts[1::2], parts[2::2]):
+        assert "<details><summary>Hint" in part, exercise
+        assert f'lab.check("{exercise}", answer)' in part
+    assert text.count(notebook.PLACEHOLDER) == len(found)
+    assert sorted(truth.solutions(lab)) == sorted(e.id for e in found)
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_notebook_is_thin(lab):
+    """No cell is longer than a screen, and none imports solutions."""
+    for cell in json.loads(path_of(lab).read_text())["cells"]:
+        assert len(cell["source"]) <= 75
+        assert "solution" not in "".join(cell["source"])
+
+
+# --- their solutions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lab", EACH)
+def test_students_have_different_answers(lab):
+    """Of any two variants most differ; each exercise that has a choice has several answers."""
+    every = []
+    for variant in range(answers.VARIANTS):
+        mine = Lab(lab, variant=variant, keep=False)
+        found = {e: s.answer(mine) for e, s in truth.solutions(lab).items()}
+        every.append({e: json.dumps(a.value, sort_keys=True) for e, a in found.items()})
+        for answer in found.values():
+            assert answer.value not in answer.mistakes.values()
+    assert len({json.dumps(one, sort_keys=True) for one in every}) >= 12
+
+
+def test_the_functions_that_gdb_sees_are_those_of_the_solution():
+    for variant in (0, 5):
+        lab = Lab(1, variant=variant, keep=False)
+        right = truth.solution(lab, "1.5")
+        called = run.calls(
+            [
+                run.need("glib-custom-source"),
+                "--bug",
+                "revents-not-equal",
+                "--iterations",
+                lab.number("rounds", 6, 14),
+            ],
+            list(right),
+        )
+        assert {name: called.count(name) for name in right} == right
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def _all_runs():
+    """In make check lab 1 with its solutions; in make check-full each lab, in each way."""
+    words = {"solutions": "GOOD", "nothing": "MISSING", "nonsense": "BAD"}
+    for lab in LABS:
+        for how, word in words.items():
+            quick = lab == 1 and how == "solutions"
+            marks = [] if quick else [pytest.mark.full]
+            yield pytest.param(lab, how, word, marks=marks, id=f"lab{lab:02d}-{how}")
+
+
+@pytest.mark.parametrize("lab, how, word", list(_all_runs()))
+def test_a_notebook_runs_with_right_answers_with_none_and_with_wrong_ones(
+    lab, how, word, tmp_path
+):
+    outcome = execute.execute(path_of(lab), how, "ada", tmp_path)
+    assert outcome.error == ""
+    assert set(outcome.results.values()) == {word}
+    assert len(outcome.results) == len(notebook.exercises(path_of(lab)))
