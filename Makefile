@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-full check-unit check-spin check-integration check-labs labs grade release stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec help clean
+.PHONY: all setup demo check check-full check-unit check-spin check-integration check-tracer check-gdb check-labs labs grade release stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -230,8 +230,15 @@ check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 $(BUILD)/guest/vmlinuz: | tests/guest-kernel.sh
 	-$(Q)tests/guest-kernel.sh $(@D)
 
-check-integration: $(BUILD)/guest/vmlinuz $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack ## loopscope and gdb on the demo and on QEMU
-	$(Q)tests/integration/run.sh $(BUILD)
+check-integration: check-tracer check-gdb ## loopscope and gdb on the demo and on QEMU
+
+# One after the other: some count all bpf programs of the system.
+check-tracer: $(BUILD)/guest/vmlinuz $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack
+	$(Q)tests/integration/run.sh $(BUILD) tests/integration --ignore tests/integration/gdb
+
+# Nothing of a gdb test is seen by another: as many at once as there are processors.
+check-gdb: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop
+	$(Q)tests/integration/run.sh $(BUILD) tests/integration/gdb --numprocesses auto
 
 check-spin: ## the notify protocol in every order, by spin; its mutants must fail
 	$(Q)$(PYTHON) -B tests/spin/check.py --build $(BUILD)

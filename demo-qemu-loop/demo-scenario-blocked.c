@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Callbacks that do not return for 400 ms, and the loop with them: asleep in a system call, busy
- * computing, waiting for a lock.  The loop has nothing else to do; 5 ms after such a call it begins
- * the next.  With --iterations it is one call an iteration.
+ * Callbacks that do not return for 400 ms (--hold), and the loop with them: asleep in a system
+ * call, busy computing, waiting for a lock.  The loop has nothing else to do; 5 ms after such a
+ * call it begins the next.  With --iterations it is one call an iteration.
  */
 #include "osdep.h"
 #include "demo.h"
 
-#define BLOCKED_NS (400LL * SCALE_MS)
-#define PAUSE_NS   (5LL * SCALE_MS)
+#define PAUSE_NS (5LL * SCALE_MS)
 
 static struct {
 	void (*start)(void); /* makes the loop call the slow callback */
 	QEMUTimer *again;    /* NULL if there is a script */
+	int64_t hold_ns;     /* how long a call lasts */
 	unsigned calls;
 } blocked;
 
@@ -30,6 +30,7 @@ static void begin_pause(void)
 static void blocked_setup(const Demo *demo, void (*start)(void))
 {
 	blocked.start = start;
+	blocked.hold_ns = demo->options->hold_ns;
 	if (demo->options->iterations >= 0)
 		return;
 	blocked.again = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME, SCALE_NS,
@@ -54,20 +55,13 @@ static void blocked_done(void)
 	begin_pause();
 }
 
-static void sleep_ns(int64_t ns)
-{
-	struct timespec ts = { .tv_nsec = ns };
-
-	nanosleep(&ts, NULL); /* a signal may end it early */
-}
-
 /* --- blocked-sleep ------------------------------------------------------------------------ */
 
 static QEMUBH *slow_bh;
 
 static void slow_bh_cb(void *opaque G_GNUC_UNUSED)
 {
-	sleep_ns(BLOCKED_NS);
+	g_usleep(blocked.hold_ns / SCALE_US);
 	blocked_done();
 }
 
@@ -117,7 +111,7 @@ static __attribute__((noinline)) uint64_t compute_checksum(int64_t cpu_ns)
 static void computes_long_cb(void *opaque G_GNUC_UNUSED)
 {
 	event_notifier_test_and_clear(&work);
-	compute_checksum(BLOCKED_NS);
+	compute_checksum(blocked.hold_ns);
 	blocked_done();
 }
 
@@ -168,7 +162,7 @@ static void *lock_holder(void *unused G_GNUC_UNUSED)
 			return NULL;
 		qemu_mutex_lock(&holder.lock);
 		qemu_sem_post(&holder.taken);
-		sleep_ns(BLOCKED_NS);
+		g_usleep(blocked.hold_ns / SCALE_US);
 		qemu_mutex_unlock(&holder.lock);
 	}
 }

@@ -1,27 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bql-hold: a vCPU does slow work for a device with the BQL held, 400 ms each time.  An event that
- * comes meanwhile ends the main loop's poll, and there it waits for the lock: nothing is wrong in
- * the loop.  With --iterations it is one such write an iteration.
+ * bql-hold: a vCPU does slow work for a device with the BQL held, 400 ms each time (--hold).  An
+ * event that comes meanwhile ends the main loop's poll, and there it waits for the lock: nothing is
+ * wrong in the loop.  With --iterations it is one such write an iteration.
  */
 #include "osdep.h"
 #include "demo.h"
 
-#define HELD_NS	 (400LL * SCALE_MS)
 #define PAUSE_NS (5LL * SCALE_MS)
 
 static struct {
 	QEMUTimer *again; /* NULL if there is a script */
+	int64_t ns;	  /* how long a write lasts */
 	unsigned writes;
 } hold;
 
 /* In the vCPU's thread. */
 static void slow_device_write(void *opaque G_GNUC_UNUSED)
 {
-	struct timespec ts = { .tv_nsec = HELD_NS };
-
 	qemu_notify_event(); /* the loop is asleep: only there does it let go of the lock */
-	nanosleep(&ts, NULL);
+	g_usleep(hold.ns / SCALE_US);
 	hold.writes++;
 	if (hold.again)
 		timer_mod(hold.again, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + PAUSE_NS);
@@ -34,6 +32,7 @@ static void write_again_cb(void *opaque G_GNUC_UNUSED)
 
 static int hold_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
 {
+	hold.ns = demo->options->hold_ns;
 	demo_vcpu_create();
 	/* GLib's wake-up is set by now: no iteration of ours is to end by that. */
 	g_main_context_iteration(NULL, FALSE);

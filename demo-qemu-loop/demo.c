@@ -20,6 +20,7 @@ static const char usage[] =
 	"                   without it, wait for events until SIGINT or SIGTERM\n"
 	"  --seed S         where a script makes a choice, the same S makes the same one (1)\n"
 	"  --fds N          many-fds, crowd: how many descriptors (1000)\n"
+	"  --hold MS        blocked-*, bql-hold: how long the loop is kept each time (400)\n"
 	"  --vnc PATH       five-sources, busy: the listening socket\n"
 	"                   (in $XDG_RUNTIME_DIR, or in a new directory in /tmp)\n"
 	"  --record DIR     record every event into the new directory DIR, as loopscope would\n"
@@ -173,6 +174,7 @@ int main(int argc, char **argv)
 		OPT_ITERATIONS,
 		OPT_SEED,
 		OPT_FDS,
+		OPT_HOLD,
 		OPT_VNC,
 		OPT_LIST,
 		OPT_JSON,
@@ -187,6 +189,7 @@ int main(int argc, char **argv)
 		{ "iterations", required_argument, NULL, OPT_ITERATIONS },
 		{ "seed", required_argument, NULL, OPT_SEED },
 		{ "fds", required_argument, NULL, OPT_FDS },
+		{ "hold", required_argument, NULL, OPT_HOLD },
 		{ "vnc", required_argument, NULL, OPT_VNC },
 		{ "record", required_argument, NULL, OPT_RECORD },
 		{ "record-buffer", required_argument, NULL, OPT_RECORD_BUFFER },
@@ -199,7 +202,9 @@ int main(int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },
 		{},
 	};
-	DemoOptions options = { .iterations = -1, .seed = 1, .fds = 1000 };
+	DemoOptions options = {
+		.iterations = -1, .seed = 1, .fds = 1000, .hold_ns = 400LL * SCALE_MS
+	};
 	const DemoScenario *scenario = NULL;
 	size_t record_buffer = SELF_RECORD_BUFFER;
 	bool do_list = false, json = false;
@@ -220,6 +225,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_FDS:
 			options.fds = parse_number("fds", optarg, 1, 1000000);
+			break;
+		case OPT_HOLD:
+			options.hold_ns = parse_number("hold", optarg, 1, 3600000) * SCALE_MS;
 			break;
 		case OPT_VNC:
 			options.vnc_path = optarg;

@@ -16,6 +16,7 @@ typedef struct DemoOptions {
 	int64_t iterations; /* -1: until a signal ends it */
 	uint32_t seed;
 	unsigned fds;
+	int64_t hold_ns;	  /* of callbacks that last too long */
 	const char *vnc_path;	  /* NULL: a private place */
 	const LoopEra *era;	  /* NULL: the scenario's */
 	enum loop_fdmon fdmon;	  /* LOOP_FDMON_UNKNOWN: the scenario's */
@@ -98,6 +99,7 @@ void demo_wait_nested(AioContext *ctx, int thread_id);
 
 /* The same of a thread that has nothing to wait for but a lock, once *@thread_id is not 0. */
 void demo_wait_blocked(const int *thread_id);
+
 /* So that @n more fds can be open; the hard limit, too, if it must be and we may. */
 int demo_raise_fd_limit(unsigned n, Error **errp);
 

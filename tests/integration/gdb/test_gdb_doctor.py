@@ -5,7 +5,7 @@ from typing import List
 import pytest
 from gdb_run import Core, Gdb, MakeCore, What, gdb_rows
 from process_memory import wait_until
-from test_gdb_where import in_call
+from test_gdb_where import STAYS, in_call
 from tracer_run import DEMO, Row
 from tracer_targets import Demo, Qemu
 
@@ -82,7 +82,9 @@ def test_a_loop_that_hangs_has_its_verdict(
     culprit: str,
     proof: str,
 ) -> None:
-    with Demo(scenario) as demo:
+    with Demo(scenario, *(STAYS if scenario == "bql-hold" else ())) as demo:
+        if scenario == "bql-hold":  # 5 ms from now on, and then for as long as we look
+            in_call(demo, "futex")
         live = the_finding(gdb, demo)
         core = make_core(demo)
         text = gdb.out(demo, "qemu doctor")
@@ -121,8 +123,9 @@ def test_a_callback_that_sleeps_is_blocked(
     culprit: str,
     proof: str,
 ) -> None:
-    with Demo(scenario) as demo:
+    with Demo(scenario, *STAYS) as demo:
         live = the_finding(gdb, in_call(demo, call))
+    with Demo(scenario, *STAYS) as demo:
         core = make_core(in_call(demo, call))
     for found in (live, the_finding(gdb, core)):
         assert found["verdict"] == "BLOCKED CALLBACK"
@@ -190,7 +193,7 @@ LATE = [
 
 def test_a_blocked_callback_makes_timers_late(gdb: Gdb) -> None:
     """A timer of its loop was due long before gdb began."""
-    with Demo("blocked-sleep") as demo:
+    with Demo("blocked-sleep", *STAYS) as demo:
         found = the_finding(gdb, in_call(demo, "clock_nanosleep"), *LATE)
     assert found["verdict"] == "BLOCKED CALLBACK"
     assert "meanwhile timer again_timer_cb" in evidence(found)

@@ -17,6 +17,11 @@ def where(gdb: Gdb, what: What, *commands: str) -> Dict[str, Row]:
     return {str(row["role"]): row for row in rows}
 
 
+# A callback that is blocked is so for as long as anybody looks.  A look of gdb's makes another system
+# call of its sleep, restart_syscall: each look has a program of its own.
+STAYS = ("--hold", 600000)
+
+
 def in_call(target: Target, name: str) -> Demo:
     """Some thread of it sleeps in that system call."""
     number = {"clock_nanosleep": "230", "futex": "202"}[name]
@@ -83,9 +88,9 @@ def test_a_stripped_qemu_polls(qemu: Qemu, qemu_core: Core, gdb: Gdb) -> None:
 def test_a_callback_is_named(
     gdb: Gdb, make_core: MakeCore, scenario: str, call: str, callback: str
 ) -> None:
-    with Demo(scenario) as demo:
-        in_call(demo, call)
-        seen = where(gdb, demo)["main loop"]
+    with Demo(scenario, *STAYS) as demo:
+        seen = where(gdb, in_call(demo, call))["main loop"]
+    with Demo(scenario, *STAYS) as demo:
         core = make_core(in_call(demo, call))
     dead = where(gdb, core)["main loop"]
     for row in (seen, dead):
@@ -167,11 +172,12 @@ def test_the_bql_is_free_while_all_sleep(demo: Demo, qemu: Qemu, gdb: Gdb) -> No
 
 
 def test_the_bqls_owner_is_the_one_in_a_callback(gdb: Gdb, make_core: MakeCore) -> None:
-    with Demo("blocked-sleep") as demo:
-        live = gdb.out(in_call(demo, "clock_nanosleep"), "qemu bql")
+    with Demo("blocked-sleep", *STAYS) as demo:
+        live = (demo.pid, gdb.out(in_call(demo, "clock_nanosleep"), "qemu bql"))
+    with Demo("blocked-sleep", *STAYS) as demo:
         core = make_core(in_call(demo, "clock_nanosleep"))
-    for text in (live, gdb.out(core, "qemu bql")):
-        assert f"owner: main loop, thread {demo.pid}\n  in BH slow_bh_cb of" in text
+    for pid, text in (live, (demo.pid, gdb.out(core, "qemu bql"))):
+        assert f"owner: main loop, thread {pid}\n  in BH slow_bh_cb of" in text
         assert text.endswith("0 waiters.\n")
 
 
