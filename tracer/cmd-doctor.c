@@ -22,95 +22,25 @@ static void on_signal(int signal)
 	stop = 1;
 }
 
-/* "main_loop_wait > aio_dispatch > foo": outermost first, in lines of at most OUT_COLUMNS. */
-#define LONGEST_ROUND 12 /* frames of one round of a recursion */
-
-/* How often the round of @length names that begins at @at is there, one after the other. */
-static int rounds_at(const GPtrArray *names, unsigned at, unsigned length)
-{
-	unsigned rounds = 1;
-
-	for (unsigned i = at; i + length < names->len; i++) {
-		if (strcmp(names->pdata[i], names->pdata[i + length]))
-			break;
-		rounds = (i - at + 1) / length + 1;
-	}
-	return (int)rounds;
-}
-
-/* A recursion is told once: what in @names stands three times or more becomes "(a > b) x 31". */
-static void fold_rounds(GPtrArray *names)
-{
-	for (unsigned at = 0; at < names->len; at++) {
-		for (unsigned length = 1; length <= LONGEST_ROUND; length++) {
-			int rounds = rounds_at(names, at, length);
-			char **first = (char **)&names->pdata[at], **last = first + length - 1;
-			char *text;
-
-			if (rounds < 3)
-				continue;
-			text = g_strdup_printf("%s) x %d", *last, rounds);
-			g_free(*last);
-			*last = text;
-			text = g_strdup_printf("(%s", *first);
-			g_free(*first);
-			*first = text;
-			g_ptr_array_remove_range(names, at + length, (rounds - 1) * length);
-			at += length - 1;
-			break;
-		}
-	}
-}
-
 static void print_stack(const struct doctor *d, const struct stack *stack)
 {
 	GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
-	int column = 0;
 
 	for (int i = stack->n - 1; i >= 0; i--)
 		g_ptr_array_add(names, frame_name(d, &stack->frames[i]));
-	fold_rounds(names);
-	for (unsigned i = 0; i < names->len; i++) {
-		const char *name = names->pdata[i];
-
-		if (column && column + 3 + (int)strlen(name) > OUT_COLUMNS) {
-			printf("\n");
-			column = 0;
-		}
-		column += printf("%s%s%s", column ? "" : "  ", i ? "> " : "", name);
-		column += printf(i + 1 < names->len ? " " : "\n");
-	}
+	out_chain(names);
 	g_ptr_array_free(names, TRUE);
-}
-
-/* One sentence, indented, folded at spaces. */
-static void print_folded(const char *mark, const char *text)
-{
-	int left = OUT_COLUMNS - 4;
-
-	printf("  %s ", mark);
-	while ((int)strlen(text) > left) {
-		int cut = left;
-
-		while (cut > 0 && text[cut] != ' ')
-			cut--;
-		if (!cut)
-			break;
-		printf("%.*s\n    ", cut, text);
-		text += cut + 1;
-	}
-	printf("%s\n", text);
 }
 
 static void print_text(const struct doctor *d, const struct finding *f)
 {
 	printf("%s   %s, thread %d, %s\n", f->verdict, f->role, f->tid, f->span);
-	print_folded(" ", f->culprit);
+	out_folded(" ", f->culprit);
 	for (size_t i = 0; i < f->evidence->len; i++)
-		print_folded("-", f->evidence->pdata[i]);
+		out_folded("-", f->evidence->pdata[i]);
 	if (f->stack)
 		print_stack(d, f->stack);
-	print_folded("=>", f->advice);
+	out_folded("=>", f->advice);
 	printf("\n");
 }
 

@@ -10,24 +10,22 @@
  * as its loop can be found.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bpf/record.skel.h"
+#include "tracer/child.h"
 #include "tracer/clock.h"
 #include "tracer/out.h"
 #include "tracer/record.h"
 
-#define DRAIN_MS     5
-#define MIN_RING     4096
-#define FIND_LOOP_MS 10000 /* how long a started command has to set up its loop */
+#define DRAIN_MS 5
+#define MIN_RING 4096
 
 static volatile sig_atomic_t interrupted;
 
@@ -35,49 +33,6 @@ static void on_signal(int number)
 {
 	(void)number;
 	interrupted = 1;
-}
-
-/* --- the command that is to be recorded --- */
-
-struct child {
-	pid_t pid;
-	int go; /* writing a byte there lets it begin */
-};
-
-/* Fork; the child waits for its byte and then becomes the command. */
-static int start_child(char *const *argv, struct child *ret, struct failure *why)
-{
-	int fds[2];
-	char byte;
-	pid_t pid;
-
-	if (pipe2(fds, O_CLOEXEC))
-		return fail(why, -errno, "pipe: %s", strerror(errno));
-	pid = fork();
-	if (pid < 0)
-		return fail(why, -errno, "fork: %s", strerror(errno));
-	if (!pid) {
-		close(fds[1]);
-		if (read(fds[0], &byte, 1) != 1)
-			_exit(EXIT_FAILED);
-		execvp(argv[0], argv);
-		fprintf(stderr, "loopscope: cannot run %s: %s\n", argv[0], strerror(errno));
-		_exit(EXIT_FAILED);
-	}
-	close(fds[0]);
-	ret->pid = pid;
-	ret->go = fds[1];
-	return 0;
-}
-
-static void let_go(struct child *child)
-{
-	if (child->go >= 0) {
-		if (write(child->go, "", 1) != 1)
-			kill(child->pid, SIGKILL);
-		close(child->go);
-	}
-	child->go = -1;
 }
 
 /* --- setting up --- */
@@ -178,24 +133,6 @@ static int attach_before(struct recorder *r, const char *command, struct failure
 	if (err || !record_add_usdt(r, r->program))
 		return err;
 	return record_attach(r, 0, why);
-}
-
-/* Wait until the started command has a loop whose layout can be told. */
-static int find_loop(struct recorder *r, struct failure *why)
-{
-	int err = -ENOENT;
-
-	for (int ms = 0; ms < FIND_LOOP_MS && err && !interrupted; ms += 20) {
-		session_close(r->s);
-		err = session_open_process(r->s, r->s->options, r->pid, why);
-		if (!err)
-			err = session_layout(r->s, why);
-		if (err && waitpid(r->pid, NULL, WNOHANG) == r->pid)
-			return fail(why, -ESRCH, "the command ended before it had a loop");
-		if (err)
-			usleep(20000);
-	}
-	return err;
 }
 
 /* A command that was attached to before it ran: its tables, as soon as it has some. */
@@ -371,12 +308,12 @@ static int begin_command(struct recorder *r, struct child *child, struct failure
 		err = open_writer(r, r->program->path, r->program->build_id, why);
 	if (err)
 		return err;
-	let_go(child);
+	child_go(child);
 	if (r->probes->len)
 		return 0;
 	image_close(r->program);
 	r->program = NULL;
-	err = find_loop(r, why);
+	err = child_find_loop(child, r->s, &interrupted, why);
 	if (!err)
 		err = open_writer(r, s->t->exe, images_program(s->images)->build_id, why);
 	return err ? err : attach_running(r, why);
@@ -384,9 +321,9 @@ static int begin_command(struct recorder *r, struct child *child, struct failure
 
 static int record_command(struct recorder *r, struct failure *why)
 {
-	struct child child = { 0, -1 };
+	struct child child;
 	uint64_t started = now_ns();
-	int err = start_child(r->s->options->command, &child, why);
+	int err = child_start(r->s->options->command, &child, why);
 
 	if (err)
 		return err;
@@ -397,12 +334,7 @@ static int record_command(struct recorder *r, struct failure *why)
 		run(r);
 		err = finish(r, started, why);
 	}
-	/* One that never began ends with its pipe. */
-	if (child.go >= 0)
-		close(child.go);
-	else
-		kill(child.pid, SIGTERM);
-	waitpid(child.pid, NULL, 0);
+	child_end(&child);
 	return err;
 }
 

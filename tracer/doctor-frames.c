@@ -43,6 +43,17 @@ static const char *const machinery[] = {
 	"try_poll_mode",
 };
 
+/* Of these, the ones that wait by themselves. */
+static const char *const waiting[] = {
+	"aio_poll",
+	"g_main_context_iterate",
+	"g_main_context_iteration",
+	"g_main_loop_run",
+	"glib_pollfds_poll",
+	"main_loop_wait",
+	"os_host_main_loop_wait",
+};
+
 static const char *const bql_functions[] = {
 	"bql_lock",
 	"bql_lock_impl",
@@ -186,18 +197,44 @@ static void find_callback(struct doctor *d, const struct stack *stack, struct wh
 		     kind_called_by(d, &stack->frames[ret->machine]));
 }
 
-bool doctor_in_callback(const struct doctor *d, const struct stack *stack)
+bool doctor_is_loop(const struct doctor *d, const struct stack *stack)
 {
+	for (int i = 0; i < stack->n; i++)
+		if (is_machinery(d, &stack->frames[i]))
+			return true;
+	return false;
+}
+
+/*
+ * The function that waits may be called through a pointer too: an fd monitor's, a GMainContext's
+ * poll function. It is near the system call, and no table names it as a callback.
+ */
+bool doctor_is_own_wait(const struct doctor *d, const struct stack *stack)
+{
+	int poll = -1;
+
+	if (!is_wait_call(stack->thread.nr) || stack->thread.state != 'S')
+		return false;
 	for (int i = 0; i < stack->n; i++) {
 		struct where w = { .machine = i, .callback = -1 };
+		bool waits;
+		char *name;
 
 		if (!is_machinery(d, &stack->frames[i]))
 			continue;
+		name = symbol_of(d, &stack->frames[i]);
+		waits = is_one_of(name, waiting, G_N_ELEMENTS(waiting));
+		g_free(name);
+		if (poll < 0 && (!waits || i > MAX_WAIT_FRAMES))
+			return false;
+		if (poll < 0)
+			poll = i;
 		follow(d, stack, &w);
-		if (w.callback >= 0)
-			return true;
+		if (w.callback > poll ||
+		    (w.callback >= 0 && doctor_kind_of(d, stack->frames[w.callback].function)))
+			return false;
 	}
-	return false;
+	return poll >= 0;
 }
 
 void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret)

@@ -55,8 +55,7 @@ static void check_bhs(const struct patient *p, const struct context *c, GArray *
 	}
 }
 
-/* What a clock of QEMU's says, where that can be known from outside: not of the virtual ones. */
-static bool clock_now(int clock, int64_t *ret_ns)
+bool doctor_clock_now(int clock, int64_t *ret_ns)
 {
 	if (clock == CLOCK_REALTIME_OF_QEMU)
 		*ret_ns = now_ns();
@@ -75,7 +74,7 @@ static void check_timers(const struct doctor *d, const struct patient *p, const 
 		char *name, *late;
 		int64_t now;
 
-		if (timer->expire_ns < 0 || !clock_now(timer->clock, &now) ||
+		if (timer->expire_ns < 0 || !doctor_clock_now(timer->clock, &now) ||
 		    now - timer->expire_ns < OVERDUE_NS)
 			continue;
 		name = images_name(d->images, timer->cb);

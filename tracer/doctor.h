@@ -151,8 +151,10 @@ struct where {
 
 void doctor_where(struct doctor *d, const struct stack *stack, struct where *ret);
 
-/* Is any of its frames in a callback that a loop called? */
-bool doctor_in_callback(const struct doctor *d, const struct stack *stack);
+/* Is any of its frames a loop's? */
+bool doctor_is_loop(const struct doctor *d, const struct stack *stack);
+/* Is it a loop's own wait, which no callback is in? */
+bool doctor_is_own_wait(const struct doctor *d, const struct stack *stack);
 
 /* The aio_poll() that a sleeper sleeps in, where that is not its loop's own. */
 struct nest {
@@ -210,6 +212,9 @@ char *doctor_describe_fd(struct doctor *d, int fd);
 char *doctor_callers(const struct doctor *d, const struct stack *stack, int from, int max);
 /* What an eventfd counts, from fdinfo; -1: unknown. */
 int64_t doctor_eventfd_count(const struct doctor *d, int fd);
+
+/* What a clock of QEMU's says, where that can be known from outside: not of the virtual ones. */
+bool doctor_clock_now(int clock, int64_t *ret_ns);
 
 /* --- the verdicts --------------------------------------------------------------------------- */
 

@@ -25,17 +25,19 @@ static const char help_text[] =
 	"  loopscope export DIR              a recording event by event; --to: for Perfetto and others\n"
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope doctor -p PID           is a loop blocked, spinning, or asleep with work to do?\n"
+	"  loopscope stalls -p PID           each time a loop was kept from its wait: by what, doing what?\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
 	"\n"
 	"handlers, fds and layout also take a core file instead of -p PID.\n"
 	"\n"
 	"  -p, --pid PID       the process to look at\n"
-	"  -t, --tid TID       fds: only this thread's loop\n"
+	"  -t, --tid TID       fds, stalls: only this thread's loop\n"
 	"      --via WAY       how to read: iter (a bpf task iterator), mem (process memory), or probe\n"
 	"                      (a bpf probe on the next poll of each thread); default: the first that can\n"
-	"  -d, --duration S    record, doctor: for so many seconds; probe: wait so long for polls;\n"
-	"                      default 2\n"
-	"      --min TIME      doctor: what blocks for longer is a finding (10ms, 0.5s); default 100ms\n"
+	"  -d, --duration S    record, stalls: for so many seconds, else until Ctrl-C; doctor: 2;\n"
+	"                      probe: wait so long for polls, default 2\n"
+	"      --min TIME      doctor, stalls: what blocks for longer counts (10ms, 0.5s); default 100ms,\n"
+	"                      for stalls 10ms\n"
 	"  -o, --output PATH   record: the recording, a new or empty directory; export and\n"
 	"                      report --html: a file\n"
 	"      --ring SIZE     record: of the buffer between kernel and recorder; default 64M\n"
@@ -54,7 +56,7 @@ static const char help_text[] =
 	"  -v, --verbose       say what the kernel and libbpf say\n"
 	"      --help, --version\n"
 	"\n"
-	"Exit: 0 fine, 1 doctor found something, 2 wrong usage, 3 no privilege, 4 failed,\n"
+	"Exit: 0 fine, 1 doctor or stalls found something, 2 wrong usage, 3 no privilege, 4 failed,\n"
 	"77 the kernel cannot do it.\n";
 
 /* What a command is about. */
@@ -75,6 +77,7 @@ static const struct command {
 	{ "fds", TAKES_TARGET, "pid tid via duration all layout json", cmd_fds },
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
+	{ "stalls", TAKES_RUN, "pid tid duration min layout json", cmd_stalls },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
 	{ "report", TAKES_RECORDING, "diff events histograms html output all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to output only watch json", cmd_export },

@@ -39,6 +39,15 @@ GArray *fold_take(struct fold *fold, const char *key, bool *ret_few);
 /* Print text in lines of at most OUT_COLUMNS, broken between words; the later ones are indented. */
 void out_wrapped(const char *text);
 
+/*
+ * "main_loop_wait > aio_dispatch > foo", indented: @names outermost first, each of which g_free()
+ * has to free. A recursion is told once: "(a > b) x 31"; @names is changed to that.
+ */
+void out_chain(GPtrArray *names);
+
+/* One sentence behind @mark (one character, or two), indented, folded at spaces. */
+void out_folded(const char *mark, const char *text);
+
 /* Print one line of NDJSON and take the reference. */
 void out_json(json_t *object);
 

@@ -37,7 +37,7 @@ struct options {
 	bool way_given;
 	int timeout_ms;	    /* how long READ_PROBE waits */
 	int duration_ms;    /* record: how long; 0 until the target ends */
-	int min_ms;	    /* doctor: what blocks for longer is a finding; 0: the default */
+	int min_ms;	    /* doctor, stalls: what blocks for longer counts; 0: the default */
 	size_t ring;	    /* record: bytes of the ring, 0: the default */
 	const char *output; /* record: the directory; export, report: the file; NULL: none given */
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
@@ -90,6 +90,7 @@ int cmd_fds(const struct options *options, struct failure *why);
 int cmd_handlers(const struct options *options, struct failure *why);
 int cmd_layout(const struct options *options, struct failure *why);
 int cmd_doctor(const struct options *options, struct failure *why);
+int cmd_stalls(const struct options *options, struct failure *why);
 int cmd_list(const struct options *options, struct failure *why);
 int cmd_record(const struct options *options, struct failure *why);
 int cmd_export(const struct options *options, struct failure *why);

@@ -86,6 +86,11 @@ class Target:
         ]
         return tid
 
+    def threads(self) -> List[str]:
+        """Their names."""
+        comms = Path(f"/proc/{self.pid}/task").glob("*/comm")
+        return [comm.read_text().rstrip("\n") for comm in comms]
+
     def wait_polling(self, threads: int) -> None:
         """So many threads, all loops of the target, sleep in poll."""
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+/* See child.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tracer/child.h"
+
+#define FIND_LOOP_MS 10000 /* how long it has to set up its loop */
+
+int child_start(char *const *argv, struct child *ret, struct failure *why)
+{
+	int fds[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return fail(why, -errno, "pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return fail(why, -errno, "fork: %s", strerror(errno));
+	if (!pid) {
+		close(fds[1]);
+		if (read(fds[0], &byte, 1) != 1)
+			_exit(EXIT_FAILED);
+		execvp(argv[0], argv);
+		fprintf(stderr, "loopscope: cannot run %s: %s\n", argv[0], strerror(errno));
+		_exit(EXIT_FAILED);
+	}
+	close(fds[0]);
+	ret->pid = pid;
+	ret->go = fds[1];
+	return 0;
+}
+
+void child_go(struct child *child)
+{
+	if (child->go >= 0) {
+		if (write(child->go, "", 1) != 1)
+			kill(child->pid, SIGKILL);
+		close(child->go);
+	}
+	child->go = -1;
+}
+
+int child_find_loop(struct child *child, struct session *s, const volatile sig_atomic_t *stop,
+		    struct failure *why)
+{
+	int err = -ENOENT;
+
+	for (int ms = 0; ms < FIND_LOOP_MS && err && !*stop; ms += 20) {
+		session_close(s);
+		err = session_open_process(s, s->options, child->pid, why);
+		if (!err)
+			err = session_layout(s, why);
+		if (err && waitpid(child->pid, NULL, WNOHANG) == child->pid)
+			return fail(why, -ESRCH, "the command ended before it had a loop");
+		if (err)
+			usleep(20000);
+	}
+	return err;
+}
+
+void child_end(struct child *child)
+{
+	if (child->go >= 0)
+		close(child->go);
+	else
+		kill(child->pid, SIGTERM);
+	waitpid(child->pid, NULL, 0);
+}
