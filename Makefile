@@ -208,6 +208,9 @@ release: $(LABS) ## the students' version of the labs, without solutions, in bui
 check-labs: $(LABS) ## test the labs' package; with FULL=1 also each notebook, with and without answers
 	$(Q)$(LABS_PYTHON) -m pytest -q -rs -p no:cacheprovider tests/notebooks
 
+# --- man pages, installing, the package -------------------------------------------------------------
+include packaging/rules.mk
+
 # --- what people type -------------------------------------------------------------------------
 demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb
 	$(Q).ci/setup build run
@@ -257,7 +260,8 @@ clean: ## remove everything that was built
 	rm -rf $(BUILD)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST)) packaging/rules.mk
 
 -include $(DEMO_OBJ:.o=.d) $(DEMO_BARE_OBJ:.o=.d) $(TRACER_OBJ:.o=.d) $(BPF_SKEL:.skel.h=.bpf.d) \
          $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/*/*.bpf.c tests/*/*/*.bpf.c))

@@ -31,7 +31,7 @@ run_checks() {
 		--error-exitcode=1 --suppress=missingIncludeSystem --suppress=varFuncNullUB \
 		--suppress=unknownMacro '-DLIBBPF_OPTS(t,n,...)=struct t n' -I. -Idemo-qemu-loop \
 		$(files 'tracer/*.c' 'trace/*.c' 'demo-qemu-loop/*.c')
-	check shellcheck shellcheck $(files '*.sh') .ci/setup .ci/run
+	check shellcheck shellcheck $(files '*.sh' '*.bash') .ci/setup .ci/run
 	check black /usr/bin/black --check --quiet $(files '*.py')
 	# shellcheck disable=SC2016 # the inner shells expand it
 	check clang-tidy sh -c 'printf "%s\n" "$1" | xargs -P 2 -n 8 sh -c '\''
