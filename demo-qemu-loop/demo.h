@@ -75,6 +75,7 @@ extern const DemoScenario demo_scenarios_dead[];
 extern const DemoScenario demo_scenarios_leak[];
 extern const DemoScenario demo_scenarios_starved[];
 extern const DemoScenario demo_scenarios_late[];
+extern const DemoScenario demo_scenarios_drawn[];
 
 const DemoScenario *demo_scenario_by_name(const char *name); /* or NULL */
 

@@ -362,7 +362,7 @@ void main_loop_wait(int nonblocking)
 	};
 	GMainContext *context = g_main_context_default();
 	Notifier *lowered_by;
-	int64_t timeout_ns;
+	int64_t asked_ns, timeout_ns;
 
 	loop_depth++;
 	if (probe_enabled(iteration_begin) && loop_depth == 1)
@@ -371,10 +371,11 @@ void main_loop_wait(int nonblocking)
 	g_array_set_size(gpollfds, 0);
 	lowered_by = call_poll_notifiers(&mlpoll, LOOP_POLL_PHASE_FILL);
 
-	timeout_ns = poll_timeout_ns(&mlpoll);
+	asked_ns = poll_timeout_ns(&mlpoll);
+	timeout_ns = qemu_soonest_timeout(asked_ns, timerlistgroup_deadline_ns(&main_loop_tlg));
+	/* Later, so that the deadline which the trace computes is no longer than this one. */
 	if (probe_enabled(timeout_chosen))
-		loop_trace_begin_timeout(timeout_ns, lowered_by);
-	timeout_ns = qemu_soonest_timeout(timeout_ns, timerlistgroup_deadline_ns(&main_loop_tlg));
+		loop_trace_begin_timeout(asked_ns, lowered_by);
 
 	if (os_host_main_loop_wait(timeout_ns) < 0) {
 		mlpoll.state = MAIN_LOOP_POLL_ERR;

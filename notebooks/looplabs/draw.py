@@ -87,9 +87,15 @@ def _wrapped(text: str, limit: int, lines: int = 2) -> str:
     return "\n".join(done) + ("…" if text else "")
 
 
-def _box(axes: Axes, x: float, y: float, width: float, text: str, **style: Any) -> None:
-    axes.add_patch(Rectangle((x, y - 0.36), width, 0.72, **{"lw": 0, **style}))
-    text = _wrapped(text, int(width * 6.2))
+CHARACTERS = 165  # of the smallest script, over the width of a figure
+
+
+def _box(
+    axes: Axes, x: float, y: float, width: float, text: str, colour: str, whole: float
+) -> None:
+    """A box with a text that fits into it, in a figure that is `whole` wide."""
+    axes.add_patch(Rectangle((x, y - 0.36), width, 0.72, lw=0, fc=colour))
+    text = _wrapped(text, int(width / whole * CHARACTERS))
     axes.text(x + width / 2, y, text, ha="center", va="center", fontsize=7)
 
 
@@ -129,22 +135,22 @@ def steps(
     title = f"{loop}: iterations {first} to {first + len(rows) - 1}, step by step"
     if rows.empty:
         return _nothing(title, "no such iteration in this recording")
+    called = [list(_called(rec, row).itertuples()) for row in rows.itertuples()]
+    whole = 6.4 + 2.65 * max(3, *map(len, called))
     figure, axes = _figure(10, 0.9 + 0.55 * len(rows), title)
     used: Dict[str, str] = {"wait": POLL}
-    widest = 0.0
     for y, row in enumerate(rows.itertuples()):
         who = f": {row.chooser or row.by}" if row.by not in ("nobody", "") else ""
-        _box(axes, 0, y, 3.6, f"may sleep {duration(row.timeout_ns)}{who}", fc=POLL)
-        ready = " ".join(f"fd {fd}" for fd in row.ready) or "nothing ready"
-        _box(axes, 3.65, y, 1.6, ready, fc=WAIT)
-        x = 5.4
-        for call in _called(rec, row).itertuples():
-            colour = _kind_colour(call.kind)
-            used[call.kind] = colour
-            _box(axes, x, y, 2.6, call.cb, fc=colour)
+        said = f"may sleep {duration(row.timeout_ns)}{who}"
+        _box(axes, 0, y, 3.9, said, POLL, whole)
+        ready = "fd " + " ".join(map(str, row.ready)) if row.ready else "nothing ready"
+        _box(axes, 3.95, y, 2.3, ready, WAIT, whole)
+        x = 6.4
+        for call in called[y]:
+            used[call.kind] = _kind_colour(call.kind)
+            _box(axes, x, y, 2.6, call.cb, used[call.kind], whole)
             x += 2.65
-        widest = max(widest, x)
-    axes.set_xlim(0, max(widest, 12))
+    axes.set_xlim(0, whole)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [str(n) for n in rows.n], fontsize=8)
     axes.set_ylabel("iteration", fontsize=8)

@@ -260,6 +260,11 @@ static void test_devices(void)
 								 "packets=15\n"
 								 "timers=15\n"
 								 "bh_calls=15\n");
+	/* What is drawn, and in which order it is called, is a matter of the seed alone. */
+	expect_counts("--scenario drawn-order --seed 5 --iterations 40",
+		      "iterations=40\ncalls=295\nremoved=4\norder=2f2ed8983941a090\n");
+	expect_counts("--scenario drawn-timeout --seed 5 --iterations 5",
+		      "iterations=5\nrounds=4\ncalls=3\norder=0000000000000f24\n");
 	expect_counts_in_all("--scenario nbd-server --iterations 46", "iterations=46\n"
 								      "servers=12\n"
 								      "accepted=12\n"
@@ -455,6 +460,8 @@ static void test_clean_end(void)
 	expect_clean_end("vhost", path, SIGTERM);
 	expect_clean_end("slirp", path, SIGTERM);
 	expect_clean_end("nbd-server", path, SIGTERM);
+	expect_clean_end("drawn-order", path, SIGTERM);
+	expect_clean_end("drawn-timeout", path, SIGTERM);
 	g_assert_cmpint(rmdir(dir), ==, 0);
 	g_free(path);
 	g_free(dir);
