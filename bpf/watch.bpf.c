@@ -52,6 +52,7 @@ MAP(bhs, 2048, struct watch_bh_key, struct watch_bh);
 MAP(timers, 4096, __u64, struct watch_timer);
 MAP(sources, 1024, __u64, struct watch_source);
 MAP(ios, 8192, struct watch_fd_key, struct watch_io);
+MAP(calls, 256, struct watch_call_key, struct watch_call);
 MAP(clock_calls, 1024, __u32, __u32);
 
 static const struct watch_thread no_thread;
@@ -60,6 +61,7 @@ static const struct watch_bh no_bh;
 static const struct watch_timer no_timer;
 static const struct watch_source no_source;
 static const struct watch_io no_io;
+static const struct watch_call no_call;
 
 /* The value of @key, made from @zero if it is new; NULL and counted if there is no place. */
 static void *value_of(void *map, const void *key, const void *zero)
@@ -148,15 +150,20 @@ static void wait_enter(struct pt_regs *ctx, __u32 tid, __u32 nr)
 	t->entered_ns = bpf_ktime_get_ns();
 }
 
-/* Now the loop has the thread in its own hands. */
-static void note_turn(struct watch_thread *t)
+static void note_time(__u64 *run_ns, __u64 *delay_ns, __u64 *now_ns)
 {
 	struct task_struct___watch *task = (void *)bpf_get_current_task_btf();
 
-	t->out_run_ns = BPF_CORE_READ(task, se.sum_exec_runtime);
+	*run_ns = BPF_CORE_READ(task, se.sum_exec_runtime);
 	if (bpf_core_field_exists(task->sched_info.run_delay))
-		t->out_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
-	t->returned_ns = bpf_ktime_get_ns();
+		*delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
+	*now_ns = bpf_ktime_get_ns();
+}
+
+/* Now the loop has the thread in its own hands. */
+static void note_turn(struct watch_thread *t)
+{
+	note_time(&t->out_run_ns, &t->out_delay_ns, &t->returned_ns);
 }
 
 static void loop_turn(__u32 tid, __u64 sp)
@@ -322,6 +329,17 @@ static void source_dispatch(struct pt_regs *ctx, __u32 tid)
 	s->tid = tid;
 }
 
+static void note_call(__u32 tid, __u32 number)
+{
+	struct watch_call_key key = { tid, number };
+	struct watch_call *c = value_of(&calls, &key, &no_call);
+
+	if (!c)
+		return;
+	c->count++;
+	note_time(&c->run_ns, &c->delay_ns, &c->entered_ns);
+}
+
 /* One program for all functions that are counted when they are entered: one link for each file. */
 SEC("uprobe")
 int on_entry(struct pt_regs *ctx)
@@ -352,6 +370,9 @@ int on_entry(struct pt_regs *ctx)
 		break;
 	case WATCH_SOURCE:
 		source_dispatch(ctx, tid);
+		break;
+	case WATCH_CALL:
+		note_call(tid, cookie >> WATCH_NR_SHIFT);
 		break;
 	}
 	return 0;

@@ -9,8 +9,10 @@
 #define WATCH_CHUNK  64 /* GPollFDs that are looked at in one go */
 #define WATCH_CHUNKS 64 /* the first 4096 of a set */
 #define WATCH_CLOCKS 4
+#define WATCH_CALLED 32 /* functions whose calls are told apart */
 
-/* The cookie of a site: what its function does, and for a wait the system call's number above. */
+/* The cookie of a site: what its function does, and above that the system call's number or the
+ * function's. */
 enum {
 	WATCH_WAIT = 1,
 	WATCH_BH_CALL,
@@ -19,6 +21,7 @@ enum {
 	WATCH_TIMER,
 	WATCH_SOURCE,
 	WATCH_TURN, /* of aio_poll(), which polls only if there is a reason to */
+	WATCH_CALL, /* a function of which calls are told apart; its number above */
 };
 #define WATCH_NR_SHIFT 8
 
@@ -96,6 +99,17 @@ struct watch_source {
 	__u64 turn;
 	__u32 tid;
 	__u32 pad;
+};
+
+/* Calls of one function by one thread, and the thread's counters at the last. */
+struct watch_call_key {
+	__u32 tid;
+	__u32 number;
+};
+
+struct watch_call {
+	__u64 count;
+	__u64 entered_ns, run_ns, delay_ns;
 };
 
 /* System calls on a descriptor, by a struct watch_fd_key. */

@@ -95,7 +95,7 @@ static void show(const struct doctor *d, const struct options *options, double s
 		       loops == 1 ? "" : "s", target, seconds);
 		printf("Checked: callbacks and nested waits that block for over %s, the big lock, "
 		       "spinning\nwithout progress, sleeping with work to do, handlers that are "
-		       "dead or pile up.\n",
+		       "dead or pile up, late timers.\n",
 		       min);
 	}
 	if (lost && !options->json)

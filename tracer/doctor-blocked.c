@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * BLOCKED CALLBACK: a loop's thread has been away from its wait for too long, and two stacks taken
- * meanwhile show the same callback.
+ * BLOCKED CALLBACK: a loop's thread has been away from its wait for too long, and two stacks show
+ * it in a call of one callback that had lasted for too long by then.
  *
  * Away is since the last wait returned (a probe saw it) or since we came. The time in which the
  * thread wanted a CPU and got none does not count: that is the host's fault, not the callback's.
@@ -15,7 +15,7 @@
 #include "tracer/out.h"
 
 #define CONFIRM_NS (50 * 1000000LL)
-#define MAX_STACKS 12 /* of one thread: each costs some milliseconds at most */
+#define MAX_STACKS 16 /* of one thread: each costs some milliseconds at most */
 #define TAKE_MS	   60
 
 /* Since when it is away, and its counters then; false if it waits. */
@@ -53,7 +53,7 @@ static int64_t away_ns(const struct doctor *d, const struct patient *p, uint64_t
 		ns -= (int64_t)(p->now.delay_ns - delay);
 	/* One that runs has to have run for that long: a queue is counted only when it ends. */
 	if (p->now.state == 'R')
-		ns = MIN(ns, (int64_t)*ret_cpu + d->min_ns / 4);
+		ns = MIN(ns, (int64_t)*ret_cpu + CALL_TICKS_NS);
 	return ns;
 }
 
@@ -61,34 +61,60 @@ static void note_stack(struct doctor *d, struct patient *p, const struct stack *
 		       const struct where *w, int64_t ns, uint64_t cpu)
 {
 	struct blocked *b = &p->blocked;
-	uint64_t callback = 0;
 
-	if (w->callback >= 0)
-		callback = stack->frames[w->callback].function;
-	if (!b->samples || callback != b->callback) {
-		b->samples = 0;
-		b->longest_ns = 0;
-	}
-	b->callback = callback;
 	b->samples++;
 	if (ns < b->longest_ns)
 		return;
 	b->longest_ns = ns;
-	b->before_us = b->since_ns == (uint64_t)p->first_ns;
+	b->before_us = !b->call.is_entry;
 	b->cpu_ns = cpu;
 	b->stack = *stack;
 	g_free(b->wait);
 	g_free(b->name);
-	b->name = callback ? doctor_callback_name(d, callback, stack) : NULL;
+	b->name = w->callback < 0
+			  ? NULL
+			  : doctor_callback_name(d, stack->frames[w->callback].function, stack);
 	g_ptr_array_set_size(b->others, 0);
 	b->wait = doctor_describe_wait(d, stack, b->others);
 	doctor_find_waiters(d, p->tid, b->others);
 }
 
+/* Whose calls are to be told apart; 0: what happens once in a time away. */
+static uint64_t subject(const struct doctor *d, const struct stack *stack, const struct where *w)
+{
+	if (w->callback >= 0)
+		return stack->frames[w->callback].function;
+	if (w->for_bql)
+		return 0;
+	if (w->machine < 0)
+		return doctor_function(d, "qemu_aio_coroutine_enter");
+	return stack->frames[MAX(w->machine - 1, 0)].function;
+}
+
+/* Take a stack of it, unless it comes back meanwhile; -1 then, and if it is no loop's. */
+static int take(struct doctor *d, struct patient *p, uint64_t since, struct stack *stack,
+		struct where *w, uint64_t *ret_cpu)
+{
+	uint64_t again = 0;
+
+	if (stacks_take(d->stacks, p->tid, TAKE_MS, stack, NULL))
+		return -1;
+	p->blocked.stacks++;
+	doctor_where(d, stack, w);
+	if (w->machine < 0 && !p->is_loop) {
+		p->is_none = true; /* a worker, a vCPU: no loop is in its chain of calls */
+		return -1;
+	}
+	p->is_loop = true;
+	/* If it came back while the stack was taken, then the stack is of something else. */
+	p->now = stack->thread;
+	return !away_ns(d, p, &again, ret_cpu) || again != since || w->busy_polling ? -1 : 0;
+}
+
 static void sample(struct doctor *d, struct patient *p)
 {
-	uint64_t since = 0, again, cpu = 0;
-	int64_t ns = away_ns(d, p, &since, &cpu);
+	uint64_t since = 0, cpu = 0, function;
+	int64_t ns = away_ns(d, p, &since, &cpu), call_ns;
 	struct blocked *b = &p->blocked;
 	struct stack stack;
 	struct where w;
@@ -98,27 +124,26 @@ static void sample(struct doctor *d, struct patient *p)
 		b->void_ns = since;
 	if (ns < d->min_ns || p->is_none || since == b->void_ns)
 		return;
-	if (since == b->since_ns && b->samples > 1)
-		b->longest_ns = MAX(b->longest_ns, ns);
-	if (b->stacks == MAX_STACKS ||
+	call_ns = b->call.is_known ? call_entered_ns(d, &b->call, &p->now, since) : -1;
+	if (since == b->since_ns && b->samples > 1 && call_ns >= 0)
+		b->longest_ns = MAX(b->longest_ns, call_ns);
+	if (b->stacks >= MAX_STACKS || (call_ns >= 0 && call_ns < d->min_ns) ||
 	    (since == b->since_ns && now_ns() - b->sampled_ns < CONFIRM_NS))
 		return;
-	if (stacks_take(d->stacks, p->tid, TAKE_MS, &stack, NULL))
-		return;
-	b->stacks++;
-	doctor_where(d, &stack, &w);
-	if (w.machine < 0 && !p->is_loop) {
-		p->is_none = true; /* a worker, a vCPU: no loop is in its chain of calls */
-		return;
-	}
-	p->is_loop = true;
-	/* It may have come back while the stack was taken: then the stack is of something else. */
-	p->now = stack.thread;
-	if (!away_ns(d, p, &again, &cpu) || again != since || w.busy_polling)
+	if (take(d, p, since, &stack, &w, &cpu))
 		return;
 	b->since_ns = since;
 	b->sampled_ns = now_ns();
-	note_stack(d, p, &stack, &w, ns, cpu);
+	function = subject(d, &stack, &w);
+	if (!b->call.is_known || b->call.function != function)
+		b->samples = 0, b->longest_ns = 0;
+	call_ns = call_seen(d, &b->call, &p->now, function, since);
+	/* Only now its calls are counted: what the stack showed may have been the one before. */
+	if (call_ns < 0 && !take(d, p, since, &stack, &w, &cpu) &&
+	    subject(d, &stack, &w) == function)
+		call_ns = call_seen(d, &b->call, &p->now, function, since);
+	if (call_ns >= d->min_ns)
+		note_stack(d, p, &stack, &w, call_ns, cpu);
 }
 
 void blocked_sample(struct doctor *d)
@@ -167,8 +192,8 @@ static void conclude(struct doctor *d, struct patient *p)
 			g_strdup("a coroutine: the chain of calls ends where its stack begins");
 	finding_say(f, "%s", b->wait);
 	finding_say(f,
-		    "away from its wait for %s, without what it waited for a CPU; it used one for "
-		    "%.0f ms of that",
+		    "one call of it lasts %s, without what it waited for a CPU; it used one for "
+		    "%.0f ms since its last wait",
 		    span, (double)b->cpu_ns / 1e6);
 	finding_say(f, "%d stacks taken meanwhile show it", b->samples);
 	for (size_t i = 0; i < b->others->len; i++)

@@ -128,10 +128,7 @@ static bool calls_by_pointer(const struct doctor *d, const struct frame *f, uint
 /* aio_bh_call() may end in a jump to the callback: then it leaves no frame. */
 static bool is_bh_call(const struct doctor *d, uint64_t function)
 {
-	const struct image *img = images_program(d->images);
-	const struct symbol *symbol = image_symbol(img, "aio_bh_call");
-
-	return symbol && function == symbol->link + img->bias;
+	return function && function == doctor_function(d, "aio_bh_call");
 }
 
 /* From the machinery's frame inwards. */
@@ -308,6 +305,14 @@ bool doctor_nest(struct doctor *d, pid_t tid, const struct stack *stack, struct 
 		nest.callback = outer.callback;
 	*ret = nest;
 	return true;
+}
+
+uint64_t doctor_function(const struct doctor *d, const char *name)
+{
+	const struct image *img = images_program(d->images);
+	const struct symbol *symbol = image_symbol(img, name);
+
+	return symbol ? symbol->link + img->bias : 0;
 }
 
 char *frame_name(const struct doctor *d, const struct frame *f)

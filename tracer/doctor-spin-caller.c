@@ -4,19 +4,11 @@
 
 #define STACKS_MS 200
 
-static uint64_t address_of(const struct doctor *d, const char *name)
-{
-	const struct image *img = images_program(d->images);
-	const struct symbol *symbol = image_symbol(img, name);
-
-	return symbol ? symbol->link + img->bias : 0;
-}
-
 /* A callback that ends in the call leaves no frame: then the callee stands where it would. */
 uint64_t spin_caller(struct doctor *d, const struct patient *p, const char *name, int arg,
 		     uint64_t value, uint64_t self, struct stack *ret)
 {
-	uint64_t function = address_of(d, name), found = 0;
+	uint64_t function = doctor_function(d, name), found = 0;
 	GArray *stacks;
 
 	if (!function || stacks_at_calls(d->stacks, function, arg, value, p->tid, PROOF_STACKS,

@@ -78,6 +78,8 @@ int doctor_open_tables(struct doctor *d, struct target *t, struct images *images
 	d->l = l;
 	d->fds = fds;
 	d->leak = leak_new();
+	d->late = late_new();
+	d->idle_bhs = idle_new();
 	d->bql = bql_find(images);
 	d->patients = g_ptr_array_new_with_free_func(patient_free);
 	d->findings = g_ptr_array_new_with_free_func(finding_free);
@@ -101,6 +103,8 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 
 	if (!err)
 		err = watch_open(t, images, l, &d->watch, why);
+	if (!err)
+		late_find_lists(d);
 	d->start_ns = now_ns();
 	for (size_t i = 0; i < d->patients->len; i++)
 		((struct patient *)d->patients->pdata[i])->first_ns = d->start_ns;
@@ -119,6 +123,7 @@ static int watch_for(struct doctor *d, int64_t visit_ns, int64_t until_ns,
 		nested_sample(d);
 		hold_sample(d);
 		leak_sample(d, visit_ns);
+		late_sample(d, visit_ns);
 		usleep(STEP_MS * 1000);
 	}
 	return 0;
@@ -131,6 +136,8 @@ static int check_tables(struct doctor *d, struct failure *why)
 
 	if (!err)
 		err = dead_check(d, why);
+	if (!err)
+		idle_look(d);
 	return err == -EBADMSG || err == -EFAULT ? 0 : err;
 }
 
@@ -154,11 +161,13 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	if (err)
 		return err;
 	spin_conclude(d);
+	idle_conclude(d);
 	blocked_conclude(d);
 	nested_conclude(d);
 	hold_conclude(d);
 	blocked_conclude_waiters(d);
 	leak_conclude(d);
+	late_conclude(d);
 	return 0;
 }
 
@@ -168,6 +177,9 @@ void doctor_close(struct doctor *d)
 	stacks_close(d->stacks);
 	loops_free(d->loops);
 	leak_free(d->leak);
+	late_free(d->late);
+	if (d->idle_bhs)
+		g_array_free(d->idle_bhs, TRUE);
 	hold_clear(&d->hold);
 	hold_clear(&d->held);
 	if (!d->patients)

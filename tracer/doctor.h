@@ -28,7 +28,17 @@ struct finding {
 	const char *advice;
 };
 
-/* Two stacks of a thread that does not come back to its wait, and what they had in common. */
+/* The call that a thread is in (doctor-call.c). */
+struct call {
+	bool is_known;	   /* a stack has named the function */
+	uint64_t function; /* 0: none that could be counted, and one is enough */
+	int number;	   /* for watch_read_call(); -1: it could not be probed */
+	bool is_entry;	   /* its entry was seen */
+	uint64_t since_ns; /* the time away in which it was first seen ... */
+	uint64_t count, switches, first_ns, first_run_ns, first_delay_ns; /* ... and then */
+};
+
+/* Stacks of a thread that does not come back to its wait, and what they had in common. */
 struct blocked {
 	uint64_t since_ns; /* when it left its wait; tells one time from another */
 	uint64_t void_ns;  /* the time that does not count: it was stopped meanwhile */
@@ -36,8 +46,8 @@ struct blocked {
 	char *name;	   /* of the callback */
 	int64_t sampled_ns;
 	int64_t longest_ns; /* that it was seen away, without the time it waited for a CPU */
-	uint64_t callback;  /* 0: none could be proven */
-	int samples;	    /* that showed this callback */
+	struct call call;   /* of the callback, or what stands in for it */
+	int samples;	    /* that showed it, in a call that lasted too long by then */
 	int stacks;	    /* taken in all */
 	uint64_t cpu_ns;    /* of the longest */
 	struct stack stack; /* the last */
@@ -81,6 +91,14 @@ struct hold {
 	struct stack stack;
 };
 
+/* A thread's counters at an earlier look. */
+struct past {
+	int64_t at_ns;
+	uint64_t run_ns, delay_ns;
+};
+
+#define PAST_LOOKS 64
+
 /* A thread of the target. */
 struct patient {
 	pid_t tid;
@@ -94,9 +112,12 @@ struct patient {
 	struct blocked blocked;
 	struct nested nested;
 	bool spins;
+	struct past past[PAST_LOOKS]; /* the last looks, in turn */
+	unsigned n_past;
 };
 
 struct leak; /* doctor-leak.c's: the handlers in the readings so far */
+struct late; /* doctor-late.c's: the lists of timers */
 
 struct doctor {
 	struct target *t;
@@ -112,6 +133,9 @@ struct doctor {
 	int64_t start_ns, half_ns; /* CLOCK_MONOTONIC: attached, half time */
 	int64_t min_ns;		   /* blocked longer than this is a finding */
 	struct leak *leak;
+	struct late *late;
+	GArray *idle_bhs; /* doctor-spin-idle.c's: that were scheduled in readings so far */
+	int idle_readings;
 	struct hold hold, held; /* now, and the longest that was proven */
 	uint64_t bql;		/* address of the big lock's mutex; 0: unknown */
 	uint64_t lost;
@@ -170,6 +194,23 @@ bool doctor_nest(struct doctor *d, pid_t tid, const struct stack *stack, struct 
 char *frame_name(const struct doctor *d, const struct frame *f);
 /* Is some frame in this function? */
 bool stack_holds(const struct stack *stack, uint64_t function);
+
+/* Run address of the program's function @name; 0 if it exports none. */
+uint64_t doctor_function(const struct doctor *d, const char *name);
+
+/* --- doctor-call.c: is it one call? --------------------------------------------------------- */
+
+#define CALL_TICKS_NS (25 * 1000000LL) /* a running thread's time may be known so much later */
+
+/* How long ago the last call of the function began, if in this time away; else -1. */
+int64_t call_entered_ns(const struct doctor *d, const struct call *c, const struct thread_now *now,
+			uint64_t since_ns);
+/*
+ * A stack of the thread @now, away since @since_ns, shows @function (0: something that happens at
+ * most once in that time). Returns how long that call has lasted for certain; -1: look again.
+ */
+int64_t call_seen(const struct doctor *d, struct call *c, const struct thread_now *now,
+		  uint64_t function, uint64_t since_ns);
 
 /* --- doctor-callbacks.c: what a callback is ------------------------------------------------- */
 
@@ -246,6 +287,18 @@ struct leak *leak_new(void);
 void leak_free(struct leak *leak);
 void leak_sample(struct doctor *d, int64_t visit_ns);
 void leak_conclude(struct doctor *d);
+
+/* The first timers of all lists, every few ms; after all other verdicts. */
+struct late *late_new(void);
+void late_free(struct late *late);
+void late_find_lists(struct doctor *d);
+void late_sample(struct doctor *d, int64_t visit_ns);
+void late_conclude(struct doctor *d);
+
+/* Idle bottom halves, in what d->loops has. */
+GArray *idle_new(void);
+void idle_look(struct doctor *d);
+void idle_conclude(struct doctor *d);
 
 /* Two readings, a moment apart, of all that sleeps; says what it finds. */
 int lost_check(struct doctor *d, struct failure *why);

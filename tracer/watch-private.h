@@ -15,6 +15,7 @@ struct watch {
 	struct watch_bpf *skel;
 	GPtrArray *attachments; /* of struct attachment * */
 	struct bpf_link *io;
+	GArray *called; /* uint64_t: the functions whose calls are told apart, by their numbers */
 	size_t sites;
 };
 

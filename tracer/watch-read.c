@@ -40,6 +40,15 @@ GArray *watch_read_threads(const struct watch *w)
 	return tids;
 }
 
+struct watch_call watch_read_call(const struct watch *w, int number, pid_t tid)
+{
+	struct watch_call_key key = { (uint32_t)tid, (uint32_t)number };
+	struct watch_call call = { 0 };
+
+	bpf_map_lookup_elem(bpf_map__fd(w->skel->maps.calls), &key, &call);
+	return call;
+}
+
 GArray *watch_read_fds(const struct watch *w)
 {
 	return read_map(w->skel->maps.fds, offsetof(struct watched_fd, value),

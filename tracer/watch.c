@@ -145,6 +145,32 @@ int watch_callbacks(struct watch *w, const GArray *sources, struct failure *why)
 	return err;
 }
 
+int watch_calls(struct watch *w, uint64_t function)
+{
+	struct image *img = images_at(w->images, function);
+	GArray *sites;
+	struct site site;
+	int err;
+
+	for (size_t i = 0; i < w->called->len; i++)
+		if (g_array_index(w->called, uint64_t, i) == function)
+			return (int)i;
+	if (w->called->len == WATCH_CALLED)
+		return -E2BIG;
+	err = img ? site_at_args(img, function - img->bias, 0, &site, NULL) : -ENOENT;
+	if (err)
+		return err;
+	site.cookie = WATCH_CALL | (uint64_t)w->called->len << WATCH_NR_SHIFT;
+	sites = g_array_new(FALSE, FALSE, sizeof(struct site));
+	g_array_append_val(sites, site);
+	err = attach(w, w->skel->progs.on_entry, sites, NULL);
+	g_array_free(sites, TRUE);
+	if (err)
+		return err;
+	g_array_append_val(w->called, function);
+	return (int)w->called->len - 1;
+}
+
 /* The clocks that are the kernel's own; the others are learned (watch_learn_clock()). */
 static void set_clocks(struct watch *w)
 {
@@ -167,6 +193,7 @@ int watch_open(struct target *t, struct images *images, const struct layout *l, 
 	w->t = t;
 	w->images = images;
 	w->attachments = g_ptr_array_new();
+	w->called = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	w->skel = watch_bpf__open();
 	if (!w->skel) {
 		err = load_failure(-errno, why);
@@ -209,6 +236,7 @@ void watch_close(struct watch *w)
 	for (size_t i = 0; i < w->attachments->len; i++)
 		attach_remove(w->attachments->pdata[i]);
 	g_ptr_array_free(w->attachments, TRUE);
+	g_array_free(w->called, TRUE);
 	watch_bpf__destroy(w->skel);
 	g_free(w);
 }

@@ -55,6 +55,15 @@ void watch_close(struct watch *w);
  */
 int watch_callbacks(struct watch *w, const GArray *sources, struct failure *why);
 
+/*
+ * From now on tell the calls of the function at run address @function apart; its number, also if it
+ * was watched before. Errors: -ENOEXEC and -ENOENT (site.h), -E2BIG (too many functions), those of
+ * attach.h.
+ */
+int watch_calls(struct watch *w, uint64_t function);
+/* The calls of function @number by a thread since then; zero if there were none. */
+struct watch_call watch_read_call(const struct watch *w, int number, pid_t tid);
+
 /* The counts of a thread; false if it never polled. */
 bool watch_read_thread(const struct watch *w, pid_t tid, struct watch_thread *ret);
 /* All counts of a kind: of struct watched_..., to be freed. */
