@@ -124,7 +124,7 @@ static void sample(struct doctor *d, struct patient *p)
 		b->void_ns = since;
 	if (ns < d->min_ns || p->is_none || since == b->void_ns)
 		return;
-	call_ns = b->call.is_known ? call_entered_ns(d, &b->call, &p->now, since) : -1;
+	call_ns = call_lasted_ns(d, &b->call, &p->now, since);
 	if (since == b->since_ns && b->samples > 1 && call_ns >= 0)
 		b->longest_ns = MAX(b->longest_ns, call_ns);
 	if (b->stacks >= MAX_STACKS || (call_ns >= 0 && call_ns < d->min_ns) ||

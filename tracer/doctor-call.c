@@ -37,20 +37,33 @@ static int64_t lasted_ns(const struct thread_now *now, uint64_t from_ns, uint64_
 	return ns;
 }
 
-int64_t call_entered_ns(const struct doctor *d, const struct call *c, const struct thread_now *now,
-			uint64_t since_ns)
+static struct watch_call calls_of(const struct doctor *d, const struct call *c, pid_t tid)
 {
-	struct watch_call w = { 0 };
+	static const struct watch_call none;
 
-	if (c->function && c->number != UNCOUNTED)
-		w = watch_read_call(d->watch, c->number, now->tid);
-	return w.entered_ns > since_ns ? lasted_ns(now, w.entered_ns, w.run_ns, w.delay_ns) : -1;
+	return c->function && c->number != UNCOUNTED ? watch_read_call(d->watch, c->number, tid)
+						     : none;
+}
+
+int64_t call_lasted_ns(const struct doctor *d, const struct call *c, const struct thread_now *now,
+		       uint64_t since_ns)
+{
+	struct watch_call w = calls_of(d, c, now->tid);
+
+	if (!c->is_known)
+		return -1;
+	if (w.entered_ns > since_ns)
+		return lasted_ns(now, w.entered_ns, w.run_ns, w.delay_ns);
+	if (c->since_ns != since_ns || c->count != w.count ||
+	    (c->function && c->number == UNCOUNTED && c->switches != now->switches))
+		return -1;
+	return lasted_ns(now, c->first_ns, c->first_run_ns, c->first_delay_ns);
 }
 
 int64_t call_seen(const struct doctor *d, struct call *c, const struct thread_now *now,
 		  uint64_t function, uint64_t since_ns)
 {
-	struct watch_call w = { 0 };
+	struct watch_call w;
 	int64_t ns;
 
 	if (!c->is_known || function != c->function) {
@@ -58,21 +71,16 @@ int64_t call_seen(const struct doctor *d, struct call *c, const struct thread_no
 		c->is_known = true;
 		return -1; /* what the stack showed may be over by now */
 	}
-	ns = call_entered_ns(d, c, now, since_ns);
-	c->is_entry = ns >= 0;
-	if (c->is_entry)
+	w = calls_of(d, c, now->tid);
+	c->is_entry = w.entered_ns > since_ns;
+	ns = call_lasted_ns(d, c, now, since_ns);
+	if (ns >= 0)
 		return ns;
-	if (function && c->number != UNCOUNTED)
-		w = watch_read_call(d->watch, c->number, now->tid);
-	if (c->since_ns != since_ns || c->count != w.count ||
-	    (function && c->number == UNCOUNTED && c->switches != now->switches)) {
-		c->since_ns = since_ns;
-		c->count = w.count;
-		c->switches = now->switches;
-		c->first_ns = (uint64_t)now_ns();
-		c->first_run_ns = now->run_ns;
-		c->first_delay_ns = now->delay_ns;
-		return 0;
-	}
-	return lasted_ns(now, c->first_ns, c->first_run_ns, c->first_delay_ns);
+	c->since_ns = since_ns;
+	c->count = w.count;
+	c->switches = now->switches;
+	c->first_ns = (uint64_t)now_ns();
+	c->first_run_ns = now->run_ns;
+	c->first_delay_ns = now->delay_ns;
+	return 0;
 }

@@ -226,15 +226,19 @@ static void look_at(struct doctor *d, struct list *list, int64_t visit_ns)
 	uint64_t timer, cb;
 	struct patient *p;
 
-	list->looks++;
-	if (!read_first(d, list, &timer, &expire, &cb) || now_ns() - due_ns(list, expire) < LATE_NS)
+	/* Looks that decide nothing are not counted. */
+	if (!read_first(d, list, &timer, &expire, &cb) ||
+	    now_ns() - due_ns(list, expire) < LATE_NS) {
+		list->looks++;
 		return;
+	}
 	p = home_of(d, list);
 	if (!p || is_elsewhere(p))
 		return;
 	late_ns = own_ns(p, due_ns(list, expire));
 	if (late_ns < LATE_NS || !watch_read_thread(d->watch, p->tid, &w))
 		return;
+	list->looks++;
 	list->late_looks++;
 	list->last_turn = w.turns;
 	if (!list->timer)
@@ -278,6 +282,27 @@ static const char *most_seen(const struct list *list, int *ret_n)
 	return 2 * *ret_n >= list->stacks ? most : NULL;
 }
 
+static bool is_late(const struct list *list)
+{
+	int times = list->times[0] + list->times[1];
+
+	return times >= MIN_TIMES && list->times[0] && list->times[1] &&
+	       list->late_looks * MIN_SHARE >= list->looks &&
+	       list->last_turn - list->first_turn + 1 >= (uint64_t)times;
+}
+
+bool late_is_undecided(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->late->lists->len; i++) {
+		const struct list *list = d->late->lists->pdata[i];
+
+		if (list->late_looks && list->late_looks * MIN_SHARE >= list->looks &&
+		    !is_late(list))
+			return true;
+	}
+	return false;
+}
+
 static void conclude(struct doctor *d, const struct list *list)
 {
 	int times = list->times[0] + list->times[1], n;
@@ -287,9 +312,7 @@ static void conclude(struct doctor *d, const struct list *list)
 	struct patient *p;
 	struct finding *f;
 
-	if (times < MIN_TIMES || !list->times[0] || !list->times[1] ||
-	    list->late_looks * MIN_SHARE < list->looks ||
-	    list->last_turn - list->first_turn + 1 < (uint64_t)times)
+	if (!is_late(list))
 		return;
 	p = home_of(d, list);
 	if (!p || p->spins || doctor_has_finding(d, p->tid, NULL))

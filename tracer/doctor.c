@@ -10,7 +10,8 @@
 #include "tracer/clock.h"
 #include "tracer/doctor.h"
 
-#define STEP_MS 20
+#define STEP_MS	    20
+#define EXTRA_STEPS 4
 
 int64_t doctor_now_ns(void)
 {
@@ -105,9 +106,16 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 		err = watch_open(t, images, l, &d->watch, why);
 	if (!err)
 		late_find_lists(d);
+	/* Attaching takes its time; what the threads did meanwhile is not counted. */
+	if (!err)
+		err = doctor_look(d, why);
 	d->start_ns = now_ns();
-	for (size_t i = 0; i < d->patients->len; i++)
-		((struct patient *)d->patients->pdata[i])->first_ns = d->start_ns;
+	for (size_t i = 0; i < d->patients->len; i++) {
+		struct patient *p = d->patients->pdata[i];
+
+		p->first_ns = d->start_ns;
+		p->at_start = p->now;
+	}
 	return err;
 }
 
@@ -124,9 +132,43 @@ static int watch_for(struct doctor *d, int64_t visit_ns, int64_t until_ns,
 		hold_sample(d);
 		leak_sample(d, visit_ns);
 		late_sample(d, visit_ns);
+		d->looks++;
 		usleep(STEP_MS * 1000);
 	}
 	return 0;
+}
+
+/*
+ * On a busy machine the doctor gets little done in its time, too. So it stays longer, up to three
+ * times as long, if it came to look only now and then, or has one sample of something.
+ */
+static bool is_undecided(const struct doctor *d, int duration_ms)
+{
+	bool open = d->looks * STEP_MS * 2 < duration_ms || (d->hold.owner && d->hold.samples == 1);
+	bool has_loop = false;
+
+	for (size_t i = 0; i < d->patients->len; i++) {
+		const struct patient *p = d->patients->pdata[i];
+
+		open |= p->blocked.call.is_known && p->blocked.samples < 2;
+		open |= p->nested.samples == 1;
+		has_loop |= p->is_loop;
+	}
+	return open || !has_loop || late_is_undecided(d);
+}
+
+static int stay_longer(struct doctor *d, int duration_ms, const volatile sig_atomic_t *stop,
+		       struct failure *why)
+{
+	int64_t visit_ns = duration_ms * 1000000LL, end = d->start_ns + visit_ns;
+	int err = 0;
+
+	for (int i = 0; !err && i < 2 * EXTRA_STEPS && is_undecided(d, duration_ms) && !*stop;
+	     i++) {
+		end += visit_ns / EXTRA_STEPS;
+		err = watch_for(d, visit_ns, end, stop, why);
+	}
+	return err;
 }
 
 /* A reading that fails because everything changes all the time is no reading, and no failure. */
@@ -154,6 +196,8 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	spin_half(d);
 	if (!err)
 		err = watch_for(d, 2 * half, d->start_ns + 2 * half, stop, why);
+	if (!err)
+		err = stay_longer(d, duration_ms, stop, why);
 	if (!err)
 		err = check_tables(d, why);
 	if (!err)

@@ -134,6 +134,7 @@ struct doctor {
 	int64_t min_ns;		   /* blocked longer than this is a finding */
 	struct leak *leak;
 	struct late *late;
+	int looks;
 	GArray *idle_bhs; /* doctor-spin-idle.c's: that were scheduled in readings so far */
 	int idle_readings;
 	struct hold hold, held; /* now, and the longest that was proven */
@@ -202,9 +203,9 @@ uint64_t doctor_function(const struct doctor *d, const char *name);
 
 #define CALL_TICKS_NS (25 * 1000000LL) /* a running thread's time may be known so much later */
 
-/* How long ago the last call of the function began, if in this time away; else -1. */
-int64_t call_entered_ns(const struct doctor *d, const struct call *c, const struct thread_now *now,
-			uint64_t since_ns);
+/* How long the call has lasted for certain, in this time away; -1: not known. It may be over. */
+int64_t call_lasted_ns(const struct doctor *d, const struct call *c, const struct thread_now *now,
+		       uint64_t since_ns);
 /*
  * A stack of the thread @now, away since @since_ns, shows @function (0: something that happens at
  * most once in that time). Returns how long that call has lasted for certain; -1: look again.
@@ -294,6 +295,8 @@ void late_free(struct late *late);
 void late_find_lists(struct doctor *d);
 void late_sample(struct doctor *d, int64_t visit_ns);
 void late_conclude(struct doctor *d);
+/* Has it seen too little for a verdict, and more than nothing? */
+bool late_is_undecided(const struct doctor *d);
 
 /* Idle bottom halves, in what d->loops has. */
 GArray *idle_new(void);
