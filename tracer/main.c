@@ -11,6 +11,7 @@
 
 #include "tracer/help.h"
 #include "tracer/session.h"
+#include "tracer/top.h"
 #include "trace/loop-table.h"
 #include "trace/version.h"
 
@@ -20,6 +21,7 @@ static const char help_text[] =
 	"\n"
 	"  loopscope fds -p PID              which fds do the loops poll, and whose are they?\n"
 	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext, GMainContext?\n"
+	"  loopscope top -p PID              which callbacks run, how often, how long? live\n"
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
 	"  loopscope report DIR              what a recording says: where time went, who woke whom\n"
 	"  loopscope export DIR              a recording event by event; --to: for Perfetto and others\n"
@@ -34,8 +36,10 @@ static const char help_text[] =
 	"  -t, --tid TID       fds, stalls: only this thread's loop\n"
 	"      --via WAY       how to read: iter (a bpf task iterator), mem (process memory), or probe\n"
 	"                      (a bpf probe on the next poll of each thread); default: the first that can\n"
-	"  -d, --duration S    record, stalls: for so many seconds, else until Ctrl-C; doctor: 2;\n"
+	"  -d, --duration S    record, stalls, top: for so many seconds, else until Ctrl-C; doctor: 2;\n"
 	"                      probe: wait so long for polls, default 2\n"
+	"  -i, --interval S    top: a new picture every S seconds; default 1\n"
+	"      --sort KEY      top: by time (the default), rate, p50, p99, max or name\n"
 	"      --min TIME      doctor, stalls: what blocks for longer counts (10ms, 0.5s); default 100ms,\n"
 	"                      for stalls 10ms\n"
 	"  -o, --output PATH   record: the recording, a new or empty directory; export and\n"
@@ -78,6 +82,7 @@ static const struct command {
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "stalls", TAKES_RUN, "pid tid duration min layout json", cmd_stalls },
+	{ "top", TAKES_PROCESS, "pid duration interval sort layout json", cmd_top },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
 	{ "report", TAKES_RECORDING, "diff events histograms html output all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to output only watch json", cmd_export },
@@ -151,6 +156,17 @@ static int parse_seconds(const char *what, const char *text, int *ret_ms, struct
 	return 0;
 }
 
+static int parse_sort(const char *text, struct options *o, struct failure *why)
+{
+	int sort = top_sort_of(text);
+
+	if (sort < 0)
+		return fail(why, -EINVAL,
+			    "--sort takes time, rate, p50, p99, max or name, not \"%s\"", text);
+	o->sort = sort;
+	return 0;
+}
+
 /* "10ms", "0.5s" */
 static int parse_min(const char *text, int *ret_ms, struct failure *why)
 {
@@ -187,6 +203,7 @@ enum {
 	OPT_LAYOUT,
 	OPT_BTF,
 	OPT_RING,
+	OPT_SORT,
 	OPT_DIFF,
 	OPT_EVENTS,
 	OPT_HISTOGRAMS,
@@ -206,6 +223,8 @@ static const struct option long_options[] = {
 	{ "tid", required_argument, NULL, 't' },
 	{ "via", required_argument, NULL, OPT_VIA },
 	{ "duration", required_argument, NULL, 'd' },
+	{ "interval", required_argument, NULL, 'i' },
+	{ "sort", required_argument, NULL, OPT_SORT },
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ "layout", required_argument, NULL, OPT_LAYOUT },
 	{ "btf", required_argument, NULL, OPT_BTF },
@@ -247,6 +266,8 @@ static int print_table(void)
 		printf("value\tvia\t%s\n", read_way_name(way));
 	for (int format = 0; format < EXPORT_FORMATS; format++)
 		printf("value\tto\t%s\n", format_names[format]);
+	for (int sort = 0; sort < TOP_SORTS; sort++)
+		printf("value\tsort\t%s\n", top_sort_name(sort));
 	for (unsigned int id = 0; id < LOOP_EV_END; id++)
 		if (loop_event_desc(id))
 			printf("value\tonly\t%s\n", loop_event_desc(id)->name);
@@ -264,7 +285,7 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 
 	*o = (struct options){ .way = READ_ITER, .timeout_ms = 2000 };
 	opterr = 0;
-	while (!err && (c = getopt_long(argc, argv, ":p:t:d:o:v", long_options, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, ":p:t:d:i:o:v", long_options, NULL)) != -1) {
 		for (size_t i = 0; long_options[i].name; i++)
 			*given |= (unsigned)(long_options[i].val == c) << i;
 		switch (c) {
@@ -277,6 +298,12 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 		case 'd':
 			err = parse_seconds("-d", optarg, &o->timeout_ms, why);
 			o->duration_ms = o->timeout_ms;
+			break;
+		case 'i':
+			err = parse_seconds("-i", optarg, &o->interval_ms, why);
+			break;
+		case OPT_SORT:
+			err = parse_sort(optarg, o, why);
 			break;
 		case 'o':
 			o->output = optarg;

@@ -232,7 +232,7 @@ void out_json(json_t *object)
 	if (!object)
 		object = json_pack("{s:s, s:s}", "type", "error", "text",
 				   "a row could not be written");
-	json_dumpf(object, stdout, JSON_COMPACT);
+	json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
 	putchar('\n');
 	json_decref(object);
 }

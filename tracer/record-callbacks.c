@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "tracer/callbacks.h"
 #include "tracer/clock.h"
 #include "tracer/record-functions.h"
 #include "tracer/record.h"
@@ -20,18 +21,9 @@ struct key {
 	uint64_t cb, arg;
 };
 
-enum known_kind { KNOWN_HANDLER, KNOWN_TIMER, KNOWN_SOURCE };
-
 struct known {
 	struct key key;
-	enum known_kind kind;
-	uint64_t ctx, object; /* the context and node, list and timer, or GMainContext and source */
-	int fd;
-	uint32_t op;	   /* of a handler */
-	int64_t expire_ns; /* of a timer */
-	int clock;
-	int priority; /* of a source */
-	uint64_t dispatch;
+	struct callback c;
 };
 
 static unsigned key_hash(const void *key)
@@ -65,67 +57,16 @@ static void probe_callback(struct recorder *r, uint64_t addr)
 	record_add_probe(r, &p);
 }
 
-static void learn(struct recorder *r, const struct known *k)
+static void learn(const struct callback *callback, void *recorder)
 {
-	struct known *copy;
+	struct recorder *r = recorder;
+	struct known *k = g_new(struct known, 1);
 
-	if (!k->key.cb)
-		return;
 	if (!r->known)
 		r->known = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
-	copy = g_new(struct known, 1);
-	*copy = *k;
-	g_hash_table_replace(r->known, &copy->key, copy);
-	probe_callback(r, k->key.cb);
-}
-
-static void learn_handlers(struct recorder *r, const struct context *c)
-{
-	for (size_t i = 0; i < c->handlers->len; i++) {
-		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
-		struct known k = { .key = { h->io_read, h->opaque },
-				   .ctx = c->addr,
-				   .object = h->addr,
-				   .fd = h->fd,
-				   .op = LOOP_HANDLER_OP_READ };
-
-		if (h->deleted)
-			continue;
-		learn(r, &k);
-		k.key.cb = h->io_write;
-		k.op = LOOP_HANDLER_OP_WRITE;
-		learn(r, &k);
-	}
-}
-
-static void learn_timers(struct recorder *r, const GArray *timers)
-{
-	for (size_t i = 0; i < timers->len; i++) {
-		const struct timer *timer = &g_array_index(timers, struct timer, i);
-		struct known k = { .key = { timer->cb, timer->opaque },
-				   .kind = KNOWN_TIMER,
-				   .object = timer->addr,
-				   .expire_ns = timer->expire_ns,
-				   .clock = timer->clock };
-
-		learn(r, &k);
-	}
-}
-
-static void learn_sources(struct recorder *r, const struct loop_gcontext *g)
-{
-	for (size_t i = 0; i < g->sources->len; i++) {
-		const struct loop_source *s = g->sources->pdata[i];
-		struct known k = { .key = { s->callback, s->data },
-				   .kind = KNOWN_SOURCE,
-				   .ctx = g->addr,
-				   .object = s->addr,
-				   .priority = s->priority };
-
-		target_read_u64(r->s->t, s->funcs + offsetof(GSourceFuncs, dispatch), &k.dispatch);
-		if (!s->is_aio_context)
-			learn(r, &k);
-	}
+	*k = (struct known){ { callback->cb, callback->arg }, *callback };
+	g_hash_table_replace(r->known, &k->key, k);
+	probe_callback(r, callback->cb);
 }
 
 static const struct handler *find_handler(const struct loops *loops, uint64_t ctx, int fd)
@@ -172,69 +113,69 @@ void record_add_callbacks(struct recorder *r, const struct loops *before)
 {
 	const struct loops *loops = r->loops;
 
-	for (size_t i = 0; i < loops->contexts->len; i++) {
-		const struct context *c = loops->contexts->pdata[i];
-
-		learn_handlers(r, c);
-		learn_timers(r, c->timers);
-	}
-	learn_timers(r, loops->main_timers);
-	for (size_t i = 0; i < loops->gcontexts->len; i++)
-		learn_sources(r, loops->gcontexts->pdata[i]);
+	callbacks_each(loops, learn, r);
 	if (before) {
 		tell_new(r, before, loops, false);
 		tell_new(r, loops, before, true);
 	}
 }
 
+static const struct callback *find_known(const struct recorder *r, uint64_t cb, uint64_t arg)
+{
+	struct key key = { cb, arg };
+	const struct known *k = r->known ? g_hash_table_lookup(r->known, &key) : NULL;
+
+	return k ? &k->c : NULL;
+}
+
 void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,
 		       uint64_t opaque, int64_t expire_ns)
 {
-	struct known k = { .key = { cb, opaque },
-			   .kind = KNOWN_TIMER,
-			   .ctx = list,
-			   .object = timer,
-			   .expire_ns = expire_ns,
-			   .clock = -1 };
-	const struct known *old = r->known ? g_hash_table_lookup(r->known, &k.key) : NULL;
+	struct callback c = { .cb = cb,
+			      .arg = opaque,
+			      .kind = CALLBACK_TIMER,
+			      .ctx = list,
+			      .object = timer,
+			      .expire_ns = expire_ns,
+			      .clock = -1 };
+	const struct callback *old = find_known(r, cb, opaque);
 
+	if (!cb)
+		return;
 	if (old && old->object == timer)
-		k.clock = old->clock;
-	learn(r, &k);
-}
-
-static const struct known *find_known(const struct recorder *r, uint64_t cb, uint64_t arg)
-{
-	struct key key = { cb, arg };
-
-	return r->known ? g_hash_table_lookup(r->known, &key) : NULL;
+		c.clock = old->clock;
+	learn(&c, r);
 }
 
 /* How late a timer is: only where its clock is one that we can read too. */
-static int64_t lateness(const struct known *k, uint64_t now_ns)
+static int64_t lateness(const struct callback *k, uint64_t now_ns)
 {
 	return k->clock == 0 && k->expire_ns >= 0 ? (int64_t)now_ns - k->expire_ns
 						  : LOOP_NS_UNKNOWN;
 }
 
-static void tell_begin(struct recorder *r, const struct record_entry *hit, const struct known *k)
+static uint32_t operation(const struct callback *k)
+{
+	return k->write ? LOOP_HANDLER_OP_WRITE : LOOP_HANDLER_OP_READ;
+}
+
+static void tell_begin(struct recorder *r, const struct record_entry *hit, const struct callback *k)
 {
 	uint64_t now = hit->h.time_ns;
 	uint32_t tid = hit->h.tid;
 
 	switch (k->kind) {
-	case KNOWN_HANDLER:
+	case CALLBACK_HANDLER:
 		emit(r, now, tid, LOOP_EV_HANDLER_BEGIN,
-		     VALUES(k->ctx, k->object, k->fd, k->op, k->key.cb, k->key.arg));
+		     VALUES(k->ctx, k->object, k->fd, operation(k), k->cb, k->arg));
 		break;
-	case KNOWN_TIMER:
+	case CALLBACK_TIMER:
 		emit(r, now, tid, LOOP_EV_TIMER_BEGIN,
-		     VALUES(k->ctx, k->object, k->key.cb, k->key.arg, k->expire_ns,
-			    lateness(k, now)));
+		     VALUES(k->ctx, k->object, k->cb, k->arg, k->expire_ns, lateness(k, now)));
 		break;
-	case KNOWN_SOURCE:
+	case CALLBACK_SOURCE:
 		emit(r, now, tid, LOOP_EV_SOURCE_DISPATCH_BEGIN,
-		     VALUES(k->ctx, k->object, k->priority, k->dispatch, k->key.cb));
+		     VALUES(k->ctx, k->object, k->priority, k->dispatch, k->cb));
 		break;
 	}
 }
@@ -243,12 +184,12 @@ void record_callback_entry(struct recorder *r, struct thread_state *t,
 			   const struct record_probe *probe, const struct record_entry *hit)
 {
 	struct call call = { .probe = probe };
-	const struct known *k = NULL;
+	const struct callback *k = NULL;
 
 	/* A handler or timer gets its argument first; a source's callback may get it third. */
 	for (int i = 0; i < 3 && !k; i++) {
 		k = find_known(r, probe->callback, hit->args[i]);
-		if (k && i && k->kind != KNOWN_SOURCE)
+		if (k && i && k->kind != CALLBACK_SOURCE)
 			k = NULL;
 	}
 	if (!k)
@@ -259,7 +200,7 @@ void record_callback_entry(struct recorder *r, struct thread_state *t,
 	call.b = k->object;
 	call.c = k->ctx;
 	call.fd = k->fd;
-	call.op = k->op;
+	call.op = operation(k);
 	record_begin_call(r, t, hit, &call);
 }
 
@@ -268,15 +209,15 @@ void record_callback_end(struct recorder *r, const struct thread_state *t, const
 {
 	uint64_t cb = call->probe->callback;
 
-	switch ((enum known_kind)call->a) {
-	case KNOWN_HANDLER:
+	switch ((enum callback_kind)call->a) {
+	case CALLBACK_HANDLER:
 		emit(r, time_ns, t->tid, LOOP_EV_HANDLER_END,
 		     VALUES(call->c, call->b, call->fd, call->op, cb));
 		break;
-	case KNOWN_TIMER:
+	case CALLBACK_TIMER:
 		emit(r, time_ns, t->tid, LOOP_EV_TIMER_END, VALUES(call->c, call->b, cb));
 		break;
-	case KNOWN_SOURCE:
+	case CALLBACK_SOURCE:
 		emit(r, time_ns, t->tid, LOOP_EV_SOURCE_DISPATCH_END, VALUES(call->c, call->b, 1));
 		break;
 	}

@@ -37,6 +37,8 @@ struct options {
 	bool way_given;
 	int timeout_ms;	    /* how long READ_PROBE waits */
 	int duration_ms;    /* record: how long; 0 until the target ends */
+	int interval_ms;    /* top: 0: the default */
+	int sort;	    /* top: enum top_sort */
 	int min_ms;	    /* doctor, stalls: what blocks for longer counts; 0: the default */
 	size_t ring;	    /* record: bytes of the ring, 0: the default */
 	const char *output; /* record: the directory; export, report: the file; NULL: none given */
@@ -92,6 +94,7 @@ int cmd_layout(const struct options *options, struct failure *why);
 int cmd_doctor(const struct options *options, struct failure *why);
 int cmd_stalls(const struct options *options, struct failure *why);
 int cmd_list(const struct options *options, struct failure *why);
+int cmd_top(const struct options *options, struct failure *why);
 int cmd_record(const struct options *options, struct failure *why);
 int cmd_export(const struct options *options, struct failure *why);
 int cmd_report(const struct options *options, struct failure *why);
