@@ -1,0 +1,229 @@
+"""loopscope top: what it counts is what was done; the target survives it; it ends when it should.
+
+The known workload is five-sources with 23 iterations, held before its first until top is attached.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from collections import Counter
+from typing import Any, Dict, List
+
+import pytest
+from process_memory import wait_until
+from recordings import five_sources_counts
+from scripted import Held, settle
+from tracer_run import BUILD, COLUMNS, FAILED, FINE, HANG_S, Result, Row, finish, start
+from tracer_targets import Demo, Qemu, summary
+
+pytestmark = pytest.mark.usefixtures("root")
+
+ATTACHED = re.compile(rb"loopscope: attached to process (\d+): (\d+) probes.*\n")
+
+
+class Top:
+    """loopscope top -p PID, attached when the with is entered."""
+
+    def __init__(self, pid: int, *options: object) -> None:
+        self.process = start("top", "-p", pid, *options)
+        assert self.process.stderr
+        self.attached = self.process.stderr.readline()
+        if not ATTACHED.fullmatch(self.attached):
+            rest = self.process.communicate()[1]
+            raise AssertionError(f"not attached: {self.attached + rest!r}")
+
+    def end(self) -> Result:
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        return self.ended()
+
+    def ended(self) -> Result:
+        """It ends by itself, and has said nothing more."""
+        result = finish(self.process)
+        assert (result.rc, result.err) == (FINE, ""), result
+        return result
+
+    def __enter__(self) -> "Top":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def in_all(result: Result) -> List[Row]:
+    """The rows since the beginning: those behind the last interval's line."""
+    kinds = [row["type"] for row in result.rows]
+    assert kinds[-1] == "total"
+    intervals = [i for i, kind in enumerate(kinds) if kind == "interval"]
+    return result.rows[intervals[-1] + 1 if intervals else 0 :]
+
+
+def calls(rows: List[Row], thread: int) -> Dict[str, int]:
+    """How many calls of each kind of callback, on one thread."""
+    count: Counter[str] = Counter()
+    for row in rows:
+        if row["type"] == "callback" and row["thread"] == thread:
+            count[row["kind"]] += row["calls"]
+    return dict(count)
+
+
+def test_every_call_of_a_known_workload() -> None:
+    expected = {name: row["main"] for name, row in five_sources_counts().items()}
+    with Held("five-sources", 23) as demo:
+        with Top(demo.pid, "--json") as top:
+            printed = summary(demo.result())
+            result = top.ended()
+    rows = in_all(result)
+    (loop,) = [r for r in rows if r["type"] == "loop" and r["thread"] == demo.pid]
+    assert (loop["loop"], loop["iterations"]) == ("main loop", expected["poll_enter"])
+    assert loop["bql_waits"] == expected["bql_wait"]
+    assert sum(loop["woken"].values()) == expected["poll_exit"]
+    found = calls(rows, demo.pid)
+    # An AioContext is a source too; what it runs is counted by itself.
+    assert found.pop("source") == int(printed["vnc_connections"])
+    assert found == {
+        "handler": expected["handler_begin"],
+        "bh": expected["bh_begin"],
+        "timer": expected["timer_begin"],
+    }
+    assert result.total["lost"] == 0
+    assert all(r["timed"] == r["calls"] for r in rows if r["type"] == "callback")
+
+
+def test_intervals_add_up_to_the_total() -> None:
+    with Demo("busy") as demo:
+        with Top(demo.pid, "--json", "-i", 0.1) as top:
+            for _ in range(40):
+                assert top.process.stdout and top.process.stdout.readline()
+            demo.stop()
+            # Of what was done before it stopped an interval tells, and then one of nothing.
+            result = top.end()
+    total = result.total
+    assert total["calls"] > 0 and total["iterations"] > 0
+    for row in in_all(result):
+        if row["type"] == "callback":
+            assert 0 < row["p50_ns"] <= row["p99_ns"] <= row["max_ns"] <= row["total_ns"]
+            assert row["max_ns"] * row["calls"] >= row["total_ns"]
+        if row["type"] == "loop":
+            shares = [row[key] for key in row if key.endswith("_share")]
+            assert len(shares) == 4 and 0.99 < sum(shares) < 1.01
+
+
+def test_a_loop_that_only_sleeps(demo: Demo) -> None:
+    """five-sources without a script: nothing happens, and that is what is said."""
+    with Top(demo.pid, "--json") as top:
+        result = top.end()
+    loops = {r["loop"]: r for r in in_all(result) if r["type"] == "loop"}
+    assert set(loops) == {"main loop", "IOThread io0"}
+    for loop in loops.values():
+        assert (loop["iterations"], loop["wait_share"]) == (0, 1)
+
+
+def test_a_callback_that_does_not_return() -> None:
+    """It is shown while it runs, with the time so far."""
+    with Demo("blocked-lock") as demo, Top(demo.pid, "--json", "-i", 0.1) as top:
+        assert top.process.stdout
+
+        def row() -> Any:
+            import json
+
+            assert top.process.stdout
+            return json.loads(top.process.stdout.readline())
+
+        wait_until(lambda: bool(row().get("running_ns")), "a callback runs")
+        top.end()
+
+
+# --- stripped programs ----------------------------------------------------------------------------
+
+
+def test_qemu_by_its_functions(qemu: Qemu) -> None:
+    """One answer of the monitor is one bottom half in which the command ran, and its threads go on."""
+    n = 20
+    with qemu.qmp() as monitor:
+        settle(qemu.pid)
+        with Top(qemu.pid, "--json") as top:
+            for _ in range(n):
+                monitor.command("query-version")
+            settle(qemu.pid)
+            result = top.end()
+        monitor.command("query-status")
+    rows = in_all(result)
+    count = {
+        (r["callback"], r["loop"]): r["calls"] for r in rows if r["type"] == "callback"
+    }
+    assert count["do_qmp_dispatch_bh", "main loop"] == n
+    assert result.total["lost"] == 0 and qemu.alive()
+    loops = {r["loop"] for r in rows if r["type"] == "loop"}
+    assert {"main loop", "IOThread io0", "IOThread mon_iothread"} <= loops
+
+
+def test_a_coroutine_above_the_stack_of_its_thread() -> None:
+    """No return probe: it would end the program. Calls are counted, also those that nest."""
+    rounds = 40
+    with subprocess.Popen(
+        [BUILD / "tests" / "high-stack"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as target:
+        try:
+            assert target.stdin and target.stdout
+            assert target.stdout.readline() == "ready\n"
+            settle(target.pid)
+            with Top(target.pid, "--json") as top:
+                for _ in range(rounds):
+                    target.stdin.write("go\n")
+                    target.stdin.flush()
+                    settle(target.pid)
+                result = top.end()
+            said, _ = target.communicate(timeout=HANG_S)
+        finally:
+            target.kill()
+    assert (target.returncode, said) == (0, f"outer={rounds} inner={rounds}\n")
+    rows = [r for r in in_all(result) if r["type"] == "callback" and r["kind"] == "bh"]
+    assert sum(r["calls"] for r in rows) == 2 * rounds
+    # All but the first from each place are timed too.
+    assert sum(r["calls"] - r["timed"] for r in rows) <= 4
+
+
+# --- what people see ------------------------------------------------------------------------------
+
+
+def test_plain_lines_fit_and_are_plain() -> None:
+    with Demo("busy") as demo, Top(demo.pid, "-i", 0.2, "-d", 0.9, "--sort", "rate") as top:
+        result = top.ended()
+    lines = result.out.splitlines()
+    assert max(len(line) for line in lines) <= COLUMNS and "\033" not in result.out
+    assert "In all:" in lines
+    block = lines[lines.index("In all:") + 1 :]
+    assert block[0].startswith("demo-qemu-loop (pid ")
+    at = next(i for i, line in enumerate(block) if line.startswith("CALLBACK"))
+    column = block[at].split().index("CALLS/S") + 1  # "main loop" is two words
+    rates = [float(line.split()[column]) for line in block[at + 1 :] if line]
+    assert len(rates) >= 5 and rates == sorted(rates, reverse=True)
+
+
+def test_names_cannot_drive_the_terminal(tmp_path: Any) -> None:
+    """A thread's name is the target's to choose."""
+    with Demo("busy") as demo:
+        with open(f"/proc/{demo.pid}/task/{demo.thread('load')}/comm", "wb") as comm:
+            comm.write(b"\033[31mred\n")
+        with Top(demo.pid, "-d", 0.3) as top:
+            assert "\033" not in top.ended().out
+
+
+def test_it_ends_with_its_target() -> None:
+    with Demo("busy") as demo, Top(demo.pid) as top:
+        demo.kill()
+        assert top.ended().rc == FINE
+
+
+def test_it_refuses_what_has_no_loop() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        process = start("top", "-p", stranger.pid)
+        line = finish(process).refused(FAILED)
+        stranger.kill()
+    assert "is not a QEMU" in line and os.path.basename("sleep") in line
