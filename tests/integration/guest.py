@@ -13,9 +13,11 @@ commands come through a socket. The kernel needs some seconds to boot under TCG:
 
 import hashlib
 import socket
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import List, Optional
+from typing import Iterator, List, Optional
 
 import guest_image
 from process_memory import listeners, wait_until
@@ -25,6 +27,7 @@ BLOCK = 4096
 DISK_BLOCKS = 4096  # 16 MiB
 DISKS = {"disk0": ",iothread=io0", "disk1": "", "disk2": ""}
 SUM = "md5sum | cut -c 1-32"
+ROUND = 500  # requests of kept_working() at a time
 BOOT_S = 180.0  # under sanitizers of somebody else's, on a busy machine
 
 
@@ -151,6 +154,41 @@ class Guest(Target):
         work = self.work(requests, disk)
         assert work.wait() == pattern_sum(requests), "the guest read something else"
         return work.per_second
+
+    @contextmanager
+    def kept_working(self, disk: str = "vda") -> Iterator[None]:
+        """It reads without a pause, and every sum is right, until the with ends."""
+        ended, sums = threading.Event(), []
+
+        def keep() -> None:
+            while not ended.is_set():
+                sums.append(self.work(ROUND, disk).wait())
+
+        thread = threading.Thread(target=keep)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        assert set(sums) == {pattern_sum(ROUND)}
+
+    # --- what else is known of it -------------------------------------------------------------
+
+    def io0_thread(self) -> int:
+        with self.qmp() as qmp:
+            (row,) = qmp.command("query-iothreads")
+        return int(row["thread-id"])
+
+    @staticmethod
+    def disk_reads(qmp: Qmp, disk: str) -> int:
+        """How many reads of the guest QEMU has counted."""
+        (stats,) = [
+            row["stats"]
+            for row in qmp.command("query-blockstats")
+            if row["node-name"] == disk
+        ]
+        return int(stats["rd_operations"])
 
     def qmp(self) -> Qmp:
         return Qmp(self.qmp_path)
