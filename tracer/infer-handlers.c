@@ -169,6 +169,14 @@ static int choose_heads(struct infer *in, struct walked seen, struct head *all, 
 	return 0;
 }
 
+/* Removed while somebody walks the list: it polls for nothing any more, its callbacks are still
+ * there. */
+static bool is_deleted(const struct layout *l, const uint8_t *node)
+{
+	return l->off[NODE_DELETED_PREV] >= 0 &&
+	       layout_get(l, NODE_DELETED_PREV, node, NODE_MAX) != 0;
+}
+
 /* Hold one handler against what every handler is. */
 static int check_node(struct infer *in, const struct context_copy *c, uint64_t addr,
 		      const uint8_t *node)
@@ -182,6 +190,8 @@ static int check_node(struct infer *in, const struct context_copy *c, uint64_t a
 	if (fd < 0)
 		return fail(in->why, -EBADMSG, "%s: handler 0x%" PRIx64 " is of fd %d",
 			    in->program->name, addr, fd);
+	if (!events && is_deleted(l, node))
+		reads = writes = false;
 	if (events & ~ALL_EVENTS || !!(events & POLLIN) != reads || !!(events & POLLOUT) != writes)
 		return fail(in->why, -EBADMSG,
 			    "%s: handler 0x%" PRIx64 " of fd %d polls for 0x%" PRIx64
@@ -213,7 +223,7 @@ static bool is_closed(const struct infer *in, const uint8_t *node)
 {
 	int fd = (int)layout_get(in->l, NODE_FD, node, NODE_MAX);
 
-	return in->t->live && !fds_get(in->fds, fd)->open;
+	return in->t->live && !is_deleted(in->l, node) && !fds_get(in->fds, fd)->open;
 }
 
 static int check_nodes(struct infer *in)
