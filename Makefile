@@ -173,7 +173,7 @@ $(BUILD)/bench/selfrec-lttng: tests/bench/selfrec-lttng.c tests/bench/lttng-loop
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $< -o $@ $$(pkg-config --libs lttng-ust) -ldl
 
 # A test directory that needs rules of its own has them in rules.mk.
-include $(wildcard tests/unit/*/rules.mk tests/browser/rules.mk)
+include $(wildcard tests/unit/*/rules.mk tests/browser/rules.mk tests/bench/*.mk)
 
 lint: $(BPF_SKEL) $(TRACE_GEN) ## formatting, clang-tidy, cppcheck, shellcheck, black
 	$(Q)tests/lint.sh $(BUILD) "$(ALL_CFLAGS) $$(pkg-config --cflags $(TRACER_PKGS)) -Idemo-qemu-loop"

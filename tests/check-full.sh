@@ -11,7 +11,7 @@ steps=$*
 bad=0
 
 # What is asserted nowhere: its figures are shown.
-benches='bench-loop bench-selfrec bench-ctf bench-report bench-attach bench-gdb bench-doctor'
+benches='bench-loop bench-selfrec bench-ctf bench-report bench-attach bench-gdb bench-doctor bench-tracer'
 
 # name: target and its variables
 all_steps="
@@ -27,6 +27,7 @@ tracer-asan: check-unit-tracer BUILD=$build/san SAN=address,undefined
 report-asan: check-unit-report BUILD=$build/san SAN=address,undefined
 demo-tsan: check-unit-demo BUILD=$build/tsan SAN=thread
 stress: stress-notify
+browser: check-browser
 $(for bench in $benches; do echo "$bench: $bench"; done)"
 
 clock() {
