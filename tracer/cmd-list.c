@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tracer/out.h"
-#include "tracer/record-functions.h"
+#include "tracer/record-glib.h"
 #include "tracer/usdt.h"
 
 struct event_row {
@@ -63,46 +63,66 @@ static int list_usdt(const struct image *program, struct table *table)
 	return n;
 }
 
+/* The function, if its calls stand for @event in this target: appended to @where. */
+static bool gives(struct session *s, const struct function_probe *fn, const char *event,
+		  GString *where, struct event_row *row)
+{
+	struct image *img = NULL;
+	const struct symbol *symbol = function_symbol(fn, s->images, &img);
+	char **events = g_strsplit(fn->gives, " ", -1);
+	struct site site = { 0 };
+	bool found = symbol && g_strv_contains((const char *const *)events, event) &&
+		     (layout_is_qemu(s->l) || glib_probe_serves(s->images, fn)) &&
+		     !function_site(fn, img, symbol->link, &site);
+
+	g_strfreev(events);
+	if (!found)
+		return false;
+	g_string_append_printf(where, "%s%s()", where->len ? ", " : "", symbol->name);
+	row->from = "function";
+	row->cost = cost(site.emulated, fn->leave != NULL);
+	return true;
+}
+
 /* The functions whose calls stand for @event, as far as this target has them. */
 static void list_function_event(struct session *s, const char *event, struct table *table, int *n)
 {
 	struct event_row row = { .event = event, .from = "-", .cost = "-" };
 	GString *where = g_string_new(NULL);
 
-	for (size_t i = 0; i < n_function_probes; i++) {
-		const struct function_probe *fn = &function_probes[i];
-		struct image *img = NULL;
-		const struct symbol *symbol = function_symbol(fn, s->images, &img);
-		char **events = g_strsplit(fn->gives, " ", -1);
-		struct site site = { 0 };
-
-		if (symbol && g_strv_contains((const char *const *)events, event) &&
-		    !function_site(fn, img, symbol->link, &site)) {
-			g_string_append_printf(where, "%s%s()", where->len ? ", " : "",
-					       symbol->name);
-			row.from = "function";
-			row.cost = cost(site.emulated, fn->leave != NULL);
-			++*n;
-		}
-		g_strfreev(events);
-	}
+	for (size_t i = 0; i < n_function_probes; i++)
+		*n += gives(s, &function_probes[i], event, where, &row);
+	for (size_t i = 0; !layout_is_qemu(s->l) && i < n_glib_probes; i++)
+		*n += gives(s, &glib_probes[i], event, where, &row);
 	row.where = where->len ? where->str : NULL;
 	show(table, &row);
 	g_string_free(where, TRUE);
 }
 
-static bool is_callback_event(const char *event)
+static bool is_one_of(const char *event, const char *const *names)
 {
-	static const char *const names[] = { "handler_begin",	      "handler_end",
-					     "timer_begin",	      "timer_end",
-					     "source_dispatch_begin", "source_dispatch_end",
-					     "handler_add",	      "handler_modify",
-					     "handler_remove" };
+	return g_strv_contains(names, event);
+}
 
-	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
-		if (!strcmp(names[i], event))
-			return true;
-	return false;
+/* Where events come from that the tables tell of; NULL for others. */
+static const char *from_tables(const struct session *s, const char *event)
+{
+	static const char *const of_sources[] = { "source_dispatch_begin", "source_dispatch_end",
+						  NULL };
+	static const char *const of_handlers[] = { "handler_begin",  "handler_end",
+						   "timer_begin",    "timer_end",
+						   "handler_add",    "handler_modify",
+						   "handler_remove", NULL };
+	static const char *const iterations[] = { "iteration_begin", "iteration_end", NULL };
+	bool qemu = layout_is_qemu(s->l);
+
+	if (qemu && (is_one_of(event, of_sources) || is_one_of(event, of_handlers)))
+		return "callbacks and handlers learned from the loop's tables";
+	if (!qemu && is_one_of(event, of_sources))
+		return "dispatch functions of the sources in the loop's tables";
+	if (!qemu && is_one_of(event, iterations) && !glib_loop_shows_phases(s->images))
+		return "from one wait of a loop's thread to the next";
+	return NULL;
 }
 
 static int list_functions(struct session *s, struct table *table)
@@ -115,12 +135,12 @@ static int list_functions(struct session *s, struct table *table)
 
 		if (!desc || !desc->is_probe)
 			continue;
-		if (!is_callback_event(desc->name)) {
+		row.event = desc->name;
+		row.where = (char *)from_tables(s, desc->name);
+		if (!row.where) {
 			list_function_event(s, desc->name, table, &n);
 			continue;
 		}
-		row.event = desc->name;
-		row.where = (char *)"callbacks and handlers learned from the loop's tables";
 		show(table, &row);
 		n++;
 	}

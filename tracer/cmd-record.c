@@ -51,6 +51,8 @@ static void recorder_free(struct recorder *r)
 	g_hash_table_destroy(r->resumes);
 	if (r->known)
 		g_hash_table_destroy(r->known);
+	if (r->glib_funcs)
+		g_hash_table_destroy(r->glib_funcs);
 }
 
 static void recorder_init(struct recorder *r, struct session *s)

@@ -115,7 +115,7 @@ static void find_places(struct target *t, struct images *images, struct layout *
 	GArray *found;
 	uint64_t word, first = 0;
 
-	if (l->glib.looked || !glib || infer_glib_is_opaque())
+	if (l->glib.looked || !glib)
 		return;
 	find_loads(glib, "g_main_context_default", &getter);
 	for (int i = 0; i < getter.n && !l->glib.default_context; i++) {
@@ -126,8 +126,10 @@ static void find_places(struct target *t, struct images *images, struct layout *
 		l->glib.default_context = at;
 		first = word;
 	}
-	find_loads(glib, "g_main_context_new_with_flags", &maker);
-	find_loads(glib, "g_main_context_new", &maker);
+	if (!infer_glib_is_opaque()) {
+		find_loads(glib, "g_main_context_new_with_flags", &maker);
+		find_loads(glib, "g_main_context_new", &maker);
+	}
 	found = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	for (int i = 0; i < maker.n && !l->glib.list; i++) {
 		uint64_t at = maker.link[i] + glib->bias;

@@ -76,8 +76,9 @@ static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t a
 	s->ready_ns = read_ready_time(loops, source);
 	s->fds = g_array_new(FALSE, FALSE, sizeof(GPollFD));
 	s->unix_fds = g_array_new(FALSE, FALSE, sizeof(GPollFD));
-	if (source->name)
-		target_read_string(loops->t, (uintptr_t)source->name, s->name, sizeof(s->name));
+	s->name_at = (uintptr_t)source->name;
+	if (s->name_at)
+		target_read_string(loops->t, s->name_at, s->name, sizeof(s->name));
 	for (size_t i = 0; i < loops->contexts->len; i++)
 		s->is_aio_context |= ((struct context *)loops->contexts->pdata[i])->addr == addr;
 	read_callback(loops, source, s);
@@ -148,22 +149,27 @@ struct loop_gcontext *loops_gcontext(const struct loops *loops, uint64_t addr)
 	return NULL;
 }
 
+const struct source_kind loops_source_kinds[] = {
+	{ "g_timeout_funcs", "timeout" },
+	{ "g_idle_funcs", "idle" },
+	{ "g_child_watch_funcs", "child watch" },
+	{ "g_io_watch_funcs", "channel watch" },
+	{ "g_unix_signal_funcs", "signal" },
+	{ "g_unix_fd_source_funcs", "fd" },
+	{ NULL, NULL },
+};
+
 const char *loops_source_kind(const struct loops *loops, const struct loop_source *s)
 {
-	static const char *const kinds[][2] = {
-		{ "g_timeout_funcs", "timeout" },	  { "g_idle_funcs", "idle" },
-		{ "g_child_watch_funcs", "child watch" }, { "g_io_watch_funcs", "channel watch" },
-		{ "g_unix_signal_funcs", "signal" },	  { "g_unix_fd_source_funcs", "fd" },
-	};
 	struct image *glib = infer_glib_image(loops->images);
 
 	if (s->is_aio_context)
 		return "AioContext";
-	for (size_t i = 0; glib && i < G_N_ELEMENTS(kinds); i++) {
-		const struct symbol *symbol = image_symbol(glib, kinds[i][0]);
+	for (const struct source_kind *kind = loops_source_kinds; glib && kind->symbol; kind++) {
+		const struct symbol *symbol = image_symbol(glib, kind->symbol);
 
 		if (symbol && s->funcs == symbol->link + glib->bias)
-			return kinds[i][1];
+			return kind->name;
 	}
 	return NULL;
 }

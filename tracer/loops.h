@@ -74,6 +74,7 @@ struct loop_source {
 	unsigned id, ref_count;
 	uint32_t flags;	  /* SOURCE_* */
 	int64_t ready_ns; /* when it is due, on CLOCK_MONOTONIC; or READY_* */
+	uint64_t name_at; /* address of its name; 0: it has none */
 	char name[64];
 	bool is_aio_context;
 	GArray *fds;	  /* GPollFD, added by g_source_add_poll() */
@@ -118,6 +119,11 @@ struct context *loops_context(const struct loops *loops, uint64_t addr);
 struct loop_gcontext *loops_gcontext(const struct loops *loops, uint64_t addr);
 /* qemu_aio_context; NULL in a program that is no QEMU. */
 struct context *loops_main(const struct loops *loops);
+
+/* GLib's own kinds of sources, by the symbol of their GSourceFuncs; ends with NULL. */
+extern const struct source_kind {
+	const char *symbol, *name;
+} loops_source_kinds[];
 
 /* Is the source "timeout", "idle", "fd" ...? By GLib's own GSourceFuncs; NULL for other kinds. */
 const char *loops_source_kind(const struct loops *loops, const struct loop_source *s);

@@ -13,6 +13,7 @@
 #include "tracer/callbacks.h"
 #include "tracer/clock.h"
 #include "tracer/record-functions.h"
+#include "tracer/record-glib.h"
 #include "tracer/record.h"
 
 #define MAX_CALLBACKS 1024 /* functions that are probed */
@@ -113,7 +114,10 @@ void record_add_callbacks(struct recorder *r, const struct loops *before)
 {
 	const struct loops *loops = r->loops;
 
-	callbacks_each(loops, learn, r);
+	if (loops_main(loops))
+		callbacks_each(loops, learn, r);
+	else
+		record_glib_tables(r, before);
 	if (before) {
 		tell_new(r, before, loops, false);
 		tell_new(r, loops, before, true);

@@ -13,6 +13,7 @@
  */
 #include "tracer/clock.h"
 #include "tracer/record-functions.h"
+#include "tracer/record-glib.h"
 #include "tracer/record.h"
 
 #define REFRESH_NS 100000000 /* the target's maps are not read again sooner */
@@ -64,7 +65,7 @@ void record_begin_call(struct recorder *r, struct thread_state *t, const struct 
 	c->sp = hit->sp;
 	c->stack = stack_of(r, hit->sp, hit->h.time_ns);
 	if (!fn || !function_is_leaf(fn))
-		end = resume_at(r, hit->stack[0], fn != NULL);
+		end = resume_at(r, hit->stack[0], fn || call->probe->dispatches);
 	c->awaited = end && end->attached_ns && hit->h.time_ns > end->attached_ns;
 }
 
@@ -73,6 +74,8 @@ static void end_call(struct recorder *r, struct thread_state *t, const struct ca
 {
 	if (call->probe->function)
 		call->probe->function->leave(r, t, call, ending);
+	else if (call->probe->dispatches)
+		record_glib_dispatched(r, t, call, ending);
 	else
 		record_callback_end(r, t, call, ending->time_ns);
 }

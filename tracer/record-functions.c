@@ -12,6 +12,7 @@
 
 #include "tracer/record.h"
 #include "tracer/record-functions.h"
+#include "tracer/record-glib.h"
 
 /* The tables are looked at this often after a change: the first time it may not be made yet. */
 #define LOOKS 2
@@ -90,6 +91,7 @@ static void aio_poll_return(struct recorder *r, struct thread_state *t, const st
 static void wait_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		       struct call *call, uint64_t n, int64_t timeout_ns, uint32_t monitor)
 {
+	record_glib_poll(r, t, hit, timeout_ns);
 	call->a = current_context(t);
 	emit(r, hit->h.time_ns, t->tid, LOOP_EV_POLL_ENTER,
 	     VALUES(call->a, n, timeout_ns, monitor, t->polls, t->bql));
@@ -337,6 +339,7 @@ static void dispatch_return(struct recorder *r, struct thread_state *t, const st
 {
 	emit(r, end->time_ns, t->tid, LOOP_EV_DISPATCH_END,
 	     VALUES(call->a, t->callbacks != call->b));
+	record_glib_end(r, t, call->a, end->time_ns);
 }
 
 static void co_schedule_entry(struct recorder *r, struct thread_state *t,
@@ -512,10 +515,10 @@ int function_site(const struct function_probe *fn, const struct image *img, uint
 									 NULL);
 }
 
-void record_add_functions(struct recorder *r)
+static void add_functions(struct recorder *r, const struct function_probe *fns, size_t n)
 {
-	for (size_t i = 0; i < n_function_probes; i++) {
-		const struct function_probe *fn = &function_probes[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct function_probe *fn = &fns[i];
 		struct record_probe p = { .function = fn };
 		const struct symbol *symbol;
 		struct image *img;
@@ -525,11 +528,22 @@ void record_add_functions(struct recorder *r)
 			r->refused += symbol != NULL;
 			continue;
 		}
+		if (!layout_is_qemu(r->s->l) && !glib_probe_serves(r->s->images, fn))
+			continue;
 		fill_reads(fn, r->s->l, &p.reads);
 		p.reads.stack_bytes = p.site.stack_bytes;
 		r->stepped += !p.site.emulated;
 		record_add_probe(r, &p);
 	}
+}
+
+void record_add_functions(struct recorder *r)
+{
+	add_functions(r, function_probes, n_function_probes);
+	if (layout_is_qemu(r->s->l))
+		return;
+	add_functions(r, glib_probes, n_glib_probes);
+	record_glib_kinds(r);
 }
 
 void record_function_entry(struct recorder *r, struct thread_state *t,

@@ -7,6 +7,7 @@
 #include "bpf/record.skel.h"
 #include "tracer/clock.h"
 #include "tracer/record-functions.h"
+#include "tracer/record-glib.h"
 #include "tracer/record.h"
 
 struct record_probe *record_add_probe(struct recorder *r, const struct record_probe *probe)
@@ -122,6 +123,8 @@ int record_take_hit(void *recorder, void *data, size_t size)
 		record_settle(r, t, data);
 		if (probe->function)
 			record_function_entry(r, t, probe, data);
+		else if (probe->dispatches)
+			record_glib_dispatch(r, t, probe, data);
 		else
 			record_callback_entry(r, t, probe, data);
 	}

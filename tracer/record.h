@@ -32,6 +32,7 @@ struct record_probe {
 	uint16_t event;	      /* of a USDT probe */
 	uint64_t callback;    /* run address, of a callback */
 	bool resumes;	      /* where calls come back to (record-calls.c) */
+	bool dispatches;      /* @callback is a GSource's dispatch function (record-glib.c) */
 	uint64_t attached_ns; /* its hits are seen from then on; 0: not yet */
 };
 
@@ -58,6 +59,19 @@ struct ending {
 
 #define MAX_CALLS_DEEP 64
 
+/* An iteration of a GMainContext that is under way in a thread (record-glib.c). */
+struct glib_level {
+	uint64_t sp; /* of whoever began it */
+	uint64_t ctx;
+	uint64_t callbacks; /* of the thread, when it began */
+	bool outermost;
+	bool prepared; /* and that is still to be told, with the priority that query will get */
+	bool asked;    /* query was called, and its result is still to be told */
+	bool by_phases;
+	bool ready;
+	uint64_t prepared_ns;
+};
+
 struct thread_state {
 	uint32_t tid;
 	int n_calls;
@@ -66,6 +80,10 @@ struct thread_state {
 	uint64_t ctx[16];   /* the context of each */
 	uint32_t bql;	    /* enum held */
 	uint64_t callbacks; /* begun in this iteration */
+	int n_glib;
+	struct glib_level glib[8];
+	bool glib_may_not_block; /* the iteration that comes next */
+	bool glib_looked;	 /* the tables were asked for its context */
 };
 
 struct recorder {
@@ -81,6 +99,7 @@ struct recorder {
 	GHashTable *threads;	/* tid -> struct thread_state */
 	GHashTable *named;	/* addresses whose symbol is in the recording */
 	GHashTable *callbacks;	/* run addresses of callbacks that are probed, or cannot be */
+	GHashTable *glib_funcs; /* GSourceFuncs -> dispatch function; NULL: none is known */
 	GHashTable *known;	/* what a call of a callback with an argument means */
 	GHashTable *resumes;	/* return address -> struct record_probe *, or NULL if refused */
 	int looks;		/* how often the tables are to be looked at again */

@@ -140,6 +140,11 @@ static void state_event(struct report *report, const struct loop_event *event)
 			report_fd_owned(report_fd(report, AS(source_add_fd)->fd), 0, 0,
 					AS(source_add_fd)->source);
 		break;
+	case LOOP_EV_FD_STATE:
+		if (AS(fd_state)->owner && !report_fd(report, AS(fd_state)->fd)->owned)
+			report_fd_owned(report_fd(report, AS(fd_state)->fd), 0, 0,
+					AS(fd_state)->owner);
+		break;
 	case LOOP_EV_SOURCE_REMOVE_FD:
 		if (report_fd(report, AS(source_remove_fd)->fd)->source ==
 		    AS(source_remove_fd)->source)

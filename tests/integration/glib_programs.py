@@ -1,5 +1,6 @@
 """GLib programs that are no QEMU: one of the tests', our two examples, and some of Debian's."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Dict
@@ -116,3 +117,34 @@ class BusMonitor(Target):
         except BaseException:
             self.__exit__(None, None, None)
             raise
+
+
+class Driven(Target):
+    """gdrive.c: it does one thing for each byte it gets, and answers."""
+
+    def __init__(self, program: Path) -> None:
+        super().__init__("gdrive")
+        inner, self.commands = os.pipe()
+        try:
+            self.start([program], stdin=inner)
+            assert self.answer() == "ready"
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        finally:
+            os.close(inner)
+
+    def answer(self) -> str:
+        assert self.process and self.process.stdout
+        return self.process.stdout.readline().decode().strip()
+
+    def tell(self, command: str) -> str:
+        """Have it do something, and be back when it sleeps again."""
+        os.write(self.commands, command.encode())
+        answer = self.answer()
+        self.wait_polling(1)
+        return answer
+
+    def kill(self) -> None:
+        super().kill()
+        os.close(self.commands)

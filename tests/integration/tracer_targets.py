@@ -28,12 +28,15 @@ class Target:
         self.process: Optional["subprocess.Popen[bytes]"] = None
 
     def start(
-        self, args: Sequence[object], env: Optional[Mapping[str, str]] = None
+        self,
+        args: Sequence[object],
+        env: Optional[Mapping[str, str]] = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         with open(self.dir / "stderr", "wb") as err:
             self.process = subprocess.Popen(
                 [a if isinstance(a, bytes) else str(a) for a in args],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=err,
                 cwd=self.dir,
