@@ -56,6 +56,7 @@ def execute(path: Path, how: str, student: str, work: Path) -> Outcome:
         DeadKernelError,
     )
 
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # no concern of ours
     book = nbformat.read(path, as_version=4)
     for cell in book.cells:
         if cell.cell_type == "code":
@@ -65,7 +66,6 @@ def execute(path: Path, how: str, student: str, work: Path) -> Outcome:
         "LOOPLABS_STUDENT": student,
         "PYTHONPATH": str(path.resolve().parent),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # it warns of something that is no concern here
     }
     client = NotebookClient(
         book,
