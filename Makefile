@@ -173,7 +173,7 @@ $(BUILD)/bench/selfrec-lttng: tests/bench/selfrec-lttng.c tests/bench/lttng-loop
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $< -o $@ $$(pkg-config --libs lttng-ust) -ldl
 
 # A test directory that needs rules of its own has them in rules.mk.
-include $(wildcard tests/unit/*/rules.mk tests/browser/rules.mk tests/bench/*.mk)
+include $(wildcard tests/unit/*/rules.mk tests/fuzz/rules.mk tests/browser/rules.mk tests/bench/*.mk)
 
 lint: $(BPF_SKEL) $(TRACE_GEN) ## formatting, clang-tidy, cppcheck, shellcheck, black
 	$(Q)tests/lint.sh $(BUILD) "$(ALL_CFLAGS) $$(pkg-config --cflags $(TRACER_PKGS)) -Idemo-qemu-loop"
@@ -220,7 +220,7 @@ demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb
 check: ## everything that is tested in minutes; what cannot run here says why
 	$(Q).ci/setup build run test labs
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(MAKE) --no-print-directory lint check-unit check-spin check-integration check-labs
+	$(Q)$(MAKE) --no-print-directory lint check-unit check-fuzz check-spin check-integration check-labs
 
 check-full: ## the same, and under sanitizers, 10,000,000 rounds, benches: within an hour; STEPS="..." picks
 	$(Q).ci/setup build run test labs

@@ -25,6 +25,7 @@ glib-asan: check-unit-glib BUILD=$build/san SAN=address,undefined
 trace-asan: check-trace BUILD=$build/san SAN=address,undefined
 tracer-asan: check-unit-tracer BUILD=$build/san SAN=address,undefined
 report-asan: check-unit-report BUILD=$build/san SAN=address,undefined
+fuzz: fuzz RUNS=100000
 demo-tsan: check-unit-demo BUILD=$build/tsan SAN=thread
 stress: stress-notify
 browser: check-browser

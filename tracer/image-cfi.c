@@ -14,10 +14,13 @@
 static uint8_t fde_encoding(const Dwarf_CIE *cie)
 {
 	const uint8_t *data = cie->augmentation_data;
+	const uint8_t *end = data + cie->augmentation_data_size;
 
 	if (cie->augmentation[0] != 'z')
 		return DW_EH_PE_absptr;
 	for (const char *p = cie->augmentation + 1; *p; p++) {
+		if (data >= end && *p != 'S' && *p != 'B')
+			return DW_EH_PE_omit;
 		switch (*p) {
 		case 'R':
 			return *data;
@@ -134,13 +137,15 @@ void image_load_functions(struct image *img)
 			continue;
 		at = section + (uint64_t)(p - (const uint8_t *)data->d_buf);
 		if (!read_encoded(encoding, &p, entry.fde.end, &fn.start) ||
-		    !read_encoded(encoding & 0x07, &p, entry.fde.end, &length) || !length)
+		    !read_encoded(encoding & 0x07, &p, entry.fde.end, &length))
 			continue;
 		if ((encoding & 0x70) == DW_EH_PE_pcrel)
 			fn.start += at;
 		else if ((encoding & 0x70) != DW_EH_PE_absptr)
 			continue;
 		fn.end = fn.start + length;
+		if (fn.end <= fn.start)
+			continue;
 		g_array_append_val(img->functions, fn);
 	}
 	g_array_sort(img->functions, by_start);
