@@ -95,12 +95,15 @@ class Recording:
         self.fds: Dict[int, str] = {}
         self._names: Dict[int, str] = {}
         self._sites: Dict[int, str] = {}
+        bottom_halves: Dict[int, str] = {}
         for e in self.all_events:
             a = e.args
             if e.name == "symbol":
                 self._sites[a["addr"]] = a["name"]
                 offset = f"+{a['offset']:#x}" if a["offset"] else ""
                 self._names[a["addr"]] = a["name"] + offset
+            elif e.name == "bh_name":
+                bottom_halves[a["cb"]] = a["name"]
             elif e.name == "source_name":
                 self._names.setdefault(a["source"], a["name"])
             elif e.name == "context":
@@ -111,6 +114,10 @@ class Recording:
                 self.fds[a["fd"]] = a["kind"]
             elif e.name == "iteration_begin" and a["kind"] == "main_loop_wait":
                 self.contexts.setdefault(a["ctx"], "main loop")
+
+        for cb, name in bottom_halves.items():
+            if "+" in self._names.get(cb, "+"):
+                self._names[cb] = name  # in a stripped program it is the only one
 
     # --- words ---------------------------------------------------------------------------------
 

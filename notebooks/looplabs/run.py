@@ -11,8 +11,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parent
@@ -106,6 +107,20 @@ def demo_record(out: Path, scenario: str, **settings: Any) -> str:
             child.kill()
             raise RunError(f"{scenario} does not end") from None
     return said
+
+
+@contextmanager
+def demo(scenario: str, **settings: Any) -> Iterator[int]:
+    """A scenario that runs until the end of the with; its pid."""
+    command = [need("demo-qemu-loop"), "--scenario", scenario, *options(**settings)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout
+            child.stdout.readline()  # it is ready
+            yield child.pid
+        finally:
+            child.terminate()
+            child.communicate()
 
 
 def gdb(program: Sequence[object], commands: Sequence[str]) -> str:

@@ -66,6 +66,9 @@ class Walk:
         for event in rec.all_events:
             if event.name == "timer_list":
                 self.lists[event.args["list"]] = rec.name(event.args["ctx"])
+            elif event.name == "handler_state":
+                # Older than the recording; whoever registered it was not seen.
+                self._handler("there", Thread(0), event.args, 0)
         for event in rec.events:
             thread = self.threads.setdefault(event.tid, Thread(event.tid))
             self._event(thread, event)
@@ -303,7 +306,7 @@ class Walk:
             fd=a["fd"],
             io_read=self.rec.name(a.get("io_read", 0)),
             io_write=self.rec.name(a.get("io_write", 0)),
-            by=self.rec.site(t.registering) if op != "free" else "",
+            by=self.rec.site(t.registering) if op not in ("free", "there") else "",
             thread=self.rec.thread(t.tid),
             deferred=a.get("deferred", 0),
             ns=ns,
