@@ -20,6 +20,7 @@ from . import answers, run, truth
 from .recording import Recording, read
 
 T = TypeVar("T")
+BARE = str.maketrans("", "", "[]()")  # a list's brackets are not for names of files
 
 
 class Lab:
@@ -76,7 +77,11 @@ class Lab:
         """The demo loop, run now and recorded by itself: as `demo-qemu-loop --scenario SCENARIO
         --record DIR --iterations N ...`.  Where it is not built, a recording made by the release.
         """
-        name = "-".join([scenario, *(f"{k}{v}" for k, v in sorted(settings.items()))])
+        words = (
+            f"{k}{v}".replace(", ", ".").translate(BARE)
+            for k, v in sorted(settings.items())
+        )
+        name = "-".join([scenario, *words])
         if name not in self._recordings:
             rec = self._make(name, scenario, settings)
             self._recordings[name] = self.made[name] = rec

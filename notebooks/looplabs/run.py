@@ -11,12 +11,18 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parent
+QUIET: Dict[str, Any] = {
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.DEVNULL,
+    "text": True,
+}
 HANG_S = 9  # a cell of a notebook has ten seconds
 
 
@@ -91,15 +97,19 @@ def options(**settings: Any) -> List[str]:
 def demo_record(out: Path, scenario: str, **settings: Any) -> str:
     """Run a scenario that records itself into the directory `out`; returns what it printed.
 
-    Without `iterations` it is ended by SIGTERM as soon as it says that it is ready.
+    Without `iterations` it is ended by SIGTERM as soon as it says that it is ready.  Before that it
+    gets bursts of SIGALRM, if there are any: so many at once, each when it has dealt with the last.
     """
+    bursts = settings.pop("bursts", ())
     command = [need("demo-qemu-loop"), "--scenario", scenario, "--record", str(out)]
     command += options(**settings)
     if settings.get("iterations") is not None:
         return output(*command)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, **QUIET) as child:
         assert child.stdout
         said = child.stdout.readline()
+        for count in bursts:
+            _burst(child.pid, count)
         child.send_signal(signal.SIGTERM)
         try:
             said += child.communicate(timeout=HANG_S)[0]
@@ -109,11 +119,43 @@ def demo_record(out: Path, scenario: str, **settings: Any) -> str:
     return said
 
 
+def status(pid: int) -> Dict[str, str]:
+    """A process's main thread, as /proc/PID/status has it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {
+        name: value.strip()
+        for name, _, value in (line.partition(":") for line in lines)
+    }
+
+
+def _wait(what: Callable[[], bool], name: str) -> None:
+    end = time.monotonic() + HANG_S
+    while not what():
+        if time.monotonic() > end:
+            raise RunError(f"waited too long for {name}")
+        time.sleep(0.001)
+
+
+def _burst(pid: int, count: int) -> None:
+    """All while it is stopped, so that it sees them at once."""
+    pending = 1 << (signal.SIGALRM - 1)
+    os.kill(pid, signal.SIGSTOP)
+    _wait(lambda: status(pid)["State"].startswith("T"), "a stop")
+    for _ in range(count):
+        os.kill(pid, signal.SIGALRM)
+    os.kill(pid, signal.SIGCONT)
+    _wait(
+        lambda: not int(status(pid)["ShdPnd"], 16) & pending
+        and status(pid)["State"].startswith("S"),
+        "a signal's end",
+    )
+
+
 @contextmanager
 def demo(scenario: str, **settings: Any) -> Iterator[int]:
     """A scenario that runs until the end of the with; its pid."""
     command = [need("demo-qemu-loop"), "--scenario", scenario, *options(**settings)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, **QUIET) as child:
         try:
             assert child.stdout
             child.stdout.readline()  # it is ready
