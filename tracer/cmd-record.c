@@ -218,6 +218,7 @@ static void run(struct recorder *r)
 		ring_buffer__consume(r->ring);
 		if (ended)
 			break;
+		emit_flush(r);
 		if (r->program)
 			look_into_command(r);
 		follow_changes(r);

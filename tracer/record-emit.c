@@ -11,6 +11,8 @@
 #include "tracer/describe.h"
 #include "tracer/record.h"
 
+#define FLUSH_NS 1000000000ULL
+
 /* Which of the event's fields are such, a bit each; found out once for each event. */
 static uint32_t code_fields(struct recorder *r, uint16_t id)
 {
@@ -94,6 +96,17 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 	event->id = id;
 	event->size = desc->size;
 	note_error(r, ctf_writer_event(r->writer, event));
+}
+
+void emit_flush(struct recorder *r)
+{
+	uint64_t now = now_ns();
+
+	if (now - r->flushed_ns < FLUSH_NS)
+		return;
+	if (r->flushed_ns)
+		note_error(r, ctf_writer_flush(r->writer));
+	r->flushed_ns = now;
 }
 
 static uint32_t table_kind(const struct context *c)

@@ -112,10 +112,11 @@ struct recorder {
 	bool code_known[LOOP_EV_END];
 	uint64_t look_ns; /* when a command's tables are looked for next */
 	uint64_t look_wait_ns;
-	uint64_t maps_ns; /* when the target's maps were last read anew */
-	int refused;	  /* probes that could not be placed */
-	int stepped;	  /* probes the kernel has to single-step */
-	int error;	  /* the writer's first failure, or 0 */
+	uint64_t flushed_ns; /* when packets were last written that were not full */
+	uint64_t maps_ns;    /* when the target's maps were last read anew */
+	int refused;	     /* probes that could not be placed */
+	int stepped;	     /* probes the kernel has to single-step */
+	int error;	     /* the writer's first failure, or 0 */
 };
 
 /* --- record-emit.c --- */
@@ -126,6 +127,12 @@ struct recorder {
  */
 void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const uint64_t *values);
 void emit_text(struct recorder *r, uint16_t id, const uint64_t *values, const char *text);
+
+/*
+ * To be called often: about once a second it writes what there is, for whoever reads the recording
+ * meanwhile, though packets are not full.
+ */
+void emit_flush(struct recorder *r);
 
 /* The contexts as they are now, of which @before (or NULL) knows nothing: handlers, notifiers. */
 void emit_tables(struct recorder *r, const struct loops *before);

@@ -1,6 +1,7 @@
 """Recordings of real runs, exported: what other programs read is what the report says."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from typing import Dict, Iterator
 import pytest
 from process_memory import wait_until
 from recordings import PACKET, Recorder, record_command, said, streams
-from tracer_run import DEMO, ROOT, finish, start
+from tracer_run import DEMO, ROOT, finish, run, start
 from tracer_targets import Demo, Qemu, installed
 
 sys.path.insert(0, str(ROOT / "tests" / "unit" / "report"))
@@ -112,6 +113,23 @@ def test_a_watch_that_is_ended(root: None, tmp_path: Path) -> None:
         finally:
             watcher.kill()
     assert "loopscope_polls_total" in out.read_text() != first
+
+
+def test_a_quiet_loop_is_seen_while_it_is_recorded(root: None, tmp_path: Path) -> None:
+    """Long before a packet is full of what it does."""
+    path = tmp_path / "r"
+    with Demo("signal") as demo, Recorder(demo.pid, path) as recorder:
+        os.kill(demo.pid, signal.SIGALRM)
+
+        def handled() -> bool:
+            result = run("report", path, "--json")
+            rows = result.of_type("callback") if result.rc == 0 else []
+            return any(row["callback"] == "sigfd_handler" for row in rows)
+
+        wait_until(handled, "the recording has the signal")
+        assert recorder.end().lost == 0
+    for stream in streams(path):
+        assert stream.stat().st_size % PACKET == 0
 
 
 def packets_of(path: Path) -> int:
