@@ -21,6 +21,10 @@ char *report_callback_what(const struct report *report, const struct report_call
 uint64_t report_context_of(const struct report *report, uint64_t ctx);
 const char *report_context_name(const struct report *report, uint64_t ctx);
 
+/* A GSource's name, or NULL; "eventfd", "socket", or NULL. */
+const char *report_source_name(const struct report *report, uint64_t addr);
+const char *report_fd_kind(const struct report *report, int32_t fd);
+
 /* "main loop", "IOThread io0", "GLib loop", "loop". */
 char *report_loop_name(const struct report *report, const struct report_thread *thread);
 bool report_is_loop(const struct report_thread *thread);
