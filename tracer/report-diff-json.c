@@ -11,6 +11,23 @@ static void put(json_t *row, const char *key, uint64_t value)
 	json_object_set_new(row, key, json_integer((json_int_t)MIN(value, (uint64_t)INT64_MAX)));
 }
 
+static void put_hist(json_t *object, const struct report_hist *hist)
+{
+	put(object, "total_ns", hist->total);
+	put(object, "p50_ns", report_hist_quantile(hist, 500));
+	put(object, "p99_ns", report_hist_quantile(hist, 990));
+	put(object, "max_ns", hist->max);
+}
+
+static json_t *hist_object(const struct report_hist *hist)
+{
+	json_t *object = json_object();
+
+	put(object, "count", hist->count);
+	put_hist(object, hist);
+	return object;
+}
+
 /* null where that recording has nothing of it. */
 static json_t *side_object(const struct diff *diff, const struct diff_row *row, int side,
 			   const char *type)
@@ -23,12 +40,14 @@ static json_t *side_object(const struct diff *diff, const struct diff_row *row, 
 	put(object, "count", row->count[side]);
 	json_object_set_new(object, "per_second",
 			    json_real(diff_per_second(diff, side, row->count[side])));
-	if (!strcmp(type, "diff_timeout"))
+	if (!strcmp(type, "diff_timeout") || !strcmp(type, "diff_wakeup"))
 		return object;
-	put(object, "total_ns", row->ns[side].total);
-	put(object, "p50_ns", report_hist_quantile(&row->ns[side], 500));
-	put(object, "p99_ns", report_hist_quantile(&row->ns[side], 990));
-	put(object, "max_ns", row->ns[side].max);
+	if (!strcmp(type, "diff_bql")) {
+		json_object_set_new(object, "wait", hist_object(&row->ns[side]));
+		json_object_set_new(object, "hold", hist_object(&row->hold[side]));
+		return object;
+	}
+	put_hist(object, &row->ns[side]);
 	if (!strcmp(type, "diff_loop")) {
 		put(object, "asleep_ns", row->asleep_ns[side]);
 		put(object, "span_ns", row->span_ns[side]);
@@ -112,5 +131,7 @@ void diff_print_json(const struct diff *diff)
 	print_rows(diff, "diff_loop", diff->loops, diff_by_count, NULL);
 	print_rows(diff, "diff_callback", diff->callbacks, diff_by_time, "callback");
 	print_rows(diff, "diff_timeout", diff->choosers, diff_by_count, "chooser");
+	print_rows(diff, "diff_wakeup", diff->causes, diff_by_count, "words");
+	print_rows(diff, "diff_bql", diff->bql, diff_by_time, "site");
 	print_total(diff);
 }

@@ -43,11 +43,12 @@ static void change_cell(struct report_cells *cells, const struct diff *diff,
 	report_cell_right(cells, text, 7);
 }
 
-static void ns_cells(struct report_cells *cells, const struct diff_row *row, unsigned int per_mille)
+static void ns_cells(struct report_cells *cells, const struct report_hist ns[2],
+		     unsigned int per_mille)
 {
 	for (int side = 0; side < 2; side++) {
-		if (row->ns[side].count)
-			report_cell_ns(cells, report_hist_quantile(&row->ns[side], per_mille));
+		if (ns[side].count)
+			report_cell_ns(cells, report_hist_quantile(&ns[side], per_mille));
 		else
 			report_cell_right(cells, g_strdup("-"), REPORT_NS_WIDTH);
 	}
@@ -74,7 +75,7 @@ static void loop_row(struct table *table, const struct diff *diff, const struct 
 	rate_cell(&cells, diff, 1, row->count[1]);
 	change_cell(&cells, diff, row);
 	share_cells(&cells, row);
-	ns_cells(&cells, row, 990);
+	ns_cells(&cells, row->ns, 990);
 	report_cells_row(table, &cells);
 }
 
@@ -86,12 +87,26 @@ static void callback_row(struct table *table, const struct diff *diff, const str
 	rate_cell(&cells, diff, 0, row->count[0]);
 	rate_cell(&cells, diff, 1, row->count[1]);
 	change_cell(&cells, diff, row);
-	ns_cells(&cells, row, 500);
-	ns_cells(&cells, row, 990);
+	ns_cells(&cells, row->ns, 500);
+	ns_cells(&cells, row->ns, 990);
 	report_cells_row(table, &cells);
 }
 
-static void chooser_row(struct table *table, const struct diff *diff, const struct diff_row *row)
+/* How long the lock was waited for, and kept. */
+static void bql_row(struct table *table, const struct diff *diff, const struct diff_row *row)
+{
+	struct report_cells cells = { 0 };
+
+	report_cell(&cells, g_strdup(row->name));
+	rate_cell(&cells, diff, 0, row->count[0]);
+	rate_cell(&cells, diff, 1, row->count[1]);
+	change_cell(&cells, diff, row);
+	ns_cells(&cells, row->ns, 990);
+	ns_cells(&cells, row->hold, 990);
+	report_cells_row(table, &cells);
+}
+
+static void named_row(struct table *table, const struct diff *diff, const struct diff_row *row)
 {
 	struct report_cells cells = { 0 };
 
@@ -173,14 +188,25 @@ static void print_side(const struct diff *diff, int side)
 	g_free(length);
 }
 
+/* What has a name and is counted. */
+static void print_named(const struct diff *diff, const char *head, GHashTable *named, bool all)
+{
+	const char *const heads[] = { head, "    A/S", "    B/S", " CHANGE", "LOOP", NULL };
+	GPtrArray *rows = diff_sorted(diff, named, diff_by_count);
+
+	putchar('\n');
+	print_table(diff, heads, rows, NULL, all, named_row);
+	g_ptr_array_free(rows, TRUE);
+}
+
 void diff_print_text(const struct diff *diff, bool all)
 {
 	static const char *const loops[] = { "LOOP",	 "ITER/S A", "ITER/S B",
 					     " CHANGE",	 "ASLEEP A", "ASLEEP B",
 					     "BUSY99 A", "BUSY99 B", NULL };
-	static const char *const choosers[] = {
-		"WHO CHOSE THE TIMEOUT", "    A/S", "    B/S", " CHANGE", "LOOP", NULL
-	};
+	static const char *const bql[] = { "BQL TAKEN IN", "    A/S",  "    B/S",
+					   " CHANGE",	   "WAIT99 A", "WAIT99 B",
+					   "HELD99 A",	   "HELD99 B", NULL };
 	GPtrArray *rows = diff_sorted(diff, diff->loops, diff_by_count);
 
 	print_side(diff, 0);
@@ -191,8 +217,12 @@ void diff_print_text(const struct diff *diff, bool all)
 	     "a wait's end to the next one's begin.");
 	g_ptr_array_free(rows, TRUE);
 	print_callbacks(diff, all);
-	rows = diff_sorted(diff, diff->choosers, diff_by_count);
+	print_named(diff, "WHO CHOSE THE TIMEOUT", diff->choosers, all);
+	print_named(diff, "WHAT ENDED THE WAIT", diff->causes, all);
+	if (!g_hash_table_size(diff->bql))
+		return;
+	rows = diff_sorted(diff, diff->bql, diff_by_time);
 	putchar('\n');
-	print_table(diff, choosers, rows, NULL, all, chooser_row);
+	print_table(diff, bql, rows, NULL, all, bql_row);
 	g_ptr_array_free(rows, TRUE);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Two recordings side by side: what each loop did, how often and how long callbacks ran, who chose
- * the timeouts, and what only one of them has.
+ * the timeouts, what ended the waits, who took the big lock, and what only one of them has.
  *
  * Addresses differ from run to run: what has equal names is the same. Loops, and calls of one
  * function for several fds or contexts, are summed under their name. As recordings differ in
@@ -20,6 +20,8 @@ static void row_free(void *data)
 
 	report_hist_release(&row->ns[0]);
 	report_hist_release(&row->ns[1]);
+	report_hist_release(&row->hold[0]);
+	report_hist_release(&row->hold[1]);
 	g_free(row->loop);
 	g_free(row->kind);
 	g_free(row->name);
@@ -66,6 +68,7 @@ static void add_thread(struct diff *diff, int side, const struct report_thread *
 			     : g_strdup(thread->name ? thread->name : "");
 	const struct report_callback *callback;
 	const struct report_chooser *chooser;
+	const struct report_wakeup *wakeup;
 
 	if (is_loop)
 		add_loop(diff, side, thread, loop);
@@ -87,7 +90,25 @@ static void add_thread(struct diff *diff, int side, const struct report_thread *
 
 		row->count[side] += chooser->count;
 	}
+	report_each(&thread->wakeups, wakeup)
+	{
+		struct diff_row *row = row_of(diff->causes, loop, report_cause_name(wakeup->cause),
+					      report_wakeup_words(report, wakeup, 0));
+
+		row->count[side] += wakeup->count;
+	}
 	g_free(loop);
+}
+
+/* By function: instructions lie elsewhere in another build. */
+static void add_bql(struct diff *diff, int side, const struct report_bql *bql)
+{
+	struct diff_row *row =
+		row_of(diff->bql, "", "", report_bql_function(diff->sides[side], bql));
+
+	row->count[side] += bql->hold.ns.count + bql->hold.unfinished;
+	report_hist_merge(&row->ns[side], &bql->wait.ns);
+	report_hist_merge(&row->hold[side], &bql->hold.ns);
 }
 
 static double seconds(const struct diff *diff, int side)
@@ -161,17 +182,20 @@ const char *diff_only_in(const struct diff_row *row)
 void report_print_diff(const struct report *a, const struct report *b, bool json, bool all)
 {
 	struct diff diff = { .sides = { a, b } };
-	GHashTable **tables[] = { &diff.loops, &diff.callbacks, &diff.choosers };
+	GHashTable **tables[] = { &diff.loops, &diff.callbacks, &diff.choosers, &diff.causes,
+				  &diff.bql };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
 		*tables[i] = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, row_free);
 	for (int side = 0; side < 2; side++) {
 		const struct report_thread *thread;
+		const struct report_bql *bql;
 		uint64_t first_ns, end_ns;
 
 		report_span(diff.sides[side], &first_ns, &end_ns);
 		diff.length_ns[side] = end_ns - first_ns;
 		report_each(&diff.sides[side]->threads, thread) add_thread(&diff, side, thread);
+		report_each(&diff.sides[side]->bql, bql) add_bql(&diff, side, bql);
 	}
 	if (json) {
 		diff_print_json(&diff);

@@ -5,10 +5,13 @@
 
 #include "tracer/report-model.h"
 
-/* A loop, a callback or a chooser of timeouts, in either recording. */
+/* A loop, a callback, a chooser of timeouts, a cause of wake-ups or a place that takes the big
+ * lock, in either recording. */
 struct diff_row {
 	char *loop, *kind, *name;
-	struct report_hist ns[2]; /* of a loop: from a wait's end to the next one's begin */
+	struct report_hist ns[2];   /* of a loop: from a wait's end to the next one's begin; of a
+				     * place: waits for the lock */
+	struct report_hist hold[2]; /* of a place */
 	uint64_t count[2];
 	uint64_t asleep_ns[2], span_ns[2]; /* of a loop */
 	uint64_t unfinished[2];		   /* of a callback */
@@ -17,7 +20,7 @@ struct diff_row {
 struct diff {
 	const struct report *sides[2];
 	uint64_t length_ns[2];
-	GHashTable *loops, *callbacks, *choosers; /* key -> struct diff_row */
+	GHashTable *loops, *callbacks, *choosers, *causes, *bql; /* key -> struct diff_row */
 };
 
 /* Times a second; 0 of a recording that has no length. */

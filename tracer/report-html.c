@@ -71,18 +71,19 @@ static void event(void *data, const struct loop_event *event)
 static void wakes(void *data, const struct report_thread *thread, const struct report_wake *wake)
 {
 	struct page *page = data;
+	const char *new_name,
+		*ctx = wake->ctx ? report_context_name(page->report, wake->ctx) : NULL;
+	char *in = wake->in ? report_author(page->report, wake->in) : NULL;
 	char *place = report_place(page->report, wake->site);
-	const char *ctx = wake->ctx ? report_context_name(page->report, wake->ctx) : NULL;
-	const char *new_name;
-	uint32_t number = export_names_text(
-		page->names,
-		g_strdup_printf("%s%s at %s", wake->ctx ? "notify " : "write to an eventfd",
-				wake->ctx && ctx ? ctx : "", place),
-		&new_name);
+	char *words =
+		g_strdup_printf("%s%s%s%s at %s", wake->ctx ? "notify " : "write to an eventfd",
+				ctx ? ctx : "", in ? " in " : "", in ? in : "", place);
 
 	(void)thread;
-	page_wakes_write(page->wakes, wake, page->now_ns, number);
+	page_wakes_write(page->wakes, wake, page->now_ns,
+			 export_names_text(page->names, words, &new_name));
 	g_free(place);
+	g_free(in);
 }
 
 static void woken(void *data, const struct report_thread *thread, const struct report_wake *wake)

@@ -247,6 +247,7 @@ static void add_wakeup(json_t *rows, const struct report *report,
 	put_address(row, "callback_addr", cb);
 	if (wakeup->cause == REPORT_BY_NOTIFY) {
 		put(row, "by_thread", wakeup->by_tid);
+		put_words(row, "by", wakeup->in ? report_author(report, wakeup->in) : NULL);
 		put_words(row, "site", report_place(report, wakeup->site));
 		put_address(row, "site_addr", wakeup->site);
 		put_ctx(row, report, wakeup->ctx);

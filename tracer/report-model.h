@@ -107,7 +107,8 @@ struct report_wakeup {
 	uint32_t by_tid; /* REPORT_BY_NOTIFY */
 	uint64_t site;	 /* REPORT_BY_NOTIFY: where */
 	uint64_t ctx;	 /* REPORT_BY_NOTIFY: whom aio_notify was for; 0: not known */
-	uint64_t cb;	 /* the fd's callback, where known then */
+	const struct report_callback *in;     /* REPORT_BY_NOTIFY: which callback wrote, or NULL */
+	uint64_t cb;			      /* the fd's callback, where known then */
 	const struct report_chooser *chooser; /* REPORT_BY_TIMEOUT, REPORT_BY_NOTHING */
 	uint64_t count;
 };
@@ -220,6 +221,7 @@ struct report_wake {
 	uint64_t number; /* of all of them, from 1; aio_notify and its write are one */
 	uint32_t tid;
 	uint64_t site, ctx;
+	const struct report_callback *in; /* what ran in the thread then: the innermost, or NULL */
 };
 
 struct report_fd {

@@ -49,10 +49,15 @@ void report_timeout_chosen(struct report_thread *thread, const struct loop_timeo
 	thread->chosen.cb = event->cb;
 }
 
-static struct report_wakeup *count_cause(struct report_thread *thread, enum report_cause cause,
-					 uint64_t b, uint64_t c, uint64_t d)
+_Static_assert(REPORT_CAUSES <= 16 && REPORT_NOTIFIER < 16, "four bits each");
+
+static struct report_wakeup *count_cause_in(struct report_thread *thread, enum report_cause cause,
+					    uint64_t b, uint64_t c, uint64_t d,
+					    const struct report_callback *in)
 {
-	struct report_key key = { cause, b, c, d };
+	/* Whatever its fd: one function that serves many queues is one. */
+	uint64_t within = in ? in->cb << 8 | in->kind << 4 : 0;
+	struct report_key key = { within | cause, b, c, d };
 	struct report_wakeup *wakeup = report_map_get(&thread->wakeups, key);
 
 	if (!wakeup->count++) {
@@ -60,6 +65,12 @@ static struct report_wakeup *count_cause(struct report_thread *thread, enum repo
 		wakeup->fd = -1;
 	}
 	return wakeup;
+}
+
+static struct report_wakeup *count_cause(struct report_thread *thread, enum report_cause cause,
+					 uint64_t b, uint64_t c, uint64_t d)
+{
+	return count_cause_in(thread, cause, b, c, d, NULL);
 }
 
 /* Fds ended the wait before this one, and no event has said which. */
@@ -152,14 +163,15 @@ static void count_wake(struct report_thread *thread, const struct report_fd *fd,
 		       const struct report_wake *wake, uint64_t cb)
 {
 	uint64_t tid_and_fd = (uint64_t)wake->tid << 32 | (uint32_t)fd->fd;
-	struct report_wakeup *wakeup =
-		count_cause(thread, REPORT_BY_NOTIFY, tid_and_fd, wake->site, wake->ctx);
+	struct report_wakeup *wakeup = count_cause_in(thread, REPORT_BY_NOTIFY, tid_and_fd,
+						      wake->site, wake->ctx, wake->in);
 
 	wakeup->fd = fd->fd;
 	wakeup->owner = fd->owner;
 	wakeup->by_tid = wake->tid;
 	wakeup->site = wake->site;
 	wakeup->ctx = wake->ctx;
+	wakeup->in = wake->in;
 	if (cb)
 		wakeup->cb = cb;
 }

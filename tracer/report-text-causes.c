@@ -74,6 +74,14 @@ static int compare(uint64_t a, uint64_t b)
 	return (a > b) - (a < b);
 }
 
+/* In which callback somebody was: its kind and function count, not its fd. */
+static int by_callback(const struct report_callback *x, const struct report_callback *y)
+{
+	if (!x || !y)
+		return compare(!!x, !!y);
+	return x->cb != y->cb ? compare(x->cb, y->cb) : compare(x->kind, y->kind);
+}
+
 /* 0: the same but for the fd. */
 static int by_cause(const void *a, const void *b)
 {
@@ -83,7 +91,8 @@ static int by_cause(const void *a, const void *b)
 	order = order ? order : compare(x->cb, y->cb);
 	order = order ? order : compare(x->first->site, y->first->site);
 	order = order ? order : compare(x->first->by_tid, y->first->by_tid);
-	return order ? order : compare(x->first->ctx, y->first->ctx);
+	order = order ? order : compare(x->first->ctx, y->first->ctx);
+	return order ? order : by_callback(x->first->in, y->first->in);
 }
 
 static int by_count(const void *a, const void *b)

@@ -16,6 +16,15 @@ static void learn_notifier(struct report_context *context, struct report_fd *fd,
 	fd->notifies = ctx;
 }
 
+/* The callback that runs in the thread: a BH that a handler's nested aio_poll runs, say. */
+static const struct report_callback *innermost(const struct report_thread *thread)
+{
+	for (uint32_t i = thread->depth; i-- > 0;)
+		if (thread->stack[i].kind <= REPORT_NOTIFIER)
+			return thread->stack[i].entry;
+	return NULL;
+}
+
 static void tell_wakes(const struct report_thread *thread, const struct report_wake *wake)
 {
 	if (thread->watcher && thread->watcher->wakes)
@@ -25,7 +34,9 @@ static void tell_wakes(const struct report_thread *thread, const struct report_w
 void report_notify(struct report *report, struct report_thread *thread, uint64_t ctx, uint64_t site)
 {
 	struct report_context *context = report_context(report, ctx);
-	struct report_wake wake = { true, ++report->wakes, thread->tid, site, ctx };
+	struct report_wake wake = {
+		true, ++report->wakes, thread->tid, site, ctx, innermost(thread)
+	};
 
 	if (thread->last_id == LOOP_EV_EVENT_NOTIFIER_SET) {
 		struct report_fd *fd = report_fd(report, thread->set_fd);
@@ -46,7 +57,8 @@ void report_notifier_set(struct report *report, struct report_thread *thread, in
 {
 	struct report_fd *fd = report_fd(report, number);
 
-	fd->wake = (struct report_wake){ true, ++report->wakes, thread->tid, site, 0 };
+	fd->wake = (struct report_wake){ true, ++report->wakes,	 thread->tid, site,
+					 0,    innermost(thread) };
 	if (thread->last_id == LOOP_EV_NOTIFY && thread->notify_ctx) {
 		struct report_context *context = report_context(report, thread->notify_ctx);
 

@@ -83,7 +83,9 @@ static char *fd_words(const struct report *report, const struct report_wakeup *w
 	char *source = fd && fd->owner == wakeup->owner ? source_words(report, fd->source) : NULL;
 	GString *words = g_string_new(NULL);
 
-	if (fds > 1)
+	if (!fds)
+		g_string_append(words, "fd");
+	else if (fds > 1)
 		g_string_append_printf(words, "%u fds", fds);
 	else
 		g_string_append_printf(words, "fd %d", wakeup->fd);
@@ -114,6 +116,18 @@ static bool is_program(const struct report *report, const char *name)
 	return is;
 }
 
+char *report_author(const struct report *report, const struct report_callback *in)
+{
+	char *name = report_callback_name(report, in);
+	char *words;
+
+	if (!name)
+		name = report_place(report, in->cb);
+	words = g_strdup_printf("%s %s", report_kind_name(in->kind), name);
+	g_free(name);
+	return words;
+}
+
 /* aio_notify is for a context; another eventfd has a callback of interest. */
 static char *notify_words(const struct report *report, const struct report_wakeup *wakeup,
 			  unsigned int fds)
@@ -121,8 +135,11 @@ static char *notify_words(const struct report *report, const struct report_wakeu
 	const struct report_thread *by =
 		report_map_find(&report->threads, (struct report_key){ .a = wakeup->by_tid });
 	const char *ctx = wakeup->ctx ? report_context_name(report, wakeup->ctx) : NULL;
-	const char *name = by && by->name && !is_program(report, by->name) ? by->name : "";
-	char *place = report_place(report, wakeup->site);
+	char *name = by && by->name && !is_program(report, by->name) ? g_strdup(by->name)
+		     : by && report_is_loop(by)			     ? report_loop_name(report, by)
+								     : g_strdup("");
+	char *place =
+		fds ? report_place(report, wakeup->site) : report_function(report, wakeup->site);
 	GString *words = g_string_new(NULL);
 
 	if (!wakeup->ctx) { /* it had no aio_notify, only the write */
@@ -130,14 +147,31 @@ static char *notify_words(const struct report *report, const struct report_wakeu
 
 		g_string_append_printf(words, "%s, written", fd);
 		g_free(fd);
-	} else if (ctx) {
-		g_string_append_printf(words, "notify of %s (fd %d)", ctx, wakeup->fd);
 	} else {
-		g_string_append_printf(words, "notify (fd %d)", wakeup->fd);
+		g_string_append_printf(words, "notify%s%s", ctx ? " of " : "", ctx ? ctx : "");
+		if (fds)
+			g_string_append_printf(words, " (fd %d)", wakeup->fd);
 	}
-	g_string_append_printf(words, " by thread %u%s%s%s at %s", wakeup->by_tid,
-			       name[0] ? " (" : "", name, name[0] ? ")" : "", place);
+	if (fds)
+		g_string_append_printf(words, " by thread %u%s%s%s", wakeup->by_tid,
+				       name[0] ? " (" : "", name, name[0] ? ")" : "");
+	else
+		g_string_append_printf(words, " by %s", name[0] ? name : "a thread");
+	if (wakeup->in) {
+		const char *kind = report_kind_name(wakeup->in->kind);
+		char *in = report_author(report, wakeup->in);
+
+		/* Mostly it is the callback itself that wrote. */
+		if (g_str_has_prefix(place, in + strlen(kind) + 1))
+			g_string_append_printf(words, " in %s %s", kind, place);
+		else
+			g_string_append_printf(words, " in %s at %s", in, place);
+		g_free(in);
+	} else {
+		g_string_append_printf(words, " at %s", place);
+	}
 	g_free(place);
+	g_free(name);
 	return g_string_free(words, FALSE);
 }
 

@@ -44,6 +44,14 @@ char *report_place(const struct report *report, uint64_t addr)
 	return place;
 }
 
+char *report_function(const struct report *report, uint64_t addr)
+{
+	const struct report_name *name = find_name(report, addr);
+
+	return name && name->symbol && name->symbol[0] ? g_strdup(name->symbol)
+						       : report_place(report, addr);
+}
+
 static const struct report_context *find_context(const struct report *report, uint64_t ctx)
 {
 	return report_map_find(&report->contexts, (struct report_key){ .a = ctx });
@@ -129,6 +137,11 @@ char *report_bql_place(const struct report *report, const struct report_bql *bql
 	if (file && file->text && file->text[0])
 		return g_strdup_printf("%s:%u", file->text, bql->line);
 	return report_place(report, bql->site);
+}
+
+char *report_bql_function(const struct report *report, const struct report_bql *bql)
+{
+	return bql->site ? report_function(report, bql->site) : report_bql_place(report, bql);
 }
 
 /* --- loops ------------------------------------------------------------------------------------ */

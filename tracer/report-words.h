@@ -12,6 +12,8 @@
 char *report_symbol(const struct report *report, uint64_t addr);
 /* That name, else the address; a place with "(file:line)" where known. */
 char *report_place(const struct report *report, uint64_t addr);
+/* The name of the function alone, wherever in it: the same in another build. */
+char *report_function(const struct report *report, uint64_t addr);
 /* A callback's name, or NULL. */
 char *report_callback_name(const struct report *report, const struct report_callback *callback);
 /* "fd 14 eventfd", "fd 14 eventfd write", "BH", "timer", "GSource", "poll notifier fill". */
@@ -32,12 +34,17 @@ bool report_is_loop(const struct report_thread *thread);
 /* "timer gui_update", "a BH", "nobody". */
 char *report_chooser_words(const struct report *report, const struct report_chooser *chooser);
 /* "fd 14 (eventfd): virtio_queue_host_notifier_read", "timeout of timer gui_update"; with @fds more
- * than 1 it stands for so many of the kind: "71 fds (eventfd): ...". */
+ * than 1 it stands for so many of the kind: "71 fds (eventfd): ...", with 0 for what it is called
+ * in any recording: without numbers of fds and threads. */
 char *report_wakeup_words(const struct report *report, const struct report_wakeup *wakeup,
 			  unsigned int fds);
+/* "BH five_io0_bh": the callback in which somebody was. */
+char *report_author(const struct report *report, const struct report_callback *in);
 /* The callback of the fd that woke, or 0. */
 uint64_t report_wakeup_callback(const struct report *report, const struct report_wakeup *wakeup);
+/* Where the lock is taken: "cpu_exec+0x12", "cpus.c:123"; and the same in any build. */
 char *report_bql_place(const struct report *report, const struct report_bql *bql);
+char *report_bql_function(const struct report *report, const struct report_bql *bql);
 /* A callback's name or address; "aio_poll at bdrv_drain+0x12", "asleep in poll". */
 char *report_frame_name(const struct report *report, const struct report_frame *frame);
 /* What a thread was in at the end, outermost first: "handler foo > aio_poll > poll". NULL: nothing.

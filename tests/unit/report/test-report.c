@@ -531,11 +531,34 @@ static void test_woken_by_notify(struct fixture *f, gconstpointer data)
 	EMIT(f->w, FD_READY, fd_ready, AT(41), MAIN_TID, .ctx = MAIN_CTX, .fd = 5,
 	     .revents = LOOP_POLL_BITS_IN);
 	wakeup = wake_by_notify(f);
+	g_assert_null(wakeup->in);
 	g_assert_cmpuint(wakeup->by_tid, ==, VCPU_TID);
 	g_assert_cmpuint(wakeup->site, ==, SITE);
 	g_assert_cmpuint(wakeup->ctx, ==, AIO_CTX);
 	g_assert_cmpint(wakeup->fd, ==, 5);
 	g_assert_cmpuint(count_causes(thread_of(f->report, MAIN_TID), REPORT_BY_FD), ==, 1);
+}
+
+/* The innermost callback of whoever wrote: the BH that its handler runs in a nested aio_poll. */
+static void test_woken_in_a_callback(struct fixture *f, gconstpointer data)
+{
+	const struct report_wakeup *wakeup;
+
+	(void)data;
+	EMIT(f->w, POLL_ENTER, poll_enter, AT(0), MAIN_TID, .ctx = MAIN_CTX, .timeout_ns = -1);
+	EMIT(f->w, HANDLER_BEGIN, handler_begin, AT(1), IO_TID, .ctx = IO_CTX, .node = 1, .fd = 14,
+	     .op = LOOP_HANDLER_OP_READ, .cb = HANDLER_CB);
+	EMIT(f->w, AIO_POLL_ENTER, aio_poll_enter, AT(2), IO_TID, .ctx = IO_CTX, .depth = 2);
+	EMIT(f->w, BH_BEGIN, bh_begin, AT(3), IO_TID, .ctx = IO_CTX, .bh = 2, .cb = BH_CB);
+	EMIT(f->w, NOTIFY, notify, AT(10), IO_TID, .ctx = AIO_CTX, .written = 1, .site = SITE);
+	EMIT(f->w, EVENT_NOTIFIER_SET, event_notifier_set, AT(11), IO_TID, .fd = 5);
+	EMIT(f->w, POLL_EXIT, poll_exit, AT(20), MAIN_TID, .ctx = MAIN_CTX, .ret = 1);
+	EMIT(f->w, FD_READY, fd_ready, AT(21), MAIN_TID, .ctx = MAIN_CTX, .fd = 5,
+	     .revents = LOOP_POLL_BITS_IN);
+	wakeup = wake_by_notify(f);
+	g_assert_nonnull(wakeup->in);
+	g_assert_cmpint(wakeup->in->kind, ==, REPORT_BH);
+	g_assert_cmpuint(wakeup->in->cb, ==, BH_CB);
 }
 
 /* GLib's own wake-up fd is nobody's handler. */
@@ -710,6 +733,7 @@ int main(int argc, char **argv)
 	ADD("lost-events", test_lost_events);
 	ADD("lost-by-anybody", test_lost_by_anybody);
 	ADD("woken/by-notify", test_woken_by_notify);
+	ADD("woken/in-a-callback", test_woken_in_a_callback);
 	ADD("woken/by-glib", test_woken_by_glib);
 	ADD("woken/by-unrecorded-fd", test_woken_by_unrecorded_fd);
 	ADD("woken/fd-number-used-again", test_fd_number_used_again);

@@ -313,6 +313,13 @@ def test_two_recordings_side_by_side(known, tmp_path):
     assert loop["a"]["count"] == 23 and loop["a"]["asleep_ns"] == 23 * 5_000_000
     timeouts = {r["chooser"]: r["a"]["count"] for r in of_type(same, "diff_timeout")}
     assert timeouts == {"timer gui_update": 23}
+    causes = {r["words"]: r["a"]["count"] for r in of_type(same, "diff_wakeup")}
+    handler_fd = "fd (eventfd): virtio_queue_host_notifier_read"
+    assert causes == {"timeout of timer gui_update": 12, handler_fd: 11}
+    (lock,) = of_type(same, "diff_bql")
+    assert lock["site"] == "os_host_main_loop_wait" and lock["b"]["count"] == 23
+    assert lock["b"]["wait"]["max_ns"] == 10_000
+    assert lock["b"]["hold"]["count"] == 23
 
 
 def test_a_difference_as_text(known, hostile, tmp_path):
@@ -328,5 +335,8 @@ def test_a_difference_as_text(known, hostile, tmp_path):
     assert re.search(
         r"^timer gui_update .* \+0 % ", report(known, "--diff", known), re.M
     )
+    same = report(known, "--diff", known)
+    assert re.search(r"^timeout of timer gui_update .* \+0 %  main loop$", same, re.M)
+    assert re.search(r"^os_host_main_loop_wait .* 10.0 us +10.0 us ", same, re.M)
     assert "No such file" in report(known, "--diff", tmp_path / "none", rc=FAILED)
     assert "--diff goes with" in report(known, "--diff", known, "--events", rc=USAGE)
