@@ -204,6 +204,7 @@ static struct image *image_new(const char *path)
 	img->functions = g_array_new(FALSE, FALSE, sizeof(struct function));
 	img->by_name = g_hash_table_new(g_str_hash, g_str_equal);
 	img->plt = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	img->debug = image_debug_new();
 	slash = strrchr(img->path, '/');
 	img->name = g_strdup(slash ? slash + 1 : img->path);
 	if (g_str_has_suffix(img->name, " (deleted)"))
@@ -305,6 +306,7 @@ void image_close(struct image *img)
 	g_hash_table_destroy(img->plt);
 	g_array_free(img->symbols, TRUE);
 	g_array_free(img->functions, TRUE);
+	image_debug_free(img->debug);
 	elf_end(img->elf);
 	if (img->fd >= 0)
 		close(img->fd);
@@ -369,7 +371,7 @@ const struct symbol *image_symbol_at(const struct image *img, uint64_t link)
 		if (link < s->link + MAX(s->size, 1))
 			return s;
 	}
-	return NULL;
+	return image_debug_symbol_at(img, link);
 }
 
 const struct function *image_function_at(const struct image *img, uint64_t link)

@@ -37,9 +37,10 @@ struct image {
 	int fd;
 	Elf *elf;
 	GArray *symbols; /* struct symbol, by address; of .symtab where there is one, and .dynsym */
-	GArray *functions;   /* struct function, by address */
-	GHashTable *by_name; /* name -> struct symbol */
-	GHashTable *plt;     /* link address of a PLT entry -> imported name */
+	GArray *functions;	   /* struct function, by address */
+	GHashTable *by_name;	   /* name -> struct symbol */
+	GHashTable *plt;	   /* link address of a PLT entry -> imported name */
+	struct image_debug *debug; /* what is known of it from other files (image-debug.c) */
 };
 
 /*
@@ -63,7 +64,10 @@ int image_open_library(struct target *t, const char *prefix, struct image **ret,
 
 /* The symbol of that name, or NULL. */
 const struct symbol *image_symbol(const struct image *img, const char *name);
-/* The symbol that @link lies in, or NULL. */
+/*
+ * The symbol that @link lies in, or NULL: the file's own, else one of its .gnu_debugdata, of its
+ * separate debug file, or of a debuginfod that the user has named.
+ */
 const struct symbol *image_symbol_at(const struct image *img, uint64_t link);
 /* The function that an FDE says holds @link, or NULL. */
 const struct function *image_function_at(const struct image *img, uint64_t link);
@@ -77,6 +81,22 @@ bool image_holds(const struct image *img, uint64_t addr);
 const uint8_t *image_bytes(const struct image *img, uint64_t link, size_t *ret_len);
 /* Offset in the file of a link address; -ENOENT if it is not in the file. */
 int image_file_offset(const struct image *img, uint64_t link, uint64_t *ret);
+
+/* --- image-debug.c --- */
+
+struct image_debug *image_debug_new(void);
+void image_debug_free(struct image_debug *debug);
+const struct symbol *image_debug_symbol_at(const struct image *img, uint64_t link);
+
+/*
+ * The debug information of the image, wherever it is; or NULL. Its addresses plus *ret_bias are
+ * link addresses. The image keeps it.
+ */
+struct Dwarf;
+struct Dwarf *image_debug_dwarf(const struct image *img, int64_t *ret_bias);
+
+/* What was wrong with a debug file that was found, and not used; NULL: nothing. */
+const char *image_debug_refused(const struct image *img);
 
 /* Read the FDEs of @img (image-cfi.c). */
 void image_load_functions(struct image *img);

@@ -86,6 +86,15 @@ struct image *images_library(struct images *set, const char *prefix)
 	return NULL;
 }
 
+const char *images_refused(const struct images *set)
+{
+	const char *refused = NULL;
+
+	for (size_t i = 0; set && !refused && i < set->list->len; i++)
+		refused = image_debug_refused(set->list->pdata[i]);
+	return refused;
+}
+
 bool images_is_function(struct images *set, uint64_t addr)
 {
 	struct image *img = images_at(set, addr);

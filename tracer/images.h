@@ -31,4 +31,7 @@ char *images_name(struct images *set, uint64_t addr);
 /* The exported or imported functions that the function at @addr calls: "read, memset", or NULL. */
 char *images_calls(struct images *set, uint64_t addr);
 
+/* What was wrong with a debug file that was found for one of them, and not used; or NULL. */
+const char *images_refused(const struct images *set);
+
 #endif

@@ -130,7 +130,8 @@ static void take_unit(struct layout *l, Dwarf_Die *unit)
 
 int layout_from_dwarf(const struct image *program, struct layout **ret, struct failure *why)
 {
-	Dwarf *dw = dwarf_begin_elf(program->elf, DWARF_C_READ, NULL);
+	int64_t bias;
+	Dwarf *dw = image_debug_dwarf(program, &bias);
 	Dwarf_CU *cu = NULL;
 	Dwarf_Die unit;
 	struct layout *l;
@@ -140,7 +141,8 @@ int layout_from_dwarf(const struct image *program, struct layout **ret, struct f
 	l = layout_new(LAYOUT_DWARF, program);
 	while (!dwarf_get_units(dw, cu, &cu, NULL, NULL, &unit, NULL))
 		take_unit(l, &unit);
-	dwarf_end(dw);
+	for (int g = 0; g < N_LAYOUT_GLOBALS; g++)
+		l->global[g] += l->global[g] ? bias : 0;
 	if (l->off[CTX_HANDLERS] < 0 || l->off[NODE_NEXT] < 0 || !l->global[GLOBAL_QEMU_CTX]) {
 		layout_free(l);
 		return fail(why, -ENOENT, "the debug information of %s knows no AioContext",

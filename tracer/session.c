@@ -51,8 +51,20 @@ int session_open(struct session *s, const struct options *options, struct failur
 	return err ? err : open_rest(s, why);
 }
 
+/* Once: a debug file that was there, and is another build's. */
+static void say_refused(const struct session *s)
+{
+	static bool said;
+	const char *refused = images_refused(s->images);
+
+	if (refused && !said)
+		fprintf(stderr, "loopscope: %s; names are shown without it\n", refused);
+	said |= refused != NULL;
+}
+
 void session_close(struct session *s)
 {
+	say_refused(s);
 	layout_free(s->l);
 	fds_free(s->fds);
 	images_close(s->images);
