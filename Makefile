@@ -104,7 +104,7 @@ $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(Q)$(GEN_SKEL)
 
 # --- loopscope --------------------------------------------------------------------------------
-TRACER_PKGS := libbpf libelf libdw capstone jansson glib-2.0
+TRACER_PKGS := libbpf libelf libdw capstone jansson glib-2.0 ncursesw
 TRACER_SRC  := $(wildcard tracer/*.c)
 TRACER_OBJ  := $(TRACER_SRC:%.c=$(BUILD)/obj/%.o)
 TRACER_LIBS  = $$(pkg-config --libs $(TRACER_PKGS)) -lpthread

@@ -39,6 +39,8 @@ static const char help_text[] =
 	"  -d, --duration S    record, stalls, top: for so many seconds, else until Ctrl-C; doctor: 2;\n"
 	"                      probe: wait so long for polls, default 2\n"
 	"  -i, --interval S    top: a new picture every S seconds; default 1\n"
+	"      --overhead P    top, record: what watching may cost, in percent of a processor, or none;\n"
+	"                      default for top 3: on a busy loop it samples, and says so; for record none\n"
 	"      --sort KEY      top: by time (the default), rate, p50, p99, max or name\n"
 	"      --min TIME      doctor, stalls: what blocks for longer counts (10ms, 0.5s); default 100ms,\n"
 	"                      for stalls 10ms\n"
@@ -82,7 +84,7 @@ static const struct command {
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "stalls", TAKES_RUN, "pid tid duration min layout json", cmd_stalls },
-	{ "top", TAKES_PROCESS, "pid duration interval sort layout json", cmd_top },
+	{ "top", TAKES_PROCESS, "pid duration interval sort overhead layout json", cmd_top },
 	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
 	{ "report", TAKES_RECORDING, "diff events histograms html output all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to output only watch json", cmd_export },
@@ -156,6 +158,22 @@ static int parse_seconds(const char *what, const char *text, int *ret_ms, struct
 	return 0;
 }
 
+/* "3", "0.5", "none" */
+static int parse_percent(const char *text, double *ret, struct failure *why)
+{
+	char *end;
+	double percent = strtod(text, &end);
+
+	if (!strcmp(text, "none"))
+		percent = 0;
+	else if (end == text || *end || !(percent >= 0.1 && percent <= 100))
+		return fail(why, -EINVAL,
+			    "--overhead takes a percentage from 0.1 to 100, or none, not \"%s\"",
+			    text);
+	*ret = percent;
+	return 0;
+}
+
 static int parse_sort(const char *text, struct options *o, struct failure *why)
 {
 	int sort = top_sort_of(text);
@@ -204,6 +222,7 @@ enum {
 	OPT_BTF,
 	OPT_RING,
 	OPT_SORT,
+	OPT_OVERHEAD,
 	OPT_DIFF,
 	OPT_EVENTS,
 	OPT_HISTOGRAMS,
@@ -225,6 +244,7 @@ static const struct option long_options[] = {
 	{ "duration", required_argument, NULL, 'd' },
 	{ "interval", required_argument, NULL, 'i' },
 	{ "sort", required_argument, NULL, OPT_SORT },
+	{ "overhead", required_argument, NULL, OPT_OVERHEAD },
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ "layout", required_argument, NULL, OPT_LAYOUT },
 	{ "btf", required_argument, NULL, OPT_BTF },
@@ -283,7 +303,7 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 {
 	int c, err = 0;
 
-	*o = (struct options){ .way = READ_ITER, .timeout_ms = 2000 };
+	*o = (struct options){ .way = READ_ITER, .timeout_ms = 2000, .overhead = -1 };
 	opterr = 0;
 	while (!err && (c = getopt_long(argc, argv, ":p:t:d:i:o:v", long_options, NULL)) != -1) {
 		for (size_t i = 0; long_options[i].name; i++)
@@ -301,6 +321,9 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			break;
 		case 'i':
 			err = parse_seconds("-i", optarg, &o->interval_ms, why);
+			break;
+		case OPT_OVERHEAD:
+			err = parse_percent(optarg, &o->overhead, why);
 			break;
 		case OPT_SORT:
 			err = parse_sort(optarg, o, why);

@@ -39,6 +39,7 @@ struct options {
 	int duration_ms;    /* record: how long; 0 until the target ends */
 	int interval_ms;    /* top: 0: the default */
 	int sort;	    /* top: enum top_sort */
+	double overhead;    /* top, record: percent of a processor; 0: no limit, < 0: none given */
 	int min_ms;	    /* doctor, stalls: what blocks for longer counts; 0: the default */
 	size_t ring;	    /* record: bytes of the ring, 0: the default */
 	const char *output; /* record: the directory; export, report: the file; NULL: none given */

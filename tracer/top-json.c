@@ -75,12 +75,15 @@ static void print_all(const struct top *top, const struct top_view *view, const 
 		print_row(&g_array_index(view->rows, struct top_row, i));
 		callbacks++;
 	}
-	out_json(json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:I}", "type", type,
-			   "pid", top->s->t->pid, "seconds", rounded(view->seconds), "seen_seconds",
-			   rounded(view->seen_seconds), "iterations", (json_int_t)view->iterations,
-			   "calls", (json_int_t)view->calls, "callbacks", (json_int_t)callbacks,
-			   "probes", (json_int_t)top->probes->len, "hits_per_s",
-			   rounded(view->hits), "lost", (json_int_t)top_lost_sum(view)));
+	out_json(json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:s, s:f, s:f, s:f, s:I}",
+			   "type", type, "pid", top->s->t->pid, "seconds", rounded(view->seconds),
+			   "seen_seconds", rounded(view->seen_seconds), "iterations",
+			   (json_int_t)view->iterations, "calls", (json_int_t)view->calls,
+			   "callbacks", (json_int_t)callbacks, "probes",
+			   (json_int_t)top->probes->len, "hits_per_s", rounded(view->hits), "mode",
+			   top_mode_name(top->mode), "budget_percent", rounded(top->budget),
+			   "cost_percent", rounded(top->percent), "full_cost_percent",
+			   rounded(top->full_percent), "lost", (json_int_t)top_lost_sum(view)));
 	fflush(stdout);
 }
 

@@ -20,10 +20,11 @@
 struct thread_sum {
 	uint64_t iterations, by_fd, by_timeout, by_signal, no_wait, bql_waits, hits, stepped;
 	int64_t known_ns, wait_ns, bql_ns, callback_ns;
+	bool waited; /* at some time */
 };
 
 struct top_sum {
-	struct thread_sum earlier; /* the parts of closed windows that the kernel did not sum up */
+	struct thread_sum earlier; /* of closed windows */
 	struct thread_sum last;	   /* at the last reading */
 };
 
@@ -98,46 +99,56 @@ static void add_under_way(const struct top *top, const struct top_thread *t, int
 				    wait - bql;
 }
 
-static struct thread_sum thread_now(struct top *top, uint32_t tid, const struct top_thread *t,
-				    int64_t now)
+/* All of a thread up to @now; @t: what the kernel has summed up in this window. */
+static struct thread_sum thread_now(const struct top *top, const struct top_sum *old,
+				    const struct top_thread *t, int64_t now)
 {
-	const struct thread_sum *earlier = &sum_of(top, tid)->earlier;
-	struct thread_sum sum = {
-		.iterations = t->iterations,
-		.by_fd = t->by_fd,
-		.by_timeout = t->by_timeout,
-		.by_signal = t->by_signal,
-		.no_wait = t->no_wait,
-		.bql_waits = t->bql_waits,
-		.hits = t->hits,
-		.stepped = t->stepped,
-		.known_ns = earlier->known_ns,
-		.wait_ns = earlier->wait_ns + (int64_t)t->wait_ns,
-		.bql_ns = earlier->bql_ns + (int64_t)t->bql_ns,
-		.callback_ns = earlier->callback_ns + (int64_t)t->callback_ns,
-	};
+	struct thread_sum sum = old->earlier;
 
+	sum.iterations += t->iterations;
+	sum.by_fd += t->by_fd;
+	sum.by_timeout += t->by_timeout;
+	sum.by_signal += t->by_signal;
+	sum.no_wait += t->no_wait;
+	sum.bql_waits += t->bql_waits;
+	sum.hits += t->hits;
+	sum.stepped += t->stepped;
+	sum.wait_ns += (int64_t)t->wait_ns;
+	sum.bql_ns += (int64_t)t->bql_ns;
+	sum.callback_ns += (int64_t)t->callback_ns;
+	sum.waited |= t->since_ns != 0;
 	add_under_way(top, t, now, &sum);
 	return sum;
 }
 
-/* Calls @see for each thread that the kernel has counted. */
+/* Calls @see for each thread that was ever counted. */
 static void each_thread(struct top *top,
 			void (*see)(struct top *, uint32_t, const struct top_thread *, void *),
 			void *arg)
 {
 	int map = bpf_map__fd(top->skel->maps.threads);
+	static const struct top_thread none;
 	uint32_t tid = 0, *key = NULL;
 	struct top_thread t;
+	GHashTableIter iter;
+	void *at;
 
 	for (; !bpf_map_get_next_key(map, key, &tid); key = &tid)
-		if (!bpf_map_lookup_elem(map, &tid, &t))
-			see(top, tid, &t, arg);
+		sum_of(top, tid);
+	g_hash_table_iter_init(&iter, top->threads);
+	while (g_hash_table_iter_next(&iter, &at, NULL)) {
+		tid = GPOINTER_TO_UINT(at);
+		see(top, tid, bpf_map_lookup_elem(map, &tid, &t) ? &none : &t, arg);
+	}
 }
 
+/* What the kernel has summed up is kept here, so that a thread begins the next window anew. */
 static void close_window(struct top *top, uint32_t tid, const struct top_thread *t, void *now)
 {
-	add_under_way(top, t, *(int64_t *)now, &sum_of(top, tid)->earlier);
+	struct top_sum *sum = sum_of(top, tid);
+
+	sum->earlier = thread_now(top, sum, t, *(int64_t *)now);
+	bpf_map_delete_elem(bpf_map__fd(top->skel->maps.threads), &tid);
 }
 
 void top_read_window_end(struct top *top)
@@ -146,6 +157,31 @@ void top_read_window_end(struct top *top)
 
 	each_thread(top, close_window, &now);
 	top->seen_ns += now - top->window_ns;
+}
+
+static void add_hits(struct top *top, uint32_t tid, const struct top_thread *t, void *hits)
+{
+	const struct thread_sum *earlier = &sum_of(top, tid)->earlier;
+	uint64_t *sum = hits;
+
+	sum[0] += earlier->hits + t->hits;
+	sum[1] += earlier->stepped + t->stepped;
+}
+
+void top_read_hits(struct top *top, uint64_t hits[2])
+{
+	hits[0] = hits[1] = 0;
+	each_thread(top, add_hits, hits);
+}
+
+static uint64_t seen_until(const struct top *top, int64_t now)
+{
+	return top->seen_ns + (top->window_ns ? now - top->window_ns : 0);
+}
+
+bool top_has_news(const struct top *top)
+{
+	return seen_until(top, now_ns()) > top->seen_last_ns;
 }
 
 /* "main loop", "IOThread io0", or what the thread is called. To be freed. */
@@ -182,12 +218,12 @@ static void take_thread(struct top *top, uint32_t tid, const struct top_thread *
 {
 	struct reading *r = arg;
 	struct top_sum *sum = sum_of(top, tid);
-	struct thread_sum all = thread_now(top, tid, t, r->now), zero = { 0 };
+	struct thread_sum all = thread_now(top, sum, t, r->now), zero = { 0 };
 	const struct thread_sum *from = r->total ? &zero : &sum->last;
 	int64_t known = all.known_ns - from->known_ns;
 	struct top_loop loop = {
 		.tid = (pid_t)tid,
-		.is_loop = all.iterations || t->since_ns,
+		.is_loop = all.iterations || all.waited,
 		.known = known > 0,
 		.iterations = all.iterations - from->iterations,
 		.by_fd = all.by_fd - from->by_fd,
@@ -213,22 +249,28 @@ static void take_thread(struct top *top, uint32_t tid, const struct top_thread *
 
 /* --- callbacks --- */
 
-/* A callback's name: of a bottom half in a program without symbols, the one it was given. */
+/*
+ * A callback's name. In a program without symbols: that of a bottom half is the one it was given,
+ * and of a context's notifier it is known what it is.
+ */
 static const char *callback_name(struct top *top, const struct top_key *key, uint64_t name_at)
 {
 	uint64_t both = key->cb ^ (name_at << 1);
-	char *name = g_hash_table_lookup(top->names, &both);
+	char *name = g_hash_table_lookup(top->names, &both), text[128];
 	struct image *img;
 
 	if (name)
 		return name;
 	img = images_at(top->s->images, key->cb);
-	name = g_malloc0(128);
-	if (!name_at || (img && image_symbol_at(img, key->cb - img->bias)) ||
-	    target_read_string(top->s->t, name_at, name, 128) || !name[0]) {
-		g_free(name);
-		name = images_name(top->s->images, key->cb);
+	if (!img || !image_symbol_at(img, key->cb - img->bias)) {
+		if (g_hash_table_contains(top->notifiers, (void *)key->cb))
+			name = g_strdup("(context's own notifier)");
+		else if (name_at && !target_read_string(top->s->t, name_at, text, sizeof(text)) &&
+			 text[0])
+			name = g_strdup(text);
 	}
+	if (!name)
+		name = images_name(top->s->images, key->cb);
 	text_make_safe(name);
 	g_hash_table_insert(top->names, g_memdup2(&both, sizeof(both)), name);
 	return name;
@@ -357,15 +399,13 @@ void top_read(struct top *top, bool total, struct top_view *view)
 {
 	uint64_t interval = top->skel->bss->interval;
 	struct reading r = { .view = view, .now = now_ns(), .total = total };
-	uint64_t seen = top->seen_ns;
+	uint64_t seen = seen_until(top, r.now);
 
 	*view = (struct top_view){ 0 };
 	view->loops = g_array_new(FALSE, TRUE, sizeof(struct top_loop));
 	view->rows = g_array_new(FALSE, TRUE, sizeof(struct top_row));
 	if (!total)
 		top->skel->bss->interval = interval + 1;
-	if (top->window_ns)
-		seen += r.now - top->window_ns;
 	view->seconds = (double)(r.now - (int64_t)(total ? top->began_ns : top->read_ns)) / 1e9;
 	view->seen_seconds = (double)(seen - (total ? 0 : top->seen_last_ns)) / 1e9;
 	view->seen_seconds = MAX(view->seen_seconds, 1e-9);

@@ -113,3 +113,88 @@ const char *top_kind_name(uint32_t kind)
 
 	return kind < TOP_KINDS ? names[kind] : "?";
 }
+
+/* --- rows that stay --- */
+
+static void clear_frozen(void *frozen)
+{
+	struct top_frozen *f = frozen;
+
+	g_free(f->row.name);
+	g_free((char *)f->row.loop);
+}
+
+GArray *top_frozen_new(void)
+{
+	GArray *frozen = g_array_new(FALSE, TRUE, sizeof(struct top_frozen));
+
+	g_array_set_clear_func(frozen, clear_frozen);
+	return frozen;
+}
+
+static int find_frozen(const GArray *frozen, const struct top_key *key)
+{
+	for (size_t i = 0; i < frozen->len; i++)
+		if (!memcmp(&g_array_index(frozen, struct top_frozen, i).row.key, key,
+			    sizeof(*key)))
+			return (int)i;
+	return -1;
+}
+
+bool top_is_frozen(const GArray *frozen, const struct top_key *key)
+{
+	return find_frozen(frozen, key) >= 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	return (int)((const struct top_frozen *)a)->at - (int)((const struct top_frozen *)b)->at;
+}
+
+void top_freeze(GArray *frozen, const struct top_row *row, unsigned at)
+{
+	struct top_frozen f = { .at = at };
+	int old = find_frozen(frozen, &row->key);
+
+	if (old >= 0) {
+		g_array_remove_index(frozen, old);
+		return;
+	}
+	f.row.key = row->key;
+	f.row.name = g_strdup(row->name);
+	f.row.loop = g_strdup(row->loop);
+	g_array_append_val(frozen, f);
+	g_array_sort(frozen, by_place);
+}
+
+static const struct top_row *find_row(const GArray *rows, const struct top_key *key)
+{
+	for (size_t i = 0; i < rows->len; i++) {
+		const struct top_row *row = &g_array_index(rows, struct top_row, i);
+
+		if (!memcmp(&row->key, key, sizeof(*key)))
+			return row;
+	}
+	return NULL;
+}
+
+GArray *top_arrange(const GArray *rows, enum top_sort sort, const char *filter,
+		    const GArray *frozen)
+{
+	GArray *shown = g_array_new(FALSE, FALSE, sizeof(struct top_row));
+
+	for (size_t i = 0; i < rows->len; i++) {
+		const struct top_row *row = &g_array_index(rows, struct top_row, i);
+
+		if (!top_is_frozen(frozen, &row->key) && top_row_matches(row, filter))
+			g_array_append_vals(shown, row, 1);
+	}
+	top_sort_rows(shown, sort);
+	for (size_t i = 0; i < frozen->len; i++) {
+		const struct top_frozen *f = &g_array_index(frozen, struct top_frozen, i);
+		const struct top_row *row = find_row(rows, &f->row.key);
+
+		g_array_insert_vals(shown, MIN(f->at, shown->len), row ? row : &f->row, 1);
+	}
+	return shown;
+}

@@ -228,6 +228,21 @@ static void learn(const struct callback *callback, void *arg)
 	add_callback(top, callback->cb, kind);
 }
 
+/* Callbacks that only take the notifications of a context. */
+static void learn_notifiers(struct top *top)
+{
+	for (size_t i = 0; i < top->loops->contexts->len; i++) {
+		const struct context *c = top->loops->contexts->pdata[i];
+
+		for (size_t k = 0; k < c->handlers->len; k++) {
+			const struct handler *h = &g_array_index(c->handlers, struct handler, k);
+
+			if (h->fd == c->notifier_fd && h->fd >= 0)
+				g_hash_table_add(top->notifiers, (void *)h->io_read);
+		}
+	}
+}
+
 /* Look at the tables: whom a thread is, and which callbacks there are. */
 static int look(struct top *top, struct failure *why)
 {
@@ -241,6 +256,7 @@ static int look(struct top *top, struct failure *why)
 		return err;
 	loops_free(top->loops);
 	top->loops = loops;
+	learn_notifiers(top);
 	if (!top->usdt)
 		callbacks_each(loops, learn, top);
 	return 0;
@@ -263,6 +279,37 @@ static int load(struct top *top, struct failure *why)
 	return err ? bpf_failure(err, why) : 0;
 }
 
+static void destroy_copy(void *object)
+{
+	top_bpf__destroy(object);
+}
+
+int top_load_copy(pid_t pid, struct overhead_program *ret, struct failure *why)
+{
+	const struct top_site means[OVERHEAD_SITES] = {
+		[OVERHEAD_BEGIN] = { .op = TOP_BEGIN, .kind = TOP_HANDLER, .object_arg = 1 },
+		[OVERHEAD_END] = { .op = TOP_END, .kind = TOP_HANDLER, .object_arg = 1 },
+		[OVERHEAD_STEPPED] = { .op = TOP_NOTHING },
+	};
+	struct top_bpf *copy = top_bpf__open();
+	int err;
+
+	if (!copy)
+		return bpf_failure(-errno, why);
+	copy->rodata->tgid = pid;
+	attach_prepare(copy->progs.on_hit, ATTACH_BEST);
+	err = top_bpf__load(copy);
+	if (err) {
+		top_bpf__destroy(copy);
+		return bpf_failure(err, why);
+	}
+	for (uint32_t i = 0; i < OVERHEAD_SITES; i++)
+		bpf_map_update_elem(bpf_map__fd(copy->maps.sites), &i, &means[i], BPF_ANY);
+	copy->bss->open = true;
+	*ret = (struct overhead_program){ copy, copy->progs.on_hit, destroy_copy };
+	return 0;
+}
+
 int top_open(struct top *top, struct session *s, struct failure *why)
 {
 	struct failure no_layout = { 0 };
@@ -272,6 +319,7 @@ int top_open(struct top *top, struct session *s, struct failure *why)
 	top->probes = g_ptr_array_new_with_free_func(g_free);
 	top->attachments = g_ptr_array_new_with_free_func((GDestroyNotify)attach_remove);
 	top->probed = g_hash_table_new(NULL, NULL);
+	top->notifiers = g_hash_table_new(NULL, NULL);
 	top_read_init(top);
 	err = session_open(s, s->options, why);
 	if (err)
@@ -295,6 +343,7 @@ void top_close(struct top *top)
 	top_bpf__destroy(top->skel);
 	g_ptr_array_free(top->probes, TRUE);
 	g_hash_table_destroy(top->probed);
+	g_hash_table_destroy(top->notifiers);
 	loops_free(top->loops);
 	top_read_free(top);
 	session_close(top->s);
@@ -322,7 +371,8 @@ static int attach_from(struct top *top, size_t first, struct failure *why)
 		for (size_t i = first; i < n; i++) {
 			const struct top_probe *p = top->probes->pdata[i];
 
-			if (attach_order(p->means.op) == ends)
+			if (attach_order(p->means.op) == ends &&
+			    (top->mode != TOP_WAITS || p->group == TOP_GROUP_WAITS))
 				g_array_append_val(sites, p->at);
 		}
 	}
@@ -365,8 +415,10 @@ static void note_waiting(struct top *top)
 
 int top_begin(struct top *top, struct failure *why)
 {
-	int err = attach_from(top, 0, why);
+	int err;
 
+	top->opened_ns = now_ns();
+	err = attach_from(top, 0, why);
 	if (err)
 		return err;
 	top->window_ns = now_ns();
@@ -386,6 +438,7 @@ void top_end(struct top *top)
 	top_read_window_end(top);
 	top->window_ns = 0;
 	g_ptr_array_set_size(top->attachments, 0);
+	top->on_ns = now_ns() - top->opened_ns;
 }
 
 /* --- following --- */
@@ -425,7 +478,7 @@ static void mark_probed(struct top *top)
 
 void top_follow(struct top *top)
 {
-	if (top->usdt || !top->window_ns)
+	if (top->usdt || !top->window_ns || top->mode == TOP_WAITS)
 		return;
 	if (top->changes != top->skel->bss->changes) {
 		top->changes = top->skel->bss->changes;

@@ -131,12 +131,13 @@ void top_add_status(GArray *lines, const struct top *top, const struct top_view 
 	const struct target *t = top->s->t;
 	GString *line = g_string_new(NULL);
 
-	g_string_append_printf(line, "%s (pid %d)  %.1f s  %.0f iterations/s  %.0f callbacks/s  ",
+	g_string_append_printf(line, "%s (pid %d)  %.1f s  %.0f iter/s  %.0f calls/s  ",
 			       images_program(top->s->images)->name, t->pid, view->seconds,
 			       (double)view->iterations / view->seen_seconds,
 			       (double)view->calls / view->seen_seconds);
 	g_string_append_printf(line, "%u probes", top->probes->len);
 	add_line(lines, g_string_free(line, FALSE), width, TOP_PLAIN, -1);
+	add_line(lines, top_budget_words(top), width, TOP_PLAIN, -1);
 	if (top->left_out)
 		add_line(lines,
 			 g_strdup_printf("%d probes are left out: this kernel is older than 6.6",
@@ -148,13 +149,23 @@ void top_add_status(GArray *lines, const struct top *top, const struct top_view 
 
 /* --- loops --- */
 
+/* A loop's name where every column counts: that it is an IOThread can be left out. */
+static const char *short_name(const char *name, int width)
+{
+	static const char prefix[] = "IOThread ";
+
+	return g_utf8_strlen(name, -1) > width && g_str_has_prefix(name, prefix)
+		       ? name + sizeof(prefix) - 1
+		       : name;
+}
+
 static char *loop_line(const struct top_loop *loop, int name_width)
 {
 	double waits = (double)(loop->by_fd + loop->by_timeout + loop->by_signal + loop->no_wait);
 	GString *line = g_string_new(NULL);
 
-	append_cell(line, loop->name, name_width);
-	g_string_append_printf(line, "%8d ", loop->tid);
+	append_cell(line, short_name(loop->name, name_width), name_width);
+	g_string_append_printf(line, "%7d ", loop->tid);
 	append_rate(line, loop->per_s, 8);
 	if (!loop->known) {
 		g_string_append(line, " has done nothing since we came");
@@ -170,10 +181,16 @@ static char *loop_line(const struct top_loop *loop, int name_width)
 	return g_string_free(line, FALSE);
 }
 
+/* As wide as the longest name, where there is room for it. */
+static void widen(int *width, const char *name, int room)
+{
+	*width = MIN(MAX(*width, (int)g_utf8_strlen(name, -1)), MAX(room, *width));
+}
+
 void top_add_loops(GArray *lines, const struct top_view *view, int width)
 {
-	int name_width = CLAMP(width - 68, 10, 40);
-	char *head = g_strdup_printf("%-*s %8s %8s %6s %6s %6s %6s %6s %6s %6s", name_width, "LOOP",
+	int name_width = 10;
+	char *head = g_strdup_printf("%-*s %7s %8s %6s %6s %6s %6s %6s %6s %6s", name_width, "LOOP",
 				     "THREAD", "ITER/S", "WAIT%", "CALLS%", "BQL%", "REST%",
 				     "BY FD", "TIMER", "NOWAIT");
 
@@ -194,7 +211,7 @@ static char *row_line(const struct top_row *row, int name_width, int loop_width,
 
 	append_cell(line, row->name, name_width);
 	append_cell(line, top_kind_name(row->key.kind), 8);
-	append_cell(line, row->loop, loop_width);
+	append_cell(line, short_name(row->loop, loop_width), loop_width);
 	append_rate(line, row->per_s, 8);
 	append_share(line, row->share, 6);
 	if (wide)
@@ -208,10 +225,15 @@ static char *row_line(const struct top_row *row, int name_width, int loop_width,
 void top_add_rows(GArray *lines, const struct top_view *view, int width)
 {
 	bool wide = width >= WIDE;
-	int loop_width = wide ? 14 : 9;
-	int name_width = MAX(width - 9 - loop_width - 1 - 9 - 7 - 21 - (wide ? 7 : 0) - 1, 8);
+	int name_width = 8, loop_width = 9, room = width - 48 - (wide ? 7 : 0);
 	GString *head = g_string_new(NULL);
 
+	for (size_t i = 0; i < view->rows->len; i++)
+		widen(&loop_width, g_array_index(view->rows, struct top_row, i).loop,
+		      wide ? room / 3 : 9);
+	for (size_t i = 0; i < view->rows->len; i++)
+		widen(&name_width, g_array_index(view->rows, struct top_row, i).name,
+		      room - loop_width - 1);
 	g_string_append_printf(head, "%-*s %-8s %-*s %8s %6s ", name_width, "CALLBACK", "KIND",
 			       loop_width, "LOOP", "CALLS/S", "TIME%");
 	if (wide)

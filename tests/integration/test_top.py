@@ -8,13 +8,14 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 from process_memory import wait_until
-from recordings import five_sources_counts
+from recordings import five_sources_counts, wait_sleeps
 from scripted import Held, settle
 from tracer_run import (
     BUILD,
@@ -23,16 +24,21 @@ from tracer_run import (
     FAILED,
     FINE,
     HANG_S,
+    LOOPSCOPE,
     Result,
     Row,
     finish,
+    parse,
     start,
 )
-from tracer_targets import Demo, Qemu, summary
+from tracer_targets import Demo, Qemu, installed, summary
 
 pytestmark = pytest.mark.usefixtures("root")
 
 ATTACHED = re.compile(rb"loopscope: attached to process (\d+): (\d+) probes.*\n")
+
+
+ALL = ("--overhead", "none")  # every call is counted, whatever that costs
 
 
 class Top:
@@ -40,11 +46,21 @@ class Top:
 
     def __init__(self, pid: int, *options: object) -> None:
         self.process = start("top", "-p", pid, *options)
+        self.out = b""
         assert self.process.stderr
-        self.attached = self.process.stderr.readline()
-        if not ATTACHED.fullmatch(self.attached):
-            rest = self.process.communicate()[1]
-            raise AssertionError(f"not attached: {self.attached + rest!r}")
+        attached = self.process.stderr.readline()
+        if not ATTACHED.fullmatch(attached):
+            rest = self.process.stderr.read()
+            raise AssertionError(f"not attached: {attached + rest!r}")
+
+    def row(self) -> Row:
+        """The next one."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, "it has ended"
+        self.out += line
+        row: Row = json.loads(line)
+        return row
 
     def end(self) -> Result:
         """Ctrl-C."""
@@ -53,7 +69,14 @@ class Top:
 
     def ended(self) -> Result:
         """It ends by itself, and has said nothing more."""
-        result = finish(self.process)
+        assert self.process.stdout and self.process.stderr
+        hangs = threading.Timer(HANG_S, self.process.kill)
+        hangs.start()
+        self.out += self.process.stdout.read()
+        err = self.process.stderr.read()
+        words = [str(word) for word in self.process.args]  # type: ignore[union-attr]
+        result = parse(words, self.process.wait(), self.out, err)
+        hangs.cancel()
         assert (result.rc, result.err) == (FINE, ""), result
         return result
 
@@ -85,7 +108,7 @@ def calls(rows: List[Row], thread: int) -> Dict[str, int]:
 def test_every_call_of_a_known_workload() -> None:
     expected = {name: row["main"] for name, row in five_sources_counts().items()}
     with Held("five-sources", 23) as demo:
-        with Top(demo.pid, "--json") as top:
+        with Top(demo.pid, "--json", *ALL) as top:
             printed = summary(demo.result())
             result = top.ended()
     rows = in_all(result)
@@ -109,7 +132,7 @@ def test_intervals_add_up_to_the_total() -> None:
     with Demo("busy") as demo:
         with Top(demo.pid, "--json", "-i", 0.1) as top:
             for _ in range(40):
-                assert top.process.stdout and top.process.stdout.readline()
+                top.row()
             demo.stop()
             # Of what was done before it stopped an interval tells, and then one of nothing.
             result = top.end()
@@ -139,14 +162,37 @@ def test_a_loop_that_only_sleeps(demo: Demo) -> None:
 def test_a_callback_that_does_not_return() -> None:
     """It is shown while it runs, with the time so far."""
     with Demo("blocked-lock") as demo, Top(demo.pid, "--json", "-i", 0.1) as top:
-        assert top.process.stdout
-
-        def row() -> Any:
-            assert top.process.stdout
-            return json.loads(top.process.stdout.readline())
-
-        wait_until(lambda: bool(row().get("running_ns")), "a callback runs")
+        wait_until(lambda: bool(top.row().get("running_ns")), "a callback runs")
         top.end()
+
+
+# --- the budget -----------------------------------------------------------------------------------
+
+
+def test_a_loop_too_busy_for_the_budget_is_sampled() -> None:
+    """It spins: to count every call would cost tens of percents."""
+    with Demo("spin-bh") as demo:
+        with Top(demo.pid, "--json", "-i", 0.1, "--overhead", 4) as top:
+            sampled = 0
+            while sampled < 2:
+                row = top.row()
+                sampled += row.get("mode") == "sampled" and row["calls"] > 0
+            result = top.end()
+    total = result.total
+    assert (total["mode"], total["budget_percent"], total["lost"]) == ("sampled", 4, 0)
+    assert total["full_cost_percent"] > 4 >= total["cost_percent"]
+    assert total["seen_seconds"] < total["seconds"]
+    # Its one bottom half runs in every turn: also in what was sampled.
+    (loop,) = [r for r in in_all(result) if r["type"] == "loop"]
+    (bh,) = [r for r in in_all(result) if r["type"] == "callback" and r["kind"] == "bh"]
+    assert bh["callback"] == "reschedules_itself_bh_cb"
+    assert abs(bh["calls"] - loop["iterations"]) <= loop["iterations"] / 20
+
+
+def test_without_a_budget_every_call_is_counted() -> None:
+    with Demo("spin-bh") as demo, Top(demo.pid, "-d", 0.5, *ALL) as top:
+        out = top.ended().out
+    assert "every call is counted" in out and "SAMPLED" not in out
 
 
 # --- stripped programs ----------------------------------------------------------------------------
@@ -157,7 +203,7 @@ def test_qemu_by_its_functions(qemu: Qemu) -> None:
     n = 20
     with qemu.qmp() as monitor:
         settle(qemu.pid)
-        with Top(qemu.pid, "--json") as top:
+        with Top(qemu.pid, "--json", *ALL) as top:
             for _ in range(n):
                 monitor.command("query-version")
             settle(qemu.pid)
@@ -186,7 +232,7 @@ def test_a_coroutine_above_the_stack_of_its_thread() -> None:
             assert target.stdin and target.stdout
             assert target.stdout.readline() == "ready\n"
             settle(target.pid)
-            with Top(target.pid, "--json") as top:
+            with Top(target.pid, "--json", *ALL) as top:
                 for _ in range(rounds):
                     target.stdin.write("go\n")
                     target.stdin.flush()
@@ -241,3 +287,99 @@ def test_it_refuses_what_has_no_loop() -> None:
         line = finish(process).refused(FAILED)
         stranger.kill()
     assert "is not a QEMU" in line
+
+
+# --- the live view --------------------------------------------------------------------------------
+
+
+class Screen:
+    """A terminal of that size with the live view in it, by tmux."""
+
+    def __init__(self, pid: int, where: Path, columns: int, lines: int) -> None:
+        installed("tmux")
+        self.socket = str(where / "tmux")
+        words = f"'{LOOPSCOPE}' top -p {pid} -i 0.2; echo rc=$?; cat"
+        size = ("-x", str(columns), "-y", str(lines))
+        env = "env -u NO_COLOR TERM=screen sh -c"
+        self.tmux("-f", "/dev/null", "new-session", "-d", *size, f'{env} "{words}"')
+
+    def tmux(self, *words: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", self.socket, *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=HANG_S,
+            check=True,
+        )
+        return done.stdout
+
+    def lines(self) -> List[str]:
+        return self.tmux("capture-pane", "-p").splitlines()
+
+    def rows(self) -> List[str]:
+        """The names of the callbacks, from the top."""
+        lines = self.lines()
+        heads = [i for i, line in enumerate(lines) if line.startswith("CALLBACK")]
+        return (
+            [line.split()[0] for line in lines[heads[0] + 1 : -1] if line]
+            if heads
+            else []
+        )
+
+    def press(self, *keys: str) -> None:
+        self.tmux("send-keys", *keys)
+
+    def shows(self, what: Callable[[], bool], text: str) -> None:
+        wait_until(what, f"the screen shows {text}: {self.lines()}")
+
+    def __enter__(self) -> "Screen":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tmux("kill-server")
+
+
+def test_the_live_view(tmp_path: Path) -> None:
+    with Demo("busy") as demo, Screen(demo.pid, tmp_path, 80, 24) as screen:
+        screen.shows(lambda: len(screen.rows()) >= 5, "callbacks")
+        assert max(len(line) for line in screen.lines()) <= 80
+        assert screen.lines()[-1].startswith("q quit")
+        screen.press("/", "v", "n", "c", "_", "Enter")
+        screen.shows(
+            lambda: screen.rows() == ["vnc_listen_io"], "what the filter finds"
+        )
+        screen.press("Escape")
+        screen.shows(lambda: len(screen.rows()) >= 5, "all of them again")
+        # By name: the second is frozen, and by time it stays the second.
+        for sort in ("rate", "p50", "p99", "max", "name"):
+            screen.press("s")
+            screen.shows(lambda: f"sort: {sort}" in screen.lines()[-1], sort)
+        screen.shows(lambda: screen.rows() == sorted(screen.rows()), "them by name")
+        second = screen.rows()[1]
+        screen.press("Down", "f")
+        screen.shows(
+            lambda: any(
+                l.startswith(second) and l.endswith("*") for l in screen.lines()
+            ),
+            "a frozen row",
+        )
+        screen.press("s")
+        screen.shows(lambda: "sort: time" in screen.lines()[-1], "the other order")
+        assert screen.rows()[1] == second
+        screen.tmux("resize-window", "-x", "140", "-y", "40")
+        screen.shows(lambda: any(" TOTAL " in line for line in screen.lines()), "more")
+        screen.press("p")
+        screen.shows(lambda: "PAUSED" in screen.tmux("capture-pane", "-p"), "a pause")
+        picture = screen.lines()
+        wait_sleeps(demo.pid, 2000)
+        assert screen.lines() == picture
+        screen.press("q")
+        screen.shows(lambda: "rc=0" in screen.lines(), "its end")
+
+
+def test_the_live_view_ends_with_its_target(tmp_path: Path) -> None:
+    with Demo("busy") as demo, Screen(demo.pid, tmp_path, 100, 30) as screen:
+        screen.shows(lambda: len(screen.rows()) >= 5, "callbacks")
+        demo.kill()
+        screen.shows(lambda: "rc=0" in screen.lines(), "its end")
+        assert "In all:" in screen.lines()

@@ -19,7 +19,7 @@ $(BUILD)/obj/tests/unit/tracer/%.o: tests/unit/tracer/%.S
 $(BUILD)/obj/tests/unit/tracer/test-btf.o: $(UNIT_TRACER_DIR)/fields.skel.h
 
 $(UNIT_TRACER_BIN): $(UNIT_TRACER_DIR)/%: $(BUILD)/obj/tests/unit/tracer/%.o $(UNIT_TRACER_LIB) \
-		$(BUILD)/libloopscope.a
+		$(BUILD)/libloopscope.a $(BUILD)/libtrace.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(TRACER_LIBS)

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+/* How often probes would be hit, and which of them a budget allows. See overhead.h. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/overhead.skel.h"
+#include "tracer/attach.h"
+#include "tracer/clock.h"
+#include "tracer/overhead.h"
+#include "tracer/reader.h"
+
+static uint64_t hits_of(int map, uint32_t site)
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *counts = g_new0(uint64_t, MAX(cpus, 1)), sum = 0;
+
+	if (!bpf_map_lookup_elem(map, &site, counts))
+		for (int i = 0; i < cpus; i++)
+			sum += counts[i];
+	g_free(counts);
+	return sum;
+}
+
+int overhead_count(pid_t pid, const struct site *sites, size_t n, int ms, uint64_t *hits,
+		   double *ret_seconds, struct failure *why)
+{
+	struct overhead_bpf *skel = overhead_bpf__open();
+	struct site *numbered = g_memdup2(sites, n * sizeof(*sites));
+	struct attachment *attachment = NULL;
+	int64_t begin;
+	int err = skel ? 0 : bpf_failure(-errno, why);
+
+	if (err)
+		goto cleanup;
+	skel->rodata->tgid = pid;
+	attach_prepare(skel->progs.on_hit, ATTACH_BEST);
+	err = overhead_bpf__load(skel);
+	if (err) {
+		err = bpf_failure(err, why);
+		goto cleanup;
+	}
+	for (size_t i = 0; i < n; i++)
+		numbered[i].cookie = i;
+	err = attach_sites(skel->progs.on_hit, ATTACH_BEST, pid, numbered, n, &attachment, why);
+	if (err)
+		goto cleanup;
+	begin = now_ns();
+	usleep((useconds_t)ms * 1000);
+	for (size_t i = 0; i < n; i++)
+		hits[i] = hits_of(bpf_map__fd(skel->maps.hits), i);
+	*ret_seconds = (double)(now_ns() - begin) / 1e9;
+
+cleanup:
+	attach_remove(attachment);
+	overhead_bpf__destroy(skel);
+	g_free(numbered);
+	return err;
+}
+
+/* The unit that is the next to be left out; NULL if none is left. */
+static struct overhead_unit *next_out(struct overhead_unit *units, size_t n)
+{
+	struct overhead_unit *next = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		struct overhead_unit *u = &units[i];
+
+		if (u->left_out || !u->rank || u->percent <= 0)
+			continue;
+		if (!next || u->rank > next->rank ||
+		    (u->rank == next->rank && u->percent > next->percent))
+			next = u;
+	}
+	return next;
+}
+
+double overhead_choose(struct overhead_unit *units, size_t n, double budget)
+{
+	struct overhead_unit *next;
+	double rest = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		units[i].left_out = false;
+		rest += units[i].percent;
+	}
+	while (rest > budget && (next = next_out(units, n))) {
+		next->left_out = true;
+		rest -= next->percent;
+	}
+	return MAX(rest, 0);
+}
+
+double overhead_percent(const struct overhead_cost *cost, double emulated, double stepped)
+{
+	return (emulated * cost->emulated_ns + stepped * cost->stepped_ns) / 1e7;
+}
