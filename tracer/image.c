@@ -220,7 +220,7 @@ static struct image *image_new(const char *path)
  */
 static int load(struct image *img, const struct map *map, struct failure *why)
 {
-	img->fd = open(img->open_path, O_RDONLY | O_CLOEXEC);
+	img->fd = target_open_regular(img->open_path);
 	elf_version(EV_CURRENT);
 	img->elf = img->fd < 0 ? NULL : elf_begin(img->fd, ELF_C_READ, NULL);
 	if (!img->elf || elf_kind(img->elf) != ELF_K_ELF || gelf_getclass(img->elf) != ELFCLASS64 ||

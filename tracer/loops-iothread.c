@@ -98,7 +98,7 @@ static size_t iothreads_of(const struct loops *loops, const struct stack_words *
 /* The number that the thread knows itself by: in a container it is another one than ours. */
 static int own_tid(const struct target *t, pid_t tid)
 {
-	char path[64], *status = NULL, *line;
+	char path[64], *status = NULL, *line, *last;
 	int own = tid;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", t->pid, tid);
@@ -106,7 +106,8 @@ static int own_tid(const struct target *t, pid_t tid)
 		line = strstr(status, "\nNSpid:");
 		if (line) {
 			line[1 + strcspn(line + 1, "\n")] = 0;
-			own = atoi(strrchr(line, '\t') + 1);
+			last = strrchr(line, '\t');
+			own = last ? atoi(last + 1) : tid;
 		}
 	}
 	g_free(status);

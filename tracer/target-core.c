@@ -64,7 +64,7 @@ static size_t read_mapped_file(struct target *t, uint64_t addr, void *buf, size_
 
 	if (!map || map->write || map->path[0] != '/')
 		return 0;
-	fd = open(map->path, O_RDONLY | O_CLOEXEC);
+	fd = target_open_regular(map->path);
 	if (fd < 0)
 		return 0;
 	n = pread(fd, buf, MIN(len, map->end - addr), map->offset + (addr - map->start));
@@ -236,7 +236,8 @@ static void core_close(struct target *t)
 	struct core *core = t->private_data;
 
 	elf_end(core->elf);
-	close(core->fd);
+	if (core->fd >= 0)
+		close(core->fd);
 	g_array_free(core->segments, TRUE);
 	g_free(core);
 }
@@ -297,9 +298,13 @@ int target_open_core(const char *path, struct target **ret, struct failure *why)
 	t = target_new(&core_ops, false);
 	core = t->private_data = g_new0(struct core, 1);
 	core->segments = g_array_new(FALSE, TRUE, sizeof(struct segment));
-	core->fd = open(path, O_RDONLY | O_CLOEXEC);
+	core->fd = target_open_regular(path);
+	if (core->fd == -EINVAL) {
+		err = fail(why, -ENOEXEC, "%s is not a core file: it is no regular file", path);
+		goto cleanup;
+	}
 	if (core->fd < 0) {
-		err = fail(why, -errno, "cannot open %s: %s", path, strerror(errno));
+		err = fail(why, core->fd, "cannot open %s: %s", path, strerror(-core->fd));
 		goto cleanup;
 	}
 	core->elf = elf_begin(core->fd, ELF_C_READ_MMAP, NULL);

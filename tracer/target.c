@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* What the kinds of target share. See target.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tracer/target.h"
 #include "tracer/text.h"
@@ -54,6 +57,26 @@ int target_refresh(struct target *t, struct failure *why)
 int target_open_file(struct target *t, const struct map *map, char **ret_path)
 {
 	return t->ops->open_file(t, map, ret_path);
+}
+
+int target_open_regular(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	/* Looked at first, as the opening of a device may be what does something. */
+	if (stat(path, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
 }
 
 int target_read(struct target *t, uint64_t addr, void *buf, size_t len)

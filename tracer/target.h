@@ -81,6 +81,13 @@ const struct map *target_map_at(const struct target *t, uint64_t addr);
 int target_open_file(struct target *t, const struct map *map, char **ret_path);
 
 /*
+ * Open a file to read, or -errno: -EINVAL for what is no regular file. A core names files that it
+ * was not made with as well: opening a FIFO would wait for ever, and opening a device may do
+ * something.
+ */
+int target_open_regular(const char *path);
+
+/*
  * For the kinds of target. A thread's poll() that a stop interrupted goes on as restart_syscall();
  * target_restarted_call() tells which call it was, from the instruction before the thread's pc.
  */

@@ -123,7 +123,7 @@ def note(kind: int, desc: bytes) -> bytes:
     return head + desc + bytes(-len(desc) % 4)
 
 
-def core() -> bytes:
+def core(file: bytes = b"/bin/x") -> bytes:
     """One thread in a system call, one segment, one mapped file."""
     files = struct.pack("<QQ", 1, 4096) + struct.pack("<QQQ", 0x1000, 0x2000, 0)
     status = bytearray(336)  # struct elf_prstatus
@@ -134,7 +134,7 @@ def core() -> bytes:
     info = bytearray(136)  # struct elf_prpsinfo
     struct.pack_into("<I", info, 24, 77)
     info[40:44] = b"fuzz"
-    notes = note(3, bytes(info)) + note(0x46494C45, files + b"/bin/x\0")
+    notes = note(3, bytes(info)) + note(0x46494C45, files + file + b"\0")
     notes += note(1, bytes(status))
     memory = b"\x0f\x05" + bytes(62)
     at = 64 + 2 * 56

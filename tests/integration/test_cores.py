@@ -6,12 +6,13 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
 import pytest
 from process_memory import Memory
-from tracer_run import DEMO, Result, Row, run
+from tracer_run import DEMO, ROOT, Result, Row, run
 from tracer_targets import Demo, Qemu, Target
 
 # What no core can know.
@@ -241,3 +242,29 @@ def test_a_core_of_a_damaged_list(tmp_path: Path) -> None:
         core = gcore(target, tmp_path)
     result = run("handlers", core, "--json").fine()
     assert result.total["damaged"] == 1
+
+
+# --- files that are no files ----------------------------------------------------------------------
+
+
+def made_core(named: Path) -> bytes:
+    """A core of a few hundred bytes that says its program was that file."""
+    sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
+    try:
+        from make_corpus import core
+    finally:
+        sys.path.pop(0)
+    return bytes(core(os.fsencode(named)))
+
+
+@pytest.mark.parametrize("command", ["fds", "handlers", "layout"])
+def test_a_core_that_names_a_fifo_is_not_waited_for(
+    command: str, tmp_path: Path
+) -> None:
+    """Opening a FIFO waits for a writer, and the names in a core are whatever its maker wants."""
+    fifo, path = tmp_path / "fifo", tmp_path / "core"
+    os.mkfifo(fifo)
+    path.write_bytes(made_core(fifo))
+    assert str(fifo) in run(command, path).refused()
+    assert "no regular file" in run(command, fifo).refused()
+    assert "no regular file" in run(command, "/dev/null").refused()
