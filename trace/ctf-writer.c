@@ -247,26 +247,30 @@ int ctf_writer_event(struct ctf_writer *writer, const struct loop_event *event)
 	return 0;
 }
 
-int ctf_writer_text(struct ctf_writer *writer, const struct loop_event *event, const char *text)
+int ctf_event_with_text(const struct loop_event *event, const char *text, union ctf_text_event *ret)
 {
 	const struct loop_event_desc *desc = loop_event_desc(event->id);
 	size_t length = strnlen(text, CTF_TEXT_MAX);
-	union {
-		struct loop_event h;
-		char bytes[CTF_TEXT_MAX + 256];
-	} whole;
 
-	if (!desc || !desc->has_text || desc->content + 8u > sizeof(whole) - CTF_TEXT_MAX)
+	if (!desc || !desc->has_text || desc->content + 8u > sizeof(*ret) - CTF_TEXT_MAX)
 		return -EINVAL;
 	/* Not in the middle of an UTF-8 character. */
 	if (length == CTF_TEXT_MAX)
 		for (length--; length && (text[length] & 0xc0) == 0x80; length--)
 			;
-	memset(&whole, 0, desc->content + length + 8);
-	memcpy(&whole, event, desc->content);
-	memcpy(whole.bytes + desc->content, text, length);
-	whole.h.size = (desc->content + length + 8) / 8 * 8;
-	return ctf_writer_event(writer, &whole.h);
+	memset(ret, 0, desc->content + length + 8);
+	memcpy(ret, event, desc->content);
+	memcpy(ret->bytes + desc->content, text, length);
+	ret->h.size = (desc->content + length + 8) / 8 * 8;
+	return 0;
+}
+
+int ctf_writer_text(struct ctf_writer *writer, const struct loop_event *event, const char *text)
+{
+	union ctf_text_event whole;
+	int err = ctf_event_with_text(event, text, &whole);
+
+	return err ? err : ctf_writer_event(writer, &whole.h);
 }
 
 int ctf_writer_discard(struct ctf_writer *writer, uint32_t tid, uint64_t count, uint64_t time_ns)

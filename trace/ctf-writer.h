@@ -39,6 +39,14 @@ int ctf_writer_open(const char *path, const struct ctf_env *env, struct ctf_writ
 /* Add an event to the stream of its tid.  -EINVAL: not an event of the table. */
 int ctf_writer_event(struct ctf_writer *writer, const struct loop_event *event);
 
+/* An event with a text behind it: event is all of it but the text, which is cut to CTF_TEXT_MAX. */
+union ctf_text_event {
+	struct loop_event h;
+	char bytes[CTF_TEXT_MAX + 256];
+};
+int ctf_event_with_text(const struct loop_event *event, const char *text,
+			union ctf_text_event *ret);
+
 /* Add a record with a text: event is all of it but the text, which is cut to CTF_TEXT_MAX. */
 int ctf_writer_text(struct ctf_writer *writer, const struct loop_event *event, const char *text);
 

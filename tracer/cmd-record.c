@@ -4,6 +4,7 @@
  *
  *	loopscope record -p PID -o DIR [-d SECONDS]
  *	loopscope record -o DIR -- COMMAND ...
+ *	loopscope record -p PID -o DIR --on-stall 50ms [--ring 64M] [--at-end]
  *
  * A program that carries our USDT probes is recorded by them; any other by its exported functions.
  * A command is attached to before its first instruction where it carries probes; otherwise as soon
@@ -22,17 +23,23 @@
 #include "tracer/child.h"
 #include "tracer/clock.h"
 #include "tracer/out.h"
+#include "tracer/progress.h"
 #include "tracer/record.h"
 
 #define DRAIN_MS 5
 #define MIN_RING 4096
 
-static volatile sig_atomic_t interrupted;
+#define FLIGHT_KERNEL_RING (16 << 20) /* with --on-stall, --ring is of the memory behind it */
+#define DEFAULT_MIN_MS	   10	      /* --stacks */
+
+static volatile sig_atomic_t interrupted, asked;
 
 static void on_signal(int number)
 {
-	(void)number;
-	interrupted = 1;
+	if (number == SIGUSR1)
+		asked = 1;
+	else
+		interrupted = 1;
 }
 
 /* --- setting up --- */
@@ -44,6 +51,8 @@ static void recorder_free(struct recorder *r)
 	record_bpf__destroy(r->skel);
 	loops_free(r->loops);
 	image_close(r->program);
+	record_flight_free(r);
+	record_watch_free(r->watch);
 	g_ptr_array_free(r->probes, TRUE);
 	g_hash_table_destroy(r->threads);
 	g_hash_table_destroy(r->named);
@@ -55,8 +64,11 @@ static void recorder_free(struct recorder *r)
 		g_hash_table_destroy(r->glib_funcs);
 }
 
-static void recorder_init(struct recorder *r, struct session *s)
+static int recorder_init(struct recorder *r, struct session *s, struct failure *why)
 {
+	const struct options *o = s->options;
+	int min_ms = o->on_stall_ms ?: o->min_ms ?: DEFAULT_MIN_MS;
+
 	memset(r, 0, sizeof(*r));
 	r->s = s;
 	r->attachments = g_ptr_array_new_with_free_func((GDestroyNotify)attach_remove);
@@ -65,11 +77,15 @@ static void recorder_init(struct recorder *r, struct session *s)
 	r->named = g_hash_table_new(NULL, NULL);
 	r->callbacks = g_hash_table_new(NULL, NULL);
 	r->resumes = g_hash_table_new(NULL, NULL);
+	if (o->on_stall_ms || o->stacks)
+		r->watch = record_watch_new(min_ms * 1000000LL);
+	return record_select_parse(o->only, &r->select, why);
 }
 
 static int load(struct recorder *r, struct failure *why)
 {
-	size_t ring = r->s->options->ring ? r->s->options->ring : 64 << 20;
+	const struct options *o = r->s->options;
+	size_t ring = o->on_stall_ms ? FLIGHT_KERNEL_RING : o->ring ? o->ring : 64 << 20;
 	int err;
 
 	r->skel = record_bpf__open();
@@ -102,6 +118,8 @@ static int open_writer(struct recorder *r, const char *exe, const char *build_id
 	int err;
 
 	snprintf(number, sizeof(number), "%d", r->pid);
+	if (r->s->options->on_stall_ms)
+		return record_flight_open(r, env, why);
 	err = ctf_writer_open(path, env, &r->writer);
 	if (err == -ENOTEMPTY || err == -EEXIST)
 		return fail(why, -EEXIST,
@@ -205,31 +223,86 @@ static bool target_ended(int pidfd, int timeout_ms)
 	return poll(&p, 1, timeout_ms) > 0;
 }
 
-static void run(struct recorder *r)
+/* Stalls that the events show: their stacks, and what the flight recorder does about them. */
+static void look_for_stalls(struct recorder *r)
+{
+	uint64_t lost = r->skel->bss->lost;
+	struct record_stall stall;
+
+	if (!r->watch)
+		return;
+	if (lost != r->lost_seen)
+		record_watch_forget(r->watch);
+	r->lost_seen = lost;
+	if (r->flight)
+		record_flight_lost(r, lost);
+	while (record_watch_next(r->watch, &stall)) {
+		if (stall.goes_on)
+			record_watch_take_stack(r, &stall);
+		if (r->flight)
+			record_flight_stall(r, &stall);
+	}
+	if (r->flight && asked)
+		record_flight_asked(r);
+	asked = 0;
+	if (r->flight)
+		record_flight_step(r);
+}
+
+/* Returns true if the target ended. */
+static bool run(struct recorder *r)
 {
 	const struct options *o = r->s->options;
-	uint64_t end = o->duration_ms ? now_ns() + o->duration_ms * 1000000ULL : UINT64_MAX;
+	uint64_t started = now_ns();
+	uint64_t end = o->duration_ms ? started + o->duration_ms * 1000000ULL : UINT64_MAX;
 	int pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
 	size_t attached = r->probes->len;
+	bool ended = false;
 
 	while (!interrupted && !r->error && (uint64_t)now_ns() < end) {
-		bool ended = pidfd < 0 || target_ended(pidfd, DRAIN_MS);
-
+		ended = pidfd < 0 || target_ended(pidfd, DRAIN_MS);
 		ring_buffer__consume(r->ring);
 		if (ended)
 			break;
 		emit_flush(r);
+		look_for_stalls(r);
+		if (progress_due())
+			progress("%.0f s, %" PRIu64 " events, %" PRIu64 " lost; Ctrl-C ends",
+				 (double)((uint64_t)now_ns() - started) / 1e9, r->written,
+				 (uint64_t)r->skel->bss->lost);
 		if (r->program)
 			look_into_command(r);
 		follow_changes(r);
 		attach_new(r, &attached);
 	}
+	progress_end();
 	if (pidfd >= 0)
 		close(pidfd);
+	return ended;
+}
+
+/* Of the flight recorder: each recording was told when it was written. */
+static int finish_flight(struct recorder *r, bool ended, uint64_t started_ns, struct failure *why)
+{
+	const char *path = r->s->options->output;
+	uint64_t lost = r->skel->bss->lost;
+
+	record_flight_lost(r, lost);
+	record_flight_finish(r, r->s->options->at_end || (ended && !r->s->options->command));
+	fprintf(stderr,
+		"loopscope: %s: %d recordings of %" PRIu64 " events in %.1f s, %" PRIu64 " lost\n",
+		path, record_flight_count(r), r->written, (now_ns() - started_ns) / 1e9, lost);
+	if (r->s->options->json)
+		out_json(json_pack("{s:s, s:s, s:i, s:I, s:i, s:i, s:I}", "type", "total",
+				   "recording", path, "pid", r->pid, "events",
+				   (json_int_t)r->written, "threads",
+				   (int)g_hash_table_size(r->threads), "recordings",
+				   record_flight_count(r), "lost", (json_int_t)lost));
+	return r->error ? fail(why, r->error, "%s: %s", path, strerror(-r->error)) : 0;
 }
 
 /* Detach, take what is still in the ring, count what was lost, and say how it went. */
-static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
+static int finish(struct recorder *r, bool ended, uint64_t started_ns, struct failure *why)
 {
 	const char *path = r->s->options->output;
 	struct ctf_writer_stats stats = { 0 };
@@ -240,6 +313,8 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 	record_detach(r);
 	if (!r->error)
 		ring_buffer__consume(r->ring);
+	if (r->flight)
+		return finish_flight(r, ended, started_ns, why);
 	lost = r->skel->bss->lost;
 	if (lost)
 		ctf_writer_discard(r->writer, 0, lost, now_ns());
@@ -263,9 +338,11 @@ static int finish(struct recorder *r, uint64_t started_ns, struct failure *why)
 	return 0;
 }
 
-static void say_attached(const struct recorder *r)
+static void say_attached(struct recorder *r)
 {
 	int usdt = 0;
+
+	record_tell_absent(r);
 
 	for (size_t i = 0; i < r->probes->len; i++)
 		usdt += ((struct record_probe *)r->probes->pdata[i])->event != 0;
@@ -281,6 +358,7 @@ static int record_process(struct recorder *r, struct failure *why)
 	struct session *s = r->s;
 	uint64_t started = now_ns();
 	int err = session_open(s, s->options, why);
+	bool ended;
 
 	if (err)
 		return err;
@@ -294,9 +372,11 @@ static int record_process(struct recorder *r, struct failure *why)
 		return -ESRCH;
 	if (err)
 		return err;
+	if (r->watch)
+		record_watch_begin(r);
 	say_attached(r);
-	run(r);
-	return finish(r, started, why);
+	ended = run(r);
+	return finish(r, ended, started, why);
 }
 
 /* Set everything up and let the command go. */
@@ -326,6 +406,7 @@ static int record_command(struct recorder *r, struct failure *why)
 {
 	struct child child;
 	uint64_t started = now_ns();
+	bool ended;
 	int err = child_start(r->s->options->command, &child, why);
 
 	if (err)
@@ -334,8 +415,8 @@ static int record_command(struct recorder *r, struct failure *why)
 	err = begin_command(r, &child, why);
 	if (!err) {
 		say_attached(r);
-		run(r);
-		err = finish(r, started, why);
+		ended = run(r);
+		err = finish(r, ended, started, why);
 	}
 	child_end(&child);
 	return err;
@@ -353,8 +434,16 @@ int cmd_record(const struct options *options, struct failure *why)
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	attach_set_verbose(options->verbose);
-	recorder_init(&r, &s);
-	err = options->command ? record_command(&r, why) : record_process(&r, why);
+	if (options->on_stall_ms)
+		sigaction(SIGUSR1, &action, NULL);
+	err = recorder_init(&r, &s, why);
+	if (!err && options->at_end && !options->on_stall_ms)
+		err = fail(why, -EINVAL, "--at-end goes with --on-stall");
+	if (!err && options->min_ms && (!options->stacks || options->on_stall_ms))
+		err = fail(why, -EINVAL,
+			   "--min goes with --stacks, and not with --on-stall, whose time counts");
+	if (!err)
+		err = options->command ? record_command(&r, why) : record_process(&r, why);
 	if (r.writer)
 		ctf_writer_close(r.writer, NULL);
 	recorder_free(&r);

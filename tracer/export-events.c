@@ -42,7 +42,8 @@ char *export_field(const struct report *report, const struct loop_event *event,
 	}
 	if (field->names && !field->is_flags)
 		text = g_strdup(loop_field_name(field, (uint32_t)value));
-	else if (field->type == LOOP_PTR && loop_event_desc(event->id)->is_probe)
+	else if (field->type == LOOP_PTR &&
+		 (loop_event_desc(event->id)->is_probe || event->id == LOOP_EV_STACK_FRAME))
 		text = name_of(report, value);
 	if (text)
 		return text;

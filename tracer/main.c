@@ -42,11 +42,19 @@ static const char help_text[] =
 	"      --overhead P    top, record: what watching may cost, in percent of a processor, or none;\n"
 	"                      default for top 3: on a busy loop it samples, and says so; for record none\n"
 	"      --sort KEY      top: by time (the default), rate, p50, p99, max or name\n"
-	"      --min TIME      doctor, stalls: what blocks for longer counts (10ms, 0.5s); default 100ms,\n"
-	"                      for stalls 10ms\n"
+	"      --min TIME      doctor, stalls, record --stacks: what blocks for longer counts (10ms, 0.5s);\n"
+	"                      default 10ms, for doctor 100ms\n"
 	"  -o, --output PATH   record: the recording, a new or empty directory; export and\n"
 	"                      report --html: a file\n"
-	"      --ring SIZE     record: of the buffer between kernel and recorder; default 64M\n"
+	"      --ring SIZE     record: of the buffer between kernel and recorder; with --on-stall, of the\n"
+	"                      events kept in memory; default 64M\n"
+	"      --on-stall TIME record: keep the last events in memory; write them, as recordings in DIR, when\n"
+	"                      a loop is kept from its wait for longer, on SIGUSR1, and if the process ends\n"
+	"      --at-end        record --on-stall: also at Ctrl-C and at the end of -d\n"
+	"      --stacks        record: with the stack of what blocks for longer than --min\n"
+	"      --events A,B... record: only these; others get no probe. Names, patterns (bh_*), or groups:\n"
+	"                      iterations, polls, callbacks, handlers, bhs, timers, sources, wakeups, nested,\n"
+	"                      bql, coroutines\n"
 	"      --diff DIR      report: what is different in that recording\n"
 	"      --events        report: every kind of event with its count\n"
 	"      --histograms    report: of the five slowest callbacks, not of the slowest only\n"
@@ -85,7 +93,8 @@ static const struct command {
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "stalls", TAKES_RUN, "pid tid duration min layout json", cmd_stalls },
 	{ "top", TAKES_PROCESS, "pid duration interval sort overhead layout json", cmd_top },
-	{ "record", TAKES_RUN, "pid duration output ring layout json", cmd_record },
+	{ "record", TAKES_RUN,
+	  "pid duration output ring events stacks min on-stall at-end layout json", cmd_record },
 	{ "report", TAKES_RECORDING, "diff events histograms html output all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to output only watch json", cmd_export },
 	{ "list", TAKES_PROCESS, "pid via layout all json", cmd_list },
@@ -186,7 +195,7 @@ static int parse_sort(const char *text, struct options *o, struct failure *why)
 }
 
 /* "10ms", "0.5s" */
-static int parse_min(const char *text, int *ret_ms, struct failure *why)
+static int parse_min(const char *what, const char *text, int *ret_ms, struct failure *why)
 {
 	char *unit;
 	double time = strtod(text, &unit);
@@ -195,7 +204,7 @@ static int parse_min(const char *text, int *ret_ms, struct failure *why)
 		time *= 1000;
 	if (unit == text || (strcmp(unit, "s") && strcmp(unit, "ms")) ||
 	    !(time >= 1 && time <= 3600000))
-		return fail(why, -EINVAL, "--min takes a time such as 10ms or 0.5s, not \"%s\"",
+		return fail(why, -EINVAL, "%s takes a time such as 10ms or 0.5s, not \"%s\"", what,
 			    text);
 	*ret_ms = (int)time;
 	return 0;
@@ -229,6 +238,9 @@ enum {
 	OPT_HTML,
 	OPT_MIN,
 	OPT_ONLY,
+	OPT_ON_STALL,
+	OPT_STACKS,
+	OPT_AT_END,
 	OPT_TO,
 	OPT_WATCH,
 	OPT_JSON,
@@ -256,6 +268,9 @@ static const struct option long_options[] = {
 	{ "html", no_argument, NULL, OPT_HTML },
 	{ "min", required_argument, NULL, OPT_MIN },
 	{ "only", required_argument, NULL, OPT_ONLY },
+	{ "on-stall", required_argument, NULL, OPT_ON_STALL },
+	{ "stacks", no_argument, NULL, OPT_STACKS },
+	{ "at-end", no_argument, NULL, OPT_AT_END },
 	{ "to", required_argument, NULL, OPT_TO },
 	{ "watch", required_argument, NULL, OPT_WATCH },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -294,6 +309,19 @@ static int print_table(void)
 	return 1;
 }
 
+/* record's --events says which; report's is a flag. */
+static void options_of_command(int argc, char **argv, struct option *ret)
+{
+	const struct command *command = NULL;
+
+	for (int i = 1; i < argc && !command && strcmp(argv[i], "--"); i++)
+		command = find_command(argv[i]);
+	memcpy(ret, long_options, sizeof(long_options));
+	for (size_t i = 0; command && command->run == cmd_record && ret[i].name; i++)
+		if (ret[i].val == OPT_EVENTS)
+			ret[i].has_arg = required_argument;
+}
+
 /*
  * Returns 1 when there is nothing more to do; *given has a bit for each of long_options, *help is
  * set when that is all that is wanted of what follows.
@@ -301,11 +329,13 @@ static int print_table(void)
 static int parse_options(int argc, char **argv, struct options *o, unsigned *given, bool *help,
 			 struct failure *why)
 {
+	struct option accepted[G_N_ELEMENTS(long_options)];
 	int c, err = 0;
 
+	options_of_command(argc, argv, accepted);
 	*o = (struct options){ .way = READ_ITER, .timeout_ms = 2000, .overhead = -1 };
 	opterr = 0;
-	while (!err && (c = getopt_long(argc, argv, ":p:t:d:i:o:v", long_options, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, ":p:t:d:i:o:v", accepted, NULL)) != -1) {
 		for (size_t i = 0; long_options[i].name; i++)
 			*given |= (unsigned)(long_options[i].val == c) << i;
 		switch (c) {
@@ -353,7 +383,8 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			o->diff = optarg;
 			break;
 		case OPT_EVENTS:
-			o->events = true;
+			o->events = !optarg;
+			o->only = optarg ?: o->only;
 			break;
 		case OPT_HISTOGRAMS:
 			o->histograms = true;
@@ -362,7 +393,16 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 			o->html = true;
 			break;
 		case OPT_MIN:
-			err = parse_min(optarg, &o->min_ms, why);
+			err = parse_min("--min", optarg, &o->min_ms, why);
+			break;
+		case OPT_ON_STALL:
+			err = parse_min("--on-stall", optarg, &o->on_stall_ms, why);
+			break;
+		case OPT_STACKS:
+			o->stacks = true;
+			break;
+		case OPT_AT_END:
+			o->at_end = true;
 			break;
 		case OPT_ONLY:
 			o->only = optarg;

@@ -58,11 +58,26 @@ static void probe_callback(struct recorder *r, uint64_t addr)
 	record_add_probe(r, &p);
 }
 
+/* Are its begins and ends to be recorded? */
+static bool is_wanted(const struct recorder *r, enum callback_kind kind)
+{
+	static const char *const events[] = {
+		[CALLBACK_HANDLER] = "handler_begin handler_end",
+		[CALLBACK_TIMER] = "timer_begin timer_end",
+		[CALLBACK_SOURCE] = "source_dispatch_begin source_dispatch_end",
+	};
+
+	return r->select.all || record_wants_any(r, events[kind]);
+}
+
 static void learn(const struct callback *callback, void *recorder)
 {
 	struct recorder *r = recorder;
-	struct known *k = g_new(struct known, 1);
+	struct known *k;
 
+	if (!is_wanted(r, callback->kind))
+		return;
+	k = g_new(struct known, 1);
 	if (!r->known)
 		r->known = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
 	*k = (struct known){ { callback->cb, callback->arg }, *callback };

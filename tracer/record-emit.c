@@ -38,24 +38,21 @@ static void pack(const struct loop_event_desc *desc, const uint64_t *values, uin
 	}
 }
 
-static void note_error(struct recorder *r, int err)
-{
-	if (err && !r->error)
-		r->error = err;
-}
-
 void emit_text(struct recorder *r, uint16_t id, const uint64_t *values, const char *text)
 {
 	const struct loop_event_desc *desc = loop_event_desc(id);
 	uint64_t bytes[32] = { 0 };
 	struct loop_event *event = (struct loop_event *)bytes;
+	union ctf_text_event whole;
 
 	pack(desc, values, (uint8_t *)bytes);
 	event->time_ns = now_ns();
 	event->id = id;
 	event->size = desc->size;
-	note_error(r, desc->has_text ? ctf_writer_text(r->writer, event, text)
-				     : ctf_writer_event(r->writer, event));
+	if (!desc->has_text)
+		record_write(r, event);
+	else if (!ctf_event_with_text(event, text, &whole))
+		record_write(r, &whole.h);
 }
 
 static void name_code(struct recorder *r, uint64_t addr)
@@ -88,6 +85,8 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 	uint64_t bytes[32] = { 0 };
 	struct loop_event *event = (struct loop_event *)bytes;
 
+	if (!record_select_has(&r->select, id) && !r->watch)
+		return;
 	for (uint32_t left = code_fields(r, id); left; left &= left - 1)
 		name_code(r, values[__builtin_ctz(left)]);
 	pack(desc, values, (uint8_t *)bytes);
@@ -95,17 +94,20 @@ void emit(struct recorder *r, uint64_t time_ns, uint32_t tid, uint16_t id, const
 	event->tid = tid;
 	event->id = id;
 	event->size = desc->size;
-	note_error(r, ctf_writer_event(r->writer, event));
+	record_write(r, event);
 }
 
 void emit_flush(struct recorder *r)
 {
 	uint64_t now = now_ns();
+	int err = 0;
 
-	if (now - r->flushed_ns < FLUSH_NS)
+	if (now - r->flushed_ns < FLUSH_NS || !r->writer)
 		return;
 	if (r->flushed_ns)
-		note_error(r, ctf_writer_flush(r->writer));
+		err = ctf_writer_flush(r->writer);
+	if (err && !r->error)
+		r->error = err;
 	r->flushed_ns = now;
 }
 

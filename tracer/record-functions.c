@@ -523,6 +523,11 @@ static void add_functions(struct recorder *r, const struct function_probe *fns, 
 		const struct symbol *symbol;
 		struct image *img;
 
+		/* How deep a wait is nested, iterations and aio_poll()s say. */
+		if (!record_wants_any(r, fn->gives) &&
+		    !(strstr(fn->gives, "iteration_") &&
+		      record_wants_any(r, "poll_enter poll_exit")))
+			continue;
 		symbol = function_symbol(fn, r->s->images, &img);
 		if (!symbol || function_site(fn, img, symbol->link, &p.site)) {
 			r->refused += symbol != NULL;

@@ -38,6 +38,8 @@ static void probe_dispatch(struct recorder *r, uint64_t addr)
 	struct record_probe p = { .callback = addr, .dispatches = true };
 	struct image *img;
 
+	if (!record_wants_any(r, "source_dispatch_begin source_dispatch_end"))
+		return;
 	if (!addr || g_hash_table_size(r->callbacks) >= MAX_DISPATCHES ||
 	    !g_hash_table_add(r->callbacks, (void *)addr))
 		return;

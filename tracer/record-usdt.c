@@ -17,7 +17,7 @@ int record_add_usdt(struct recorder *r, const struct image *program)
 		struct record_probe p = { .site = probe->site };
 		int id = loop_event_id(probe->name);
 
-		if (id < 0)
+		if (id < 0 || !record_wants(r, (unsigned)id))
 			continue;
 		p.event = id;
 		record_add_probe(r, &p);

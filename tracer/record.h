@@ -16,7 +16,9 @@
 #include "trace/ctf-writer.h"
 #include "trace/loop-table.h"
 #include "tracer/attach.h"
+#include "tracer/flight.h"
 #include "tracer/loops.h"
+#include "tracer/record-select.h"
 #include "tracer/session.h"
 #include "tracer/site.h"
 
@@ -89,9 +91,14 @@ struct thread_state {
 struct recorder {
 	struct session *s; /* of a command: empty until it runs */
 	pid_t pid;
-	struct image *program; /* of a command that carries probes, from its file; or NULL */
-	struct loops *loops;   /* the tables as they were last read; NULL without a layout */
-	struct ctf_writer *writer;
+	struct image *program;	     /* of a command that carries probes, from its file; or NULL */
+	struct loops *loops;	     /* the tables as they were last read; NULL without a layout */
+	struct record_select select; /* which events are recorded */
+	struct ctf_writer *writer;   /* where they go; NULL with a flight recorder */
+	struct flight *flight;	     /* or there; NULL without --on-stall */
+	struct record_flight *flights; /* when it writes */
+	struct record_watch *watch;    /* for stalls, or NULL */
+	uint64_t written;	       /* events given to either */
 	struct record_bpf *skel;
 	struct ring_buffer *ring;
 	GPtrArray *attachments; /* struct attachment * */
@@ -116,7 +123,8 @@ struct recorder {
 	uint64_t maps_ns;    /* when the target's maps were last read anew */
 	int refused;	     /* probes that could not be placed */
 	int stepped;	     /* probes the kernel has to single-step */
-	int error;	     /* the writer's first failure, or 0 */
+	uint64_t lost_seen;
+	int error; /* the writer's first failure, or 0 */
 };
 
 /* --- record-emit.c --- */
@@ -136,6 +144,60 @@ void emit_flush(struct recorder *r);
 
 /* The contexts as they are now, of which @before (or NULL) knows nothing: handlers, notifiers. */
 void emit_tables(struct recorder *r, const struct loops *before);
+
+/* --- record-write.c --- */
+
+/* Is the event to be seen at all: to be recorded, or to be watched? Or one of @names? */
+bool record_wants(const struct recorder *r, unsigned id);
+bool record_wants_any(const struct recorder *r, const char *names);
+/* Say in the recording what it was not asked for. */
+void record_tell_absent(struct recorder *r);
+
+/* Where every event goes: seen by the watch, and kept if it was chosen. */
+void record_write(struct recorder *r, const struct loop_event *event);
+
+/* --- record-watch.c --- */
+
+/* A loop that does not come back to its wait, or came back too late. */
+struct record_stall {
+	uint32_t tid;
+	uint64_t since_ns;
+	int64_t ns; /* so far, or in all */
+	bool goes_on;
+};
+
+struct record_watch *record_watch_new(int64_t min_ns);
+void record_watch_free(struct record_watch *w);
+/* Loops that are kept from their wait already when the recording begins: since now. */
+void record_watch_begin(struct recorder *r);
+void record_watch_event(struct recorder *r, const struct loop_event *event);
+/* Events were lost: what was begun may be over. */
+void record_watch_forget(struct record_watch *w);
+/* The next stall that was not told yet: once when it is too long, once when it is over. */
+bool record_watch_next(struct record_watch *w, struct record_stall *ret);
+/* Write the stack of a thread that stalls, what it does, and the holder's of a lock it waits for.
+ */
+void record_watch_take_stack(struct recorder *r, const struct record_stall *stall);
+/* Does any go on? */
+bool record_watch_goes_on(const struct record_watch *w);
+/* Stacks that could be taken, and that could not. */
+void record_watch_stacks(const struct record_watch *w, int *ret_taken, int *ret_missed);
+
+/* --- record-flight.c --- */
+
+/* Errors as flight_open(). */
+int record_flight_open(struct recorder *r, const struct ctf_env *env, struct failure *why);
+void record_flight_free(struct recorder *r);
+/* A recording of this, unless one is under way; and one that somebody asked for. */
+void record_flight_stall(struct recorder *r, const struct record_stall *stall);
+void record_flight_asked(struct recorder *r);
+/* Every few ms: a recording may be complete. */
+void record_flight_step(struct recorder *r);
+/* So many events were lost up to now. */
+void record_flight_lost(struct recorder *r, uint64_t lost);
+/* No more events come. @at_end: what led to this is wanted, too. */
+void record_flight_finish(struct recorder *r, bool at_end);
+int record_flight_count(const struct recorder *r);
 
 /* --- record.c --- */
 

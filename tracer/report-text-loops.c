@@ -258,7 +258,9 @@ void report_print_loops(const struct report *report, const struct report_options
 	if (loops->len)
 		print_all(report, loops);
 	else
-		puts("\nNo thread has waited in a poll: there is no loop in this recording.");
+		puts(report->provenance[LOOP_EV_POLL_ENTER] == LOOP_PROVENANCE_ABSENT
+			     ? "\nWaits were not recorded (record --events), so nothing is said of loops."
+			     : "\nNo thread has waited in a poll: there is no loop in this recording.");
 	print_silent(report);
 	for (uint32_t i = 0; i < loops->len; i++)
 		print_loop(report, loops->pdata[i], options->all);

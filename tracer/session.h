@@ -45,11 +45,14 @@ struct options {
 	const char *output; /* record: the directory; export, report: the file; NULL: none given */
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
-	bool events, histograms;   /* report: show these too */
-	bool html;		   /* report: a page for a browser */
-	int watch_ms;		   /* export: again after so long; 0: once */
-	const char *diff;	   /* report: the recording to compare with; NULL: none */
-	const char *only;	   /* export: names of events with commas between; NULL: all */
+	bool events, histograms; /* report: show these too */
+	bool html;		 /* report: a page for a browser */
+	int watch_ms;		 /* export: again after so long; 0: once */
+	const char *diff;	 /* report: the recording to compare with; NULL: none */
+	const char *only; /* export, record: names of events with commas between; NULL: all */
+	int on_stall_ms;  /* record: write only what led to one as long; 0: write all */
+	bool stacks;	  /* record: of what blocks for longer than min_ms */
+	bool at_end;	  /* record, with on_stall_ms: also what led to the end */
 	enum export_format format; /* export */
 };
 

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Which events are to be recorded (record --events). */
+#ifndef TRACER_RECORD_SELECT_H
+#define TRACER_RECORD_SELECT_H
+
+#include "tracer/failure.h"
+#include "trace/loop-table.h"
+
+struct record_select {
+	bool all;
+	bool chosen[LOOP_EV_END];
+};
+
+/*
+ * @list: names of events, patterns such as "bh_*", and groups ("callbacks"), with commas between;
+ * NULL: all. -EINVAL: there is no such event; the nearest names are told.
+ */
+int record_select_parse(const char *list, struct record_select *ret, struct failure *why);
+
+/* Records (names, states) always are. */
+bool record_select_has(const struct record_select *select, unsigned id);
+
+#endif
