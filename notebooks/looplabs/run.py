@@ -170,13 +170,27 @@ def gdb(program: Sequence[object], commands: Sequence[str]) -> str:
 
     gdb starts the program itself, so no privilege is needed.  `qemu ...` commands are there.
     """
+    return output(*_gdb(commands), "--args", *program)
+
+
+def gdb_attached(pid: int, commands: Sequence[str]) -> str:
+    """The same of a process that runs; that takes the right to debug it."""
+    said = output(*_gdb([f"attach {pid}", *commands, "detach"]))
+    if "ptrace:" in said:
+        raise RunError(
+            "gdb may not attach to a process here (kernel.yama.ptrace_scope)"
+        )
+    return said
+
+
+def _gdb(commands: Sequence[str]) -> List[object]:
     if not shutil.which("gdb"):
         raise RunError("gdb is not installed")
     words: List[object] = ["gdb", "-nx", "-batch", "-ex", "set debuginfod enabled off"]
     words += ["-ex", "set pagination off", "-ex", f"source {gdb_scripts()}"]
     for command in commands:
         words += ["-ex", command]
-    return output(*words, "--args", *program)
+    return words
 
 
 def demo_under_gdb(scenario: str, commands: Sequence[str], **settings: Any) -> str:
