@@ -229,6 +229,12 @@ check-full: ## the same, and under sanitizers, 10,000,000 rounds, benches: withi
 
 check-unit: check-trace check-unit-demo check-unit-tracer ## unit tests
 
+# What runs in a guest of the tests brings its libc with it.
+$(BUILD)/tests/guest-poke: tests/integration/guest-poke.c
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -Wall -Wextra $(if $(WERROR),-Werror) -static -s $< -o $@
+
 # Debian's kernel for the guests of the tests. Where it cannot be had, they skip and say so.
 $(BUILD)/guest/vmlinuz: | tests/guest-kernel.sh
 	-$(Q)tests/guest-kernel.sh $(@D)
@@ -236,7 +242,7 @@ $(BUILD)/guest/vmlinuz: | tests/guest-kernel.sh
 check-integration: check-tracer check-gdb ## loopscope and gdb on the demo and on QEMU
 
 # One after the other: some count all bpf programs of the system.
-check-tracer: $(BUILD)/guest/vmlinuz $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack
+check-tracer: $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack
 	$(Q)tests/integration/run.sh $(BUILD) tests/integration --ignore tests/integration/gdb
 
 # Nothing of a gdb test is seen by another: as many at once as there are processors.

@@ -16,6 +16,7 @@ from tracer_run import BUILD, ROOT
 from tracer_targets import installed
 
 KERNEL_DIR = BUILD / "guest"
+POKE = BUILD / "tests" / "guest-poke"
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net")
 READY = "guest: ready"
 # Ends an answer. The bell is in no command's output.
@@ -104,6 +105,7 @@ def initramfs() -> bytes:
     )
     files["bin/sh"] = (stat.S_IFLNK | 0o777, b"busybox")
     files["init"] = (stat.S_IFREG | 0o755, script.encode())
+    files["bin/poke"] = (stat.S_IFREG | 0o755, POKE.read_bytes())
     for name, path in loaded.items():
         files[f"modules/{name}.ko"] = (stat.S_IFREG | 0o644, path.read_bytes())
     return cpio(files)
