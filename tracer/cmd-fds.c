@@ -276,13 +276,13 @@ static int show_awake(const struct loops *loops, const struct options *options)
 		    (options->tid && options->tid != c->tid))
 			continue;
 		awake++;
-		thread = c->tid ? describe_thread(loops, c->tid) : g_strdup("main loop, awake");
+		thread = c->tid ? describe_thread(loops, c->tid) : g_strdup("main loop");
 		if (options->json)
 			out_json(json_pack("{s:s, s:s, s:o, s:s}", "type", "awake", "ctx", c->name,
 					   "thread", c->tid ? json_integer(c->tid) : json_null(),
 					   "doing", thread));
 		else
-			printf("\n%s: what it polls is known only while it waits\n", thread);
+			printf("\n%s: what it polls was not seen\n", thread);
 		g_free(thread);
 	}
 	/* Of a QEMU, an IOThread owns its GMainContext also while it polls without it. */

@@ -91,7 +91,9 @@ char *describe_thread(const struct loops *loops, pid_t tid)
 	role = describe_role(loops, tid);
 	timeout = set ? out_duration(set->timeout_ns) : NULL;
 	if (!set)
-		text = g_strdup_printf("%s, thread %d, awake", role, tid);
+		text = g_strdup_printf("%s, thread %d, %s", role, tid,
+				       loops->way == READ_PROBE ? "began no poll meanwhile"
+								: "awake");
 	else if (loops->way == READ_PROBE)
 		text = g_strdup_printf("%s, thread %d, entered %s, timeout %s", role, tid,
 				       call_name(set->nr), timeout);

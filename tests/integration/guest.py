@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Iterator, List, Optional, Sequence
 
 import guest_image
 from process_memory import listeners, wait_until
@@ -66,7 +66,13 @@ class Guest(Target):
 
     LOOPS = 3  # main, io0, the monitor's
 
-    def __init__(self, *args: object, program: str = "qemu-system-x86_64") -> None:
+    def __init__(
+        self,
+        *args: object,
+        program: str = "qemu-system-x86_64",
+        programs: Sequence[Path] = (),
+    ) -> None:
+        """@args go to QEMU; @programs of this host are in the guest."""
         path = installed(program)
         super().__init__("guest")
         self.vnc, self.qmp_path = self.dir / "vnc", self.dir / "qmp"
@@ -74,7 +80,7 @@ class Guest(Target):
         self.socket: Optional[socket.socket] = None
         self.unread = b""
         try:
-            (self.dir / "initramfs").write_bytes(guest_image.initramfs())
+            (self.dir / "initramfs").write_bytes(guest_image.initramfs(programs))
             for disk in DISKS:
                 (self.dir / disk).write_bytes(pattern(DISK_BLOCKS))
             (self.dir / "disk2").write_bytes(bytes(BLOCK * DISK_BLOCKS))

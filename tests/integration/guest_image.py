@@ -9,7 +9,7 @@ hexadecimal words of 8 digits, name, data, each padded to 4 bytes.
 import stat
 import subprocess
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Tuple
+from typing import Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import pytest
 from tracer_run import BUILD, ROOT
@@ -91,7 +91,20 @@ def cpio(files: Mapping[str, Tuple[int, bytes]]) -> bytes:
     return bytes(out)
 
 
-def initramfs() -> bytes:
+def with_libraries(program: Path) -> Dict[str, Path]:
+    """A program of this host and what it is linked with, by their places in the archive."""
+    files = {f"bin/{program.name}": program}
+    told = subprocess.run(
+        ["ldd", program], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    for word in told.split():
+        if word.startswith("/"):
+            files[word.lstrip("/")] = Path(word)
+    return files
+
+
+def initramfs(programs: Sequence[Path] = ()) -> bytes:
+    """With these programs of the host in /bin, too."""
     kernel()
     loaded = modules(MODULES)
     script = INIT.format(modules=" ".join(loaded), ready=READY)
@@ -99,6 +112,11 @@ def initramfs() -> bytes:
         name: (stat.S_IFDIR | 0o755, b"")
         for name in ("bin", "dev", "proc", "sys", "modules")
     }
+    for program in programs:
+        for name, path in with_libraries(program).items():
+            for parent in reversed(Path(name).parents[:-1]):
+                files.setdefault(str(parent), (stat.S_IFDIR | 0o755, b""))
+            files[name] = (stat.S_IFREG | 0o755, path.read_bytes())
     files["bin/busybox"] = (
         stat.S_IFREG | 0o755,
         Path(installed("busybox")).read_bytes(),

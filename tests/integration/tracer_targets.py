@@ -206,11 +206,17 @@ class Qemu(Target):
 
     LOOPS = 3
 
-    def __init__(self, program: str = "qemu-system-x86_64", *args: object) -> None:
+    def __init__(
+        self,
+        program: str = "qemu-system-x86_64",
+        *args: object,
+        wrapper: Sequence[object] = (),
+    ) -> None:
         path = installed(program)
         super().__init__("qemu")
         self.vnc, self.qmp_path = self.dir / "vnc", self.dir / "qmp"
         words: List[object] = [
+            *wrapper,
             path,
             "-accel",
             "tcg,tb-size=1",
