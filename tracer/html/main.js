@@ -42,8 +42,8 @@ function swatch(colour, words) {
   return item;
 }
 
-function warn(strong, words) {
-  const box = element("div", null, "warning");
+function warn(strong, words, how) {
+  const box = element("div", null, how || "warning");
   box.append(element("b", strong), document.createTextNode(` ${words}`));
   byId("missing").append(box);
 }
@@ -57,8 +57,8 @@ function showMissing() {
   if (recording.unknown) warn("Newer:", `${count(recording.unknown)} events are of a newer loopscope and were skipped.`);
   for (const text of recording.notes) warn("The recorder:", text);
   if (data.grain)
-    warn("Long:", `calls of one row that follow each other within ${duration(data.grain)} are drawn as one. The tables are exact.`);
-  if (data.wakes.leftOut) warn("Many wake-ups:", `${count(data.wakes.leftOut)} are not drawn. The tables are exact.`);
+    warn("A long recording:", `calls of one row that follow each other within ${duration(data.grain)} are drawn as one. The tables are exact.`, "note");
+  if (data.wakes.leftOut) warn("Many wake-ups:", `${count(data.wakes.leftOut)} are not drawn. The tables are exact.`, "note");
 }
 
 /* --- verdicts --------------------------------------------------------------------------------- */
@@ -133,7 +133,7 @@ const CALLBACKS = [
   time("total", (row) => row.total_ns), time("p50", (row) => row.p50_ns), time("p99", (row) => row.p99_ns),
   { title: "max", of: (row) => row.max_ns, show: longest, number: true },
   { title: "kind", of: (row) => row.kind + (row.op && row.op !== "read" ? ` ${row.op}` : "") },
-  { title: "context", of: (row) => row.ctx || "" },
+  { title: "context", of: (row) => row.ctx || row.ctx_addr || "" },
   { title: "fd", of: (row) => (row.fd === null ? -1 : row.fd), show: (row) => (row.fd === null ? "" : row.fd), number: true },
   { title: "thread", of: threadWords },
 ];
