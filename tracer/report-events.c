@@ -115,94 +115,6 @@ static void begin_source(struct report_thread *thread,
 	begin_callback(thread, event->h.time_ns, event->source, &id);
 }
 
-/* --- nested waits ----------------------------------------------------------------------------- */
-
-static struct report_nested *begin_nested(struct report_thread *thread, enum report_kind kind,
-					  uint64_t now_ns, uint64_t ctx, uint64_t site,
-					  uint64_t ident)
-{
-	struct report_key key = { kind, ctx, site, 0 };
-	struct report_nested *nested = report_map_get(&thread->nested_map, key);
-	struct report_frame frame = { .begin_ns = now_ns,
-				      .ident = ident,
-				      .calls = &nested->calls,
-				      .entry = nested,
-				      .kind = kind };
-
-	nested->kind = kind;
-	nested->ctx = ctx;
-	nested->site = site;
-	report_push(thread, &frame);
-	return nested;
-}
-
-static void enter_aio_poll(struct report_thread *thread, const struct loop_aio_poll_enter *event)
-{
-	struct report_nested *nested = begin_nested(thread, REPORT_AIO_POLL, event->h.time_ns,
-						    event->ctx, event->site, event->depth);
-
-	nested->max_depth = MAX(nested->max_depth, event->depth);
-}
-
-/* Its end has a site of its own: the macro returns to another place. */
-static void enter_aio_wait(struct report_thread *thread, const struct loop_aio_wait_enter *event)
-{
-	struct report_nested *nested =
-		begin_nested(thread, REPORT_AIO_WAIT, event->h.time_ns, event->ctx, event->site, 0);
-
-	nested->with_bql += event->bql == LOOP_HELD_YES;
-}
-
-/* --- the big lock ----------------------------------------------------------------------------- */
-
-static struct report_bql *find_bql(struct report *report, uint64_t site, uint64_t file,
-				   uint32_t line)
-{
-	struct report_key key = { site, site ? 0 : file, site ? 0 : line, 0 };
-	struct report_bql *bql = report_map_get(&report->bql, key);
-
-	bql->site = site;
-	bql->file = file;
-	bql->line = line;
-	return bql;
-}
-
-static void wait_for_bql(struct report *report, struct report_thread *thread,
-			 const struct loop_bql_wait *event)
-{
-	struct report_bql *bql = find_bql(report, event->site, event->file, event->line);
-	struct report_frame frame = { .begin_ns = event->h.time_ns,
-				      .ident = event->lock,
-				      .calls = &bql->wait,
-				      .entry = bql,
-				      .kind = REPORT_BQL_WAIT };
-
-	report_push(thread, &frame);
-}
-
-/* The lock may be held across anything, polls too: it is no frame. */
-static void acquire_bql(struct report *report, struct report_thread *thread,
-			const struct loop_bql_acquired *event)
-{
-	if (report->counts[LOOP_EV_BQL_WAIT])
-		report_pop(thread, REPORT_BQL_WAIT, event->lock, event->h.time_ns);
-	if (thread->hold)
-		thread->hold->hold.unfinished++;
-	thread->hold = find_bql(report, event->site, event->file, event->line);
-	thread->hold_ns = event->h.time_ns;
-}
-
-static void release_bql(struct report_thread *thread, uint64_t now_ns)
-{
-	uint64_t ns = now_ns - thread->hold_ns;
-
-	if (thread->hold)
-		report_calls_add(&thread->hold->hold, thread->hold_ns, ns, ns);
-	else
-		thread->unbegun++;
-	thread->hold = NULL;
-}
-
 /* --- all of them ------------------------------------------------------------------------------ */
 
 static void begin(struct report_thread *thread, enum report_kind kind, uint64_t now_ns,
@@ -331,7 +243,7 @@ static void loop_event(struct report *report, struct report_thread *thread,
 		end_iteration(thread, AS(iteration_end));
 		break;
 	case LOOP_EV_AIO_POLL_ENTER:
-		enter_aio_poll(thread, AS(aio_poll_enter));
+		report_enter_aio_poll(thread, AS(aio_poll_enter));
 		break;
 	case LOOP_EV_AIO_POLL_EXIT:
 		report_pop(thread, REPORT_AIO_POLL, AS(aio_poll_exit)->depth, now_ns);
@@ -361,19 +273,19 @@ static void loop_event(struct report *report, struct report_thread *thread,
 		report_pop(thread, REPORT_BUSY_POLL, AS(run_poll_handlers_end)->ctx, now_ns);
 		break;
 	case LOOP_EV_AIO_WAIT_ENTER:
-		enter_aio_wait(thread, AS(aio_wait_enter));
+		report_enter_aio_wait(thread, AS(aio_wait_enter));
 		break;
 	case LOOP_EV_AIO_WAIT_EXIT:
 		report_pop(thread, REPORT_AIO_WAIT, 0, now_ns);
 		break;
 	case LOOP_EV_BQL_WAIT:
-		wait_for_bql(report, thread, AS(bql_wait));
+		report_bql_wait(report, thread, AS(bql_wait));
 		break;
 	case LOOP_EV_BQL_ACQUIRED:
-		acquire_bql(report, thread, AS(bql_acquired));
+		report_bql_acquired(report, thread, AS(bql_acquired));
 		break;
 	case LOOP_EV_BQL_RELEASED:
-		release_bql(thread, now_ns);
+		report_bql_released(thread, now_ns);
 		break;
 	default:
 		wake_event(report, thread, event);

@@ -350,6 +350,16 @@ void report_tree_slept(struct report_thread *thread, uint64_t ns);
 /* struct report_node: each before its children, those by their time. */
 GPtrArray *report_tree_nodes(const struct report_thread *thread);
 
+/* --- report-waits.c: those inside of callbacks ------------------------------------------------ */
+
+void report_enter_aio_poll(struct report_thread *thread, const struct loop_aio_poll_enter *event);
+void report_enter_aio_wait(struct report_thread *thread, const struct loop_aio_wait_enter *event);
+void report_bql_wait(struct report *report, struct report_thread *thread,
+		     const struct loop_bql_wait *event);
+void report_bql_acquired(struct report *report, struct report_thread *thread,
+			 const struct loop_bql_acquired *event);
+void report_bql_released(struct report_thread *thread, uint64_t now_ns);
+
 /* --- report-polls.c: waits, their timeouts and what ended them ------------------------------- */
 
 void report_timeout_chosen(struct report_thread *thread, const struct loop_timeout_chosen *event);
