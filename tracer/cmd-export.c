@@ -156,7 +156,9 @@ static int export_again(enum export_format format, const struct options *options
 		before = events;
 		report_free(*ret_report);
 		*ret_report = NULL;
-		last = told_to_end(&signals, options->watch_ms);
+		/* Until there is a first event it is looked for often. */
+		last = told_to_end(&signals,
+				   err ? MIN(WAIT_MS, options->watch_ms) : options->watch_ms);
 	}
 }
 
