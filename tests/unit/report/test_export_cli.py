@@ -6,8 +6,10 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -299,3 +301,31 @@ def test_mutated_recordings(paths, tmp_path):
             exports.check_speedscope(path)
             exported += 1
     assert exported
+
+
+def test_a_watch_finds_the_first_event_soon(paths, tmp_path):
+    """It has looked when there was none, and its interval is long."""
+    path, out = tmp_path / "r", tmp_path / "metrics"
+    path.mkdir()
+    shutil.copy(paths["known"] / "metadata", path)
+    command = [BUILD / "loopscope", "export", path, "--to", "prometheus"]
+    command += ["--watch", "86400", "-o", out]
+    with subprocess.Popen(command) as watcher:
+        try:
+            syscall = Path(f"/proc/{watcher.pid}/syscall")
+            wait_until(lambda: syscall.read_text().startswith("128 "))  # sigtimedwait
+            for stream in paths["known"].glob("thread-*"):
+                shutil.copy(stream, path)
+            wait_until(out.exists)
+            watcher.send_signal(signal.SIGINT)
+            assert watcher.wait() == FINE
+        finally:
+            watcher.kill()
+    assert "loopscope_polls_total" in out.read_text()
+
+
+def wait_until(holds):
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
