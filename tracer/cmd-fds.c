@@ -1,16 +1,42 @@
 // SPDX-License-Identifier: MIT
 /*
- * loopscope fds: which descriptors do the loops poll, whose are they, are they ready?
+ * loopscope fds: which descriptors do the loops poll, whose are they, are they ready? And, of those
+ * that are made and registered while it watches: by whom?
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "tracer/child.h"
 #include "tracer/describe.h"
 #include "tracer/loops.h"
 #include "tracer/out.h"
+#include "tracer/provenance.h"
 #include "tracer/session.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+/* So long, or until the process ends or somebody has seen enough (Ctrl-C). */
+static void wait_for(pid_t pid, int timeout_ms)
+{
+	struct pollfd p = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+
+	if (p.fd < 0 || interrupted)
+		return;
+	poll(&p, 1, timeout_ms);
+	close(p.fd);
+}
 
 /* What one row says of one descriptor; strings are owned. */
 struct fd_row {
@@ -20,6 +46,9 @@ struct fd_row {
 	enum owner_kind kind;
 	char *owner, *context, *callback, *calls;
 	int ready; /* 1, 0, -1 unknown */
+	/* With --provenance; else NULL. */
+	char *made, *registered;
+	GPtrArray *made_chain, *registered_chain;
 	char *key; /* rows of one key differ in nothing but the descriptor */
 };
 
@@ -36,6 +65,12 @@ static void clear_row(void *data)
 	g_free(row->callback);
 	g_free(row->calls);
 	g_free(row->key);
+	g_free(row->made);
+	g_free(row->registered);
+	if (row->made_chain)
+		g_ptr_array_free(row->made_chain, TRUE);
+	if (row->registered_chain)
+		g_ptr_array_free(row->registered_chain, TRUE);
 }
 
 static char *source_owner(const struct loop_source *s)
@@ -131,23 +166,73 @@ static void count(const struct fd_row *row, struct totals *totals)
 	totals->ready += row->ready > 0;
 }
 
+/* Who made the descriptor of the row, who registered it? */
+static void explain_origin(struct provenance *p, struct session *s, struct fd_row *row)
+{
+	struct origin origin;
+
+	provenance_made(p, s, row->fd, &origin);
+	row->made = provenance_text(p, s, &origin);
+	row->made_chain = provenance_chain(s, &origin);
+	provenance_registered(p, s, row->fd, &origin);
+	if (row->kind == OWNER_WAKEUP && origin.known == ORIGIN_UNSEEN)
+		row->registered = g_strdup("GLib itself, with its GMainContext");
+	else
+		row->registered = provenance_text(p, s, &origin);
+	row->registered_chain = provenance_chain(s, &origin);
+}
+
+static json_t *chain_json(const GPtrArray *chain)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; chain && i < chain->len; i++)
+		json_array_append_new(list, json_string(chain->pdata[i]));
+	return list;
+}
+
+/* One descriptor's origins, below the table. */
+static void show_origin(const struct fd_row *row)
+{
+	char *made = g_strdup_printf("made by %s", row->made);
+	char *registered = g_strdup_printf("registered by %s", row->registered);
+
+	printf("\n  fd %d\n", row->fd);
+	out_folded("  ", row->made_chain->len ? made : row->made);
+	if (row->made_chain->len)
+		out_chain(row->made_chain);
+	out_folded("  ", row->registered_chain->len || row->kind == OWNER_WAKEUP ? registered
+										 : row->registered);
+	if (row->registered_chain->len)
+		out_chain(row->registered_chain);
+	g_free(made);
+	g_free(registered);
+}
+
 static void print_json(const struct loops *loops, const struct poll_set *set,
 		       const struct fd_row *row)
 {
 	static const char *const kinds[] = { "unknown", "notifier", "handler",
 					     "GSource", "GLib",	    "fd monitor" };
 	char *role = describe_role(loops, set->tid);
+	json_t *object;
 
-	out_json(json_pack(
+	object = json_pack(
 		"{s:s, s:i, s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:s}",
 		"type", "fd", "thread", set->tid, "role", role, "fd", row->fd, "fd_kind",
 		row->info->kind, "fd_detail", out_text(row->info->detail), "events",
 		out_events(row->events), "owner", row->owner, "owner_kind", kinds[row->kind], "ctx",
 		out_text(row->context), "callback", out_text(row->callback), "calls",
 		out_text(row->calls ? row->calls + strlen("calls ") : NULL), "registered_by",
-		"older than attach", "ready",
+		row->registered ? row->registered : "older than attach", "ready",
 		row->ready < 0 ? json_null() : json_boolean(row->ready), "via",
-		read_way_name(loops->way)));
+		read_way_name(loops->way));
+	if (row->made) {
+		json_object_set_new(object, "made_by", json_string(row->made));
+		json_object_set_new(object, "made_stack", chain_json(row->made_chain));
+		json_object_set_new(object, "registered_stack", chain_json(row->registered_chain));
+	}
+	out_json(object);
 	g_free(role);
 }
 
@@ -231,6 +316,9 @@ static void show_set(const struct loops *loops, const struct poll_set *set, GArr
 	table = table_new(heads);
 	add_rows(table, rows, options->all);
 	table_print(table, " ");
+	for (size_t i = 0; i < rows->len; i++)
+		if (g_array_index(rows, struct fd_row, i).made)
+			show_origin(&g_array_index(rows, struct fd_row, i));
 }
 
 static bool is_loop_thread(const struct loops *loops, pid_t tid)
@@ -317,7 +405,8 @@ static void free_rows(void *rows)
 }
 
 /* Show the sets that are asked for; all rows are made before, of a process that is still there. */
-static int show_sets(struct session *s, const struct loops *loops, struct failure *why)
+static int show_sets(struct session *s, const struct loops *loops, struct provenance *p,
+		     struct failure *why)
 {
 	const struct options *options = s->options;
 	GPtrArray *sets = g_ptr_array_new(), *rows = g_ptr_array_new_with_free_func(free_rows);
@@ -333,6 +422,10 @@ static int show_sets(struct session *s, const struct loops *loops, struct failur
 		g_ptr_array_add(sets, set);
 		g_ptr_array_add(rows, make_rows(loops, set, &totals));
 	}
+	for (size_t i = 0; p && i < rows->len; i++)
+		for (size_t k = 0; k < ((GArray *)rows->pdata[i])->len; k++)
+			explain_origin(p, s,
+				       &g_array_index((GArray *)rows->pdata[i], struct fd_row, k));
 	err = session_check_alive(s, why);
 	if (err)
 		goto cleanup;
@@ -360,19 +453,99 @@ cleanup:
 	return err;
 }
 
-int cmd_fds(const struct options *options, struct failure *why)
+/* Read the loops and show them. */
+static int show(struct session *s, struct provenance *p, struct failure *why)
 {
 	struct loops *loops = NULL;
+	int err = session_read_loops(s, &loops, why);
+
+	if (!err)
+		err = show_sets(s, loops, p, why);
+	if (!err && p && provenance_lost(p))
+		printf("INCOMPLETE: %lu makings or registrations found no room.\n",
+		       (unsigned long)provenance_lost(p));
+	loops_free(loops);
+	return err;
+}
+
+static int fds_of_process(const struct options *options, struct failure *why)
+{
+	struct provenance *p = NULL;
 	struct session s;
 	int err = session_open(&s, options, why);
 
+	if (!err && options->provenance)
+		err = provenance_begin(s.t->pid, s.t->exe, &p, why);
+	if (p) {
+		fprintf(stderr, "loopscope: watching process %d for %.3g s\n", s.t->pid,
+			options->timeout_ms / 1000.0);
+		wait_for(s.t->pid, options->timeout_ms);
+		provenance_end(p);
+		err = target_refresh(s.t, why);
+	}
 	if (!err)
 		err = session_layout(&s, why);
 	if (!err)
-		err = session_read_loops(&s, &loops, why);
-	if (!err)
-		err = show_sets(&s, loops, why);
-	loops_free(loops);
+		err = show(&s, p, why);
+	provenance_free(p);
 	session_close(&s);
 	return err;
+}
+
+/* What the command prints goes to stderr: the table is alone on stdout. */
+static int start_quietly(const struct options *options, struct child *ret, struct failure *why)
+{
+	int out = dup(STDOUT_FILENO), err;
+
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	err = child_start(options->command, ret, why);
+	dup2(out, STDOUT_FILENO);
+	close(out);
+	return err;
+}
+
+static int fds_of_command(const struct options *options, struct failure *why)
+{
+	struct session s = { .options = options };
+	char *program = g_find_program_in_path(options->command[0]);
+	struct provenance *p = NULL;
+	struct child child;
+	int err;
+
+	if (!program)
+		return fail(why, -ENOENT, "there is no command %s", options->command[0]);
+	err = start_quietly(options, &child, why);
+	if (err)
+		goto cleanup;
+	err = provenance_begin(child.pid, program, &p, why);
+	if (!err) {
+		child_go(&child);
+		wait_for(child.pid, options->timeout_ms);
+		interrupted = 0; /* that ended the watching; once more ends all */
+		err = child_find_loop(&child, &s, &interrupted, why);
+		if (err && interrupted)
+			err = fail(why, -EINTR, "interrupted before the command had a loop");
+	}
+	if (!err) {
+		provenance_end(p);
+		err = show(&s, p, why);
+	}
+	child_end(&child);
+
+cleanup:
+	provenance_free(p);
+	session_close(&s);
+	g_free(program);
+	return err;
+}
+
+int cmd_fds(const struct options *options, struct failure *why)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	if (options->provenance || options->command) {
+		sigaction(SIGINT, &action, NULL);
+		sigaction(SIGTERM, &action, NULL);
+	}
+	return options->command ? fds_of_command(options, why) : fds_of_process(options, why);
 }

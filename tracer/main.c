@@ -20,6 +20,7 @@ static const char help_text[] =
 	"uses GLib; unmodified and running.\n"
 	"\n"
 	"  loopscope fds -p PID              which fds do the loops poll, and whose are they?\n"
+	"  loopscope fds -- COMMAND          the same, and who made and registered each, from the start on\n"
 	"  loopscope handlers -p PID [CTX]   what is registered in each AioContext, GMainContext?\n"
 	"  loopscope top -p PID              which callbacks run, how often, how long? live\n"
 	"  loopscope record -p PID -o DIR    write down what its loops do; or: record -o DIR -- COMMAND\n"
@@ -63,6 +64,7 @@ static const char help_text[] =
 	"                      pftrace (Perfetto), speedscope; openmetrics, prometheus\n"
 	"      --only A,B...   export to text, ndjson or csv: only these events\n"
 	"      --watch S       export: write FILE again every S seconds, while the recording grows\n"
+	"      --provenance    fds -p PID: first watch for -d seconds who makes and registers descriptors\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
 	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
@@ -76,6 +78,7 @@ static const char help_text[] =
 /* What a command is about. */
 enum takes {
 	TAKES_TARGET,	 /* -p PID or a core file */
+	TAKES_ANY,	 /* -p PID, a core file or -- COMMAND */
 	TAKES_PROCESS,	 /* -p PID */
 	TAKES_RUN,	 /* -p PID or -- COMMAND */
 	TAKES_RECORDING, /* the directory of a recording */
@@ -88,7 +91,7 @@ static const struct command {
 		*options; /* that it takes beside -v; all that read a process take --via, --all */
 	int (*run)(const struct options *options, struct failure *why);
 } commands[] = {
-	{ "fds", TAKES_TARGET, "pid tid via duration all layout json", cmd_fds },
+	{ "fds", TAKES_ANY, "pid tid via duration provenance all layout json", cmd_fds },
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
 	{ "stalls", TAKES_RUN, "pid tid duration min layout json", cmd_stalls },
@@ -227,6 +230,7 @@ static int parse_size(const char *text, size_t *ret, struct failure *why)
 enum {
 	OPT_VIA = 256,
 	OPT_ALL,
+	OPT_PROVENANCE,
 	OPT_LAYOUT,
 	OPT_BTF,
 	OPT_RING,
@@ -258,6 +262,7 @@ static const struct option long_options[] = {
 	{ "sort", required_argument, NULL, OPT_SORT },
 	{ "overhead", required_argument, NULL, OPT_OVERHEAD },
 	{ "all", no_argument, NULL, OPT_ALL },
+	{ "provenance", no_argument, NULL, OPT_PROVENANCE },
 	{ "layout", required_argument, NULL, OPT_LAYOUT },
 	{ "btf", required_argument, NULL, OPT_BTF },
 	{ "output", required_argument, NULL, 'o' },
@@ -370,6 +375,9 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 		case OPT_ALL:
 			o->all = true;
 			break;
+		case OPT_PROVENANCE:
+			o->provenance = true;
+			break;
 		case OPT_LAYOUT:
 			o->layout = optarg;
 			break;
@@ -451,6 +459,15 @@ static int check_subject(const struct command *command, const struct options *o,
 			 struct failure *why)
 {
 	switch (command->takes) {
+	case TAKES_ANY:
+		if (o->command && o->pid)
+			return fail(why, -EINVAL, "%s takes either -p PID or -- COMMAND",
+				    command->name);
+		if (o->command)
+			return 0;
+		if (o->provenance && !o->pid)
+			return fail(why, -EINVAL, "--provenance needs -p PID or -- COMMAND");
+		/* fall through */
 	case TAKES_TARGET:
 		if (!o->pid && !o->path)
 			return fail(why, -EINVAL, "%s needs -p PID or a core file", command->name);
@@ -520,7 +537,8 @@ static int parse_words(int n, char **words, const struct command **ret, struct o
 		return err;
 	}
 	/* getopt_long() leaves what follows "--" behind the words before it. */
-	if (command->takes == TAKES_RUN) {
+	if (command->takes == TAKES_RUN ||
+	    (command->takes == TAKES_ANY && !strcmp(words[-1], "--"))) {
 		o->command = n > 1 ? &words[1] : NULL;
 		at = n;
 	}

@@ -45,6 +45,7 @@ struct options {
 	const char *output; /* record: the directory; export, report: the file; NULL: none given */
 	char *const *command; /* record: what to run, NULL-terminated; NULL: none */
 	bool json, all, verbose;
+	bool provenance;	 /* fds: watch who makes and registers descriptors first */
 	bool events, histograms; /* report: show these too */
 	bool html;		 /* report: a page for a browser */
 	int watch_ms;		 /* export: again after so long; 0: once */
