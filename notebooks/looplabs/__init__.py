@@ -6,8 +6,9 @@ import pandas as pd
 from . import draw, run
 from .lab import Lab
 from .recording import Recording, RecordingError, read
+from .run import RunError
 
-__all__ = ["Lab", "Recording", "RecordingError", "draw", "read", "run"]
+__all__ = ["Lab", "Recording", "RecordingError", "RunError", "draw", "read", "run"]
 
 # Names of functions are long, and an iteration has a screenful of events.
 pd.set_option(
