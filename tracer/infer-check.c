@@ -59,13 +59,12 @@ int infer_check(struct target *t, struct images *images, const struct layout *l,
 		struct failure *why)
 {
 	const struct image *program = images_program(images);
-	int err = -EBADMSG;
+	int err, attempt = 0;
 
-	/* A running target may change a list under the reader. */
-	for (int attempt = 0; attempt < 5 && err == -EBADMSG; attempt++) {
+	do {
 		err = check_context(t, program, l, GLOBAL_QEMU_CTX, why);
 		if (!err)
 			err = check_context(t, program, l, GLOBAL_IOHANDLER_CTX, why);
-	}
+	} while (err == -EBADMSG && target_read_again(t, attempt++));
 	return err;
 }

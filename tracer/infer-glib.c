@@ -13,15 +13,26 @@
 
 #define GCTX_MAX 512 /* bytes that are looked at */
 
+/* Is @link the first of a GList? An array of the sources to be dispatched begins as one does. */
+static bool is_first_link(struct target *t, uint64_t link, uint64_t words[3])
+{
+	uint64_t next[3];
+
+	if (target_read(t, link, words, 3 * sizeof(*words)) || words[2])
+		return false;
+	return !words[1] || (words[1] % 8 == 0 && !target_read(t, words[1], next, sizeof(next)) &&
+			     next[2] == link);
+}
+
 /*
  * Is @link a GList link whose data is a list of sources, of @gctx and of one priority? Returns the
  * offset of the list's head there, or -1. In GLib from 2.80 on the link is part of that list.
  */
 static int32_t source_list_head(struct target *t, uint64_t link, uint64_t gctx)
 {
-	uint64_t list, words[6];
+	uint64_t first[3], words[6];
 
-	if (target_read_u64(t, link, &list) || target_read(t, list, words, sizeof(words)))
+	if (!is_first_link(t, link, first) || target_read(t, first[0], words, sizeof(words)))
 		return -1;
 	for (int i = 0; i < 4; i++) {
 		GSource source;

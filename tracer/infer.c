@@ -7,8 +7,6 @@
 
 #include "tracer/infer-private.h"
 
-#define ATTEMPTS 5 /* a running target may change a list under the reader */
-
 int infer_read_element(struct infer *in, uint64_t addr, uint8_t *bytes)
 {
 	size_t page = 4096 - addr % 4096;
@@ -95,7 +93,7 @@ static void explain_gaps(struct layout *l)
 				layout_set(l, f, LAYOUT_UNKNOWN, "%s", reasons[i].reason);
 }
 
-static int attempt(struct infer *in)
+static int try_once(struct infer *in)
 {
 	int err = infer_from_code(in);
 
@@ -123,19 +121,17 @@ int infer_layout(struct target *t, struct images *images, struct fds *fds, struc
 		 struct failure *why)
 {
 	struct infer in = { .t = t, .images = images, .fds = fds, .why = why };
-	int err = -EBADMSG;
+	int err, attempt = 0;
 
 	in.program = images_program(images);
-	for (int i = 0; i < ATTEMPTS && err == -EBADMSG; i++) {
+	do {
 		in.l = layout_new(LAYOUT_INFERRED, in.program);
 		in.contexts = g_array_new(FALSE, FALSE, sizeof(struct context_copy));
-		err = attempt(&in);
+		err = try_once(&in);
 		g_array_free(in.contexts, TRUE);
 		if (err)
 			layout_free(in.l);
-		if (!t->live)
-			break;
-	}
+	} while (err == -EBADMSG && target_read_again(t, attempt++));
 	if (!err)
 		*ret = in.l;
 	return err;

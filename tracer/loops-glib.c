@@ -9,7 +9,6 @@
 #include "tracer/infer.h"
 #include "tracer/loops.h"
 
-#define ATTEMPTS    5
 #define MAX_SOURCES 4096
 #define MAX_FDS	    4096 /* of one source */
 #define PRIV_WORDS  8	 /* of GSourcePrivate that are looked at for a list of fds */
@@ -188,6 +187,7 @@ static void add_gcontext(struct loops *loops, uint64_t addr)
 	const struct layout *l = loops->l;
 	struct loop_gcontext *g;
 	GPollFD wakeup;
+	int attempt = 0;
 
 	if (!addr || loops_gcontext(loops, addr))
 		return;
@@ -204,11 +204,10 @@ static void add_gcontext(struct loops *loops, uint64_t addr)
 	if (l->off[GCTX_OWNER] >= 0 &&
 	    !target_read_u64(loops->t, addr + l->off[GCTX_OWNER], &g->owner))
 		g->owned = g->owner != 0;
-	/* A list that changes under the reader is read again. */
-	for (int i = 0; i < ATTEMPTS && (!i || g->damaged_at); i++) {
+	do {
 		g_ptr_array_set_size(g->sources, 0);
 		read_sources(loops, g);
-	}
+	} while (g->damaged_at && target_read_again(loops->t, attempt++));
 }
 
 void loops_read_glib(struct loops *loops)

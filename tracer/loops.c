@@ -8,7 +8,6 @@
 
 #include "tracer/loops.h"
 
-#define ATTEMPTS   5 /* a list that changes under the reader is read again */
 #define N_CLOCKS   4
 #define MAX_LISTS  4096
 #define MAX_SLICES 64 /* nested aio_bh_poll()s */
@@ -312,9 +311,10 @@ int loops_read(struct target *t, struct images *images, struct layout *l, struct
 	       enum read_way way, int timeout_ms, struct loops **ret, struct failure *why)
 {
 	struct loops *loops = NULL;
-	bool consistent = false;
+	bool consistent;
+	int attempt = 0;
 
-	for (int i = 0; i < ATTEMPTS && !consistent; i++) {
+	do {
 		int err;
 
 		loops_free(loops);
@@ -324,7 +324,7 @@ int loops_read(struct target *t, struct images *images, struct layout *l, struct
 			loops_free(loops);
 			return err;
 		}
-	}
+	} while (!consistent && target_read_again(t, attempt++));
 	loops_read_glib(loops);
 	loops_find_monitors(loops);
 	if (loops->contexts->len)

@@ -10,6 +10,8 @@
 #include "tracer/target.h"
 #include "tracer/text.h"
 
+#define ATTEMPTS 7 /* 0.5 ms, 1 ms, ... 32 ms after the readings before */
+
 static void map_clear(void *map)
 {
 	g_free(((struct map *)map)->path);
@@ -90,6 +92,14 @@ int target_read(struct target *t, uint64_t addr, void *buf, size_t len)
 int target_read_own(struct target *t, uint64_t addr, void *buf, size_t len)
 {
 	return t->ops->read_own(t, addr, buf, len);
+}
+
+bool target_read_again(const struct target *t, int attempt)
+{
+	if (!t->live || attempt >= ATTEMPTS)
+		return false;
+	g_usleep((1000 << attempt) / 2);
+	return true;
 }
 
 int target_read_u64(struct target *t, uint64_t addr, uint64_t *ret)

@@ -71,6 +71,13 @@ int target_read_string(struct target *t, uint64_t addr, char *buf, size_t size);
 /* The same, but from a core only what the core itself holds, not the files behind it. */
 int target_read_own(struct target *t, uint64_t addr, void *buf, size_t len);
 
+/*
+ * After reading @attempt, from 0 on, met what does not fit together: the target may have been
+ * changing it, or have lost the processor within. Waits, longer each time and 63 ms in all, and is
+ * false when another reading would not help: of a core, and in the end.
+ */
+bool target_read_again(const struct target *t, int attempt);
+
 /* Look at threads and maps again (a core: nothing to do). */
 int target_refresh(struct target *t, struct failure *why);
 
