@@ -28,8 +28,10 @@ static int check_options(const struct options *options, struct failure *why)
 {
 	if (options->diff && (options->events || options->histograms))
 		return fail(why, -EINVAL, "--diff goes with neither --events nor --histograms");
-	if (options->html && (options->diff || options->json))
-		return fail(why, -EINVAL, "--html goes with neither --diff nor --json");
+	if (options->html && (options->diff || options->json || options->events ||
+			      options->histograms || options->all))
+		return fail(why, -EINVAL,
+			    "--html shows all there is: it goes with -o, and no other option");
 	if (options->output && !options->html)
 		return fail(why, -EINVAL, "-o goes with --html");
 	if (options->html && !options->output && isatty(STDOUT_FILENO))

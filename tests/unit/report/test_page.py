@@ -199,9 +199,9 @@ def test_a_file_gets_its_name_when_it_is_complete(
     assert loopscope("report", paths["known"], "--html", "-o", page).returncode == FINE
     assert page.read_text().endswith("</html>\n")
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
-    for refused in (["--json"], ["--diff", paths["known"]]):
+    for refused in (["--json"], ["--diff", paths["known"]], ["--all"], ["--events"]):
         done = loopscope("report", paths["known"], "--html", *refused)
-        assert done.returncode == USAGE and b"--html goes with neither" in done.stderr
+        assert done.returncode == USAGE and b"--html shows all there is" in done.stderr
     done = loopscope("report", paths["known"], "-o", page)
     assert done.returncode == USAGE and b"-o goes with --html" in done.stderr
     done = loopscope("report", paths["known"], "--html", "-o", tmp_path / "no/page")
