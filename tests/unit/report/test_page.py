@@ -209,14 +209,10 @@ def test_a_file_gets_its_name_when_it_is_complete(
 
 
 def test_many_calls_become_few_slices(tmp_path: Path) -> None:
-    """3,200,000 events of 1,200,000 calls: beyond what a page draws one by one."""
+    """1,200,000 calls, beyond what a page draws one by one; test-page.c adds them up."""
     tool = BUILD / "tests" / "unit" / "report" / "workload-tool"
     subprocess.run([tool, "many", tmp_path / "r", "3200000"], check=True)
     page = page_of(tmp_path / "r")
     whole = next(page.of("lanes"))
     assert 0 < whole["slices"] <= 1000000 and whole["grain_ns"] > 0
     assert len(page.bytes) < 12000000
-    counts: "Counter[int]" = Counter()
-    for lane in page.of("lane"):
-        counts[lane["depth"]] += sum(s.count for s in page.slices(lane))
-    assert counts == {0: 400000, 1: 800000}  # iterations; polls and handlers in them
