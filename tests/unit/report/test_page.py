@@ -206,13 +206,3 @@ def test_a_file_gets_its_name_when_it_is_complete(
     assert done.returncode == USAGE and b"-o goes with --html" in done.stderr
     done = loopscope("report", paths["known"], "--html", "-o", tmp_path / "no/page")
     assert done.returncode == FAILED and b"No such file" in done.stderr
-
-
-def test_many_calls_become_few_slices(tmp_path: Path) -> None:
-    """1,200,000 calls, beyond what a page draws one by one; test-page.c adds them up."""
-    tool = BUILD / "tests" / "unit" / "report" / "workload-tool"
-    subprocess.run([tool, "many", tmp_path / "r", "3200000"], check=True)
-    page = page_of(tmp_path / "r")
-    whole = next(page.of("lanes"))
-    assert 0 < whole["slices"] <= 1000000 and whole["grain_ns"] > 0
-    assert len(page.bytes) < 12000000
