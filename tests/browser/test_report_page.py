@@ -23,6 +23,7 @@ from chromium import BUILD, Pixel
 WIDE, NARROW = (1280, 800), (480, 800)
 SIZES = [WIDE, NARROW]
 HANDLER, BH, TIMER = (0x7F, 0xB2, 0xF0), (0xF2, 0xB2, 0x63), (0x86, 0xCF, 0x98)
+DISPATCH = (0xC4, 0xCC, 0xD6)
 BAD = (0xB3, 0x16, 0x0B)
 
 
@@ -148,6 +149,12 @@ def test_slices_are_seen(reports: Reports, size: Tuple[int, int]) -> None:
     assert 0.035 * size[0] < handlers < 0.065 * size[0]  # 2 of 20 ms
     assert 0.012 * size[0] < most_bh < 0.027 * size[0]
     assert any(has(line, TIMER) for line in lines)
+
+
+def test_what_begins_behind_something_small_is_seen(reports: Reports) -> None:
+    """A wait for the lock of 10 us and the dispatch of 1 ms after it begin in the same pixel."""
+    lines = reports.picture(reports.page("known"), WIDE)
+    assert 80 < max(has(line, DISPATCH) for line in lines) < 160  # 23 of 226 ms
 
 
 def test_light_and_dark(reports: Reports) -> None:

@@ -119,9 +119,9 @@ const timeline = (() => {
         drawSlice(lane, i++, x, to, y);
         continue;
       }
-      /* All that begin in this pixel, as one. */
+      /* All that lie in this pixel, as one; not what only begins in it. */
       const pixel = Math.max(0, Math.floor(x));
-      const next = Math.max(i + 1, firstAbove(lane.begin, nsOf(pixel + 1), i));
+      const next = Math.max(i + 1, firstAbove(lane.end, nsOf(pixel + 1), i));
       const share = (lane.busy[next] - lane.busy[i]) / (nsOf(1) - nsOf(0));
       context.globalAlpha = 0.35 + 0.65 * Math.min(1, share);
       context.fillStyle = colours.kinds[lane.kind[i]];
@@ -215,7 +215,10 @@ const timeline = (() => {
       for (let x = 0; x < w; x++) {
         const from = full.from + x * step, i = firstAbove(outer.end, from), next = firstAbove(outer.begin, from + step, i);
         let share = 0;
-        if (next - i > 3) share = (outer.busy[next] - outer.busy[i]) / step;
+        if (next - i > 3) {
+          const before = Math.max(0, from - outer.begin[i]), after = Math.max(0, outer.end[next - 1] - from - step);
+          share = Math.max(0, outer.busy[next] - outer.busy[i] - before - after) / step;
+        }
         else
           for (let k = i; k < next; k++)
             if (outer.kind[k] <= 4)
@@ -291,14 +294,16 @@ const timeline = (() => {
 
   /* --- what is there -------------------------------------------------------------------------- */
 
-  /* The slice at a point of the canvas: at least three pixels wide to be hit. */
+  /* The slice at a point of the canvas, or the next one within two pixels. */
   function sliceAt(x, y) {
     const at = y + scroll.scrollTop, ns = nsOf(x), slack = nsOf(2) - nsOf(0);
     const thread = data.threads.find((t) => at >= t.top && at < t.top + HEAD + t.lanes.length * ROW);
     const depth = thread ? Math.floor((at - thread.top - HEAD) / ROW) : -1;
     const lane = thread && depth >= 0 ? thread.lanes[depth] : null;
     if (!lane || y < AXIS) return null;
-    const i = firstAbove(lane.end, ns - slack);
+    const i = firstAbove(lane.end, ns);
+    if (i < lane.n && lane.begin[i] <= ns) return { thread, depth, i };
+    if (i > 0 && lane.end[i - 1] >= ns - slack) return { thread, depth, i: i - 1 };
     return i < lane.n && lane.begin[i] <= ns + slack ? { thread, depth, i } : null;
   }
 
