@@ -19,6 +19,7 @@ lint: lint
 unit: check-unit
 spin: check-spin
 integration: check-integration FULL=1
+vm: check-vm
 labs: check-labs FULL=1
 demo-asan: check-unit-demo BUILD=$build/san SAN=address,undefined
 glib-asan: check-unit-glib BUILD=$build/san SAN=address,undefined

@@ -79,7 +79,10 @@ static int recorder_init(struct recorder *r, struct session *s, struct failure *
 	r->resumes = g_hash_table_new(NULL, NULL);
 	if (o->on_stall_ms || o->stacks)
 		r->watch = record_watch_new(min_ms * 1000000LL);
-	return record_select_parse(o->only, &r->select, why);
+	return record_select_parse(o->only
+					   ?: attach_has_multi() ? o->only
+								 : RECORD_FEW,
+				   &r->select, why);
 }
 
 static int load(struct recorder *r, struct failure *why)
@@ -350,6 +353,10 @@ static void say_attached(struct recorder *r)
 		usdt, (int)r->probes->len - usdt);
 	if (r->stepped)
 		fprintf(stderr, ", %d of them single-stepped", r->stepped);
+	if (!attach_has_multi())
+		fprintf(stderr, "; this kernel is older than 6.6 and has %d at most: %d left out%s",
+			ATTACH_SLOW_MAX, r->left_out,
+			r->s->options->only ? "" : ", --events chooses others");
 	fputs("; Ctrl-C ends the recording\n", stderr);
 }
 

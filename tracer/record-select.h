@@ -6,6 +6,12 @@
 #include "tracer/failure.h"
 #include "trace/loop-table.h"
 
+/* Where only a few probes can be had: what tells loops' waits, and callbacks, of a program with
+ * USDT. */
+#define RECORD_FEW                                                                                 \
+	"iteration_*,timeout_chosen,poll_enter,poll_exit,dispatch_*,handler_begin,handler_end,"    \
+	"bh_begin,bh_end,timer_begin,timer_end,source_dispatch_*,notify,bql_wait,bql_acquired"
+
 struct record_select {
 	bool all;
 	bool chosen[LOOP_EV_END];

@@ -63,8 +63,14 @@ static int attach_kind(struct recorder *r, size_t first, int kind, bool on_retur
 		struct site site = p->site;
 
 		site.on_return = on_return;
-		if (is_for(p, kind, on_return))
-			g_array_append_val(sites, site);
+		if (!is_for(p, kind, on_return))
+			continue;
+		if (!attach_has_multi() && r->attached == ATTACH_SLOW_MAX) {
+			r->left_out++;
+			continue;
+		}
+		r->attached++;
+		g_array_append_val(sites, site);
 	}
 	if (sites->len)
 		err = attach_sites(prog, ATTACH_BEST, r->pid, (struct site *)sites->data,

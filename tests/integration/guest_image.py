@@ -29,9 +29,9 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 for module in {modules}; do insmod /modules/$module.ko; done
 stty -F /dev/ttyS1 raw -echo
-exec </dev/ttyS1 >/dev/ttyS1 2>&1
+exec 9</dev/ttyS1 </dev/null >/dev/ttyS1 2>&1
 echo '{ready}'
-while read -r line; do
+while read -r line <&9; do
 	eval "$line"
 	printf '\\a%d\\n' $?
 done
@@ -110,7 +110,7 @@ def initramfs(programs: Sequence[Path] = ()) -> bytes:
     script = INIT.format(modules=" ".join(loaded), ready=READY)
     files: Dict[str, Tuple[int, bytes]] = {
         name: (stat.S_IFDIR | 0o755, b"")
-        for name in ("bin", "dev", "proc", "sys", "modules")
+        for name in ("bin", "dev", "proc", "sys", "tmp", "modules")
     }
     for program in programs:
         for name, path in with_libraries(program).items():
