@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * In a guest of the tests: writes a zero to an I/O port, again and again, as a driver gone wild does.
- * usage: poke PORT 1|2 [TIMES]     (of how many bytes; for ever without TIMES)
+ * In a guest of the tests: writes a zero to an I/O port, again and again, as a driver gone wild
+ * does. usage: poke PORT 1|2 [TIMES]     (of how many bytes; for ever without TIMES)
  */
 #include <stdio.h>
 #include <stdlib.h>
