@@ -176,8 +176,23 @@ static void look_into_command(struct recorder *r)
 		read_tables(r, NULL);
 }
 
+/* With --overhead: as much as the budget allows. Without, a recording is whole. */
+static int keep_budget(struct recorder *r, struct failure *why)
+{
+	double percent = r->s->options->overhead;
+	char *words = NULL;
+	int err = percent > 0 ? record_keep_budget(r, percent, &words, why) : 0;
+
+	if (words)
+		fprintf(stderr, "loopscope: %s\n", words);
+	g_free(words);
+	return err;
+}
+
 static int attach_running(struct recorder *r, struct failure *why)
 {
+	int err;
+
 	struct image *program = images_program(r->s->images);
 	struct failure no_layout = { 0 };
 
@@ -188,7 +203,8 @@ static int attach_running(struct recorder *r, struct failure *why)
 		record_add_functions(r);
 		record_add_callbacks(r, NULL);
 	}
-	return record_attach(r, 0, why);
+	err = keep_budget(r, why);
+	return err ? err : record_attach(r, 0, why);
 }
 
 /* --- running --- */
@@ -343,14 +359,18 @@ static int finish(struct recorder *r, bool ended, uint64_t started_ns, struct fa
 
 static void say_attached(struct recorder *r)
 {
-	int usdt = 0;
+	int usdt = 0, functions = 0;
 
 	record_tell_absent(r);
 
-	for (size_t i = 0; i < r->probes->len; i++)
-		usdt += ((struct record_probe *)r->probes->pdata[i])->event != 0;
+	for (size_t i = 0; i < r->probes->len; i++) {
+		const struct record_probe *p = r->probes->pdata[i];
+
+		usdt += p->event && !p->left_out;
+		functions += !p->event && !p->left_out;
+	}
 	fprintf(stderr, "loopscope: attached to process %d: %d USDT probes, %d functions", r->pid,
-		usdt, (int)r->probes->len - usdt);
+		usdt, functions);
 	if (r->stepped)
 		fprintf(stderr, ", %d of them single-stepped", r->stepped);
 	if (!attach_has_multi())
@@ -438,6 +458,10 @@ int cmd_record(const struct options *options, struct failure *why)
 
 	if (!options->output)
 		return fail(why, -EINVAL, "record needs -o DIR");
+	if (options->command && options->overhead > 0)
+		return fail(why, -EINVAL,
+			    "record --overhead needs -p PID: how often a command's probes are hit "
+			    "is not known before it runs");
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	attach_set_verbose(options->verbose);

@@ -44,6 +44,8 @@ static bool is_for(const struct record_probe *p, int kind, bool on_return)
 {
 	bool leaf = p->function && function_is_leaf(p->function);
 
+	if (p->left_out)
+		return false;
 	if (p->event)
 		return kind == RECORD_USDT;
 	if (kind == RECORD_RETURN)

@@ -35,6 +35,7 @@ struct record_probe {
 	uint64_t callback;    /* run address, of a callback */
 	bool resumes;	      /* where calls come back to (record-calls.c) */
 	bool dispatches;      /* @callback is a GSource's dispatch function (record-glib.c) */
+	bool left_out;	      /* by --overhead */
 	uint64_t attached_ns; /* its hits are seen from then on; 0: not yet */
 };
 
@@ -213,6 +214,12 @@ int record_attach(struct recorder *r, size_t first, struct failure *why);
 
 /* Remove every probe. */
 void record_detach(struct recorder *r);
+
+/*
+ * Leave out probes until the rest costs at most @percent of a processor (overhead-record.c);
+ * *ret_words, to be freed, says what that did.
+ */
+int record_keep_budget(struct recorder *r, double percent, char **ret_words, struct failure *why);
 
 struct thread_state *record_thread(struct recorder *r, uint32_t tid);
 

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+/*
+ * record --overhead: which probes a recording can have within a budget.
+ *
+ * How often each would be hit is counted in the target for a moment, by a program that does nothing
+ * else. Then whole kinds of events are left out, those that explain least first and of them the
+ * dearest, until the rest fits; in the end only waits are left. A recording is never sampled: one
+ * with gaps in time would say wrong things about what it did not see. What is left out is noted in
+ * it, so that nobody takes its absence for a proof.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bpf/record.skel.h"
+#include "tracer/overhead.h"
+#include "tracer/record-functions.h"
+#include "tracer/record.h"
+
+#define COUNT_MS  300
+#define CALLBACKS 2 /* rank */
+#define EXPLAINS  6 /* rank of what only explains */
+#define COPY_RING (4 << 20)
+
+/* --- what a hit costs --- */
+
+static bool copy_usdt; /* which of the programs is measured */
+
+static void destroy_copy(void *object)
+{
+	record_bpf__destroy(object);
+}
+
+static int load_copy(pid_t pid, struct overhead_program *ret, struct failure *why)
+{
+	struct record_bpf *copy = record_bpf__open();
+	int err;
+
+	if (!copy)
+		return bpf_failure(-errno, why);
+	copy->rodata->tgid = pid;
+	bpf_map__set_max_entries(copy->maps.ring, COPY_RING);
+	attach_prepare(copy->progs.on_usdt, ATTACH_BEST);
+	attach_prepare(copy->progs.on_entry, ATTACH_BEST);
+	attach_prepare(copy->progs.on_return, ATTACH_BEST);
+	err = record_bpf__load(copy);
+	if (err) {
+		record_bpf__destroy(copy);
+		return bpf_failure(err, why);
+	}
+	*ret = (struct overhead_program){ copy,
+					  copy_usdt ? copy->progs.on_usdt : copy->progs.on_entry,
+					  destroy_copy };
+	return 0;
+}
+
+/* --- units: what makes sense only together --- */
+
+struct unit {
+	char *name;
+	int rank;
+	GPtrArray *probes; /* struct record_probe * */
+};
+
+static void free_unit(void *unit)
+{
+	struct unit *u = unit;
+
+	g_free(u->name);
+	g_ptr_array_free(u->probes, TRUE);
+	g_free(u);
+}
+
+/* "handler" of handler_begin and handler_end, "bql" of bql_wait, bql_acquired and bql_released. */
+static char *base_of(const char *event)
+{
+	static const char *const ends[] = { "_begin", "_end",	   "_enter",
+					    "_exit",  "_acquired", "_released" };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
+		if (g_str_has_suffix(event, ends[i]))
+			return g_strndup(event, strlen(event) - strlen(ends[i]));
+	return g_strdup(strcmp(event, "bql_wait") ? event : "bql");
+}
+
+static char *unit_name(const struct recorder *r, const struct record_probe *p)
+{
+	char *first, *name;
+
+	if (p->event)
+		return base_of(loop_event_desc(p->event)->name);
+	if (!p->function)
+		return images_name(r->s->images, p->callback);
+	first = g_strndup(p->function->gives, strcspn(p->function->gives, " "));
+	name = base_of(first);
+	g_free(first);
+	return name;
+}
+
+/* The lower, the longer it stays: from when the loop waits to what only explains details. */
+static int rank_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		int rank;
+	} ranks[] = {
+		{ "poll", 0 },		 { "iteration", 1 },	   { "aio_poll", 1 },
+		{ "dispatch", 2 },	 { "handler", 2 },	   { "bh", 2 },
+		{ "timer", 2 },		 { "source_dispatch", 2 }, { "bql", 3 },
+		{ "aio_wait", 3 },	 { "notify", 4 },	   { "event_notifier_set", 4 },
+		{ "context_wakeup", 4 }, { "bh_schedule", 4 },	   { "aio_co_schedule", 4 },
+		{ "aio_wait_kick", 4 },	 { "handler_set", 5 },	   { "timer_arm", 5 },
+		{ "timer_del", 5 },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(ranks); i++)
+		if (!strcmp(name, ranks[i].name))
+			return ranks[i].rank;
+	return EXPLAINS;
+}
+
+static struct unit *unit_of(GPtrArray *units, const char *name)
+{
+	struct unit *u;
+
+	for (size_t i = 0; i < units->len; i++)
+		if (!strcmp(((struct unit *)units->pdata[i])->name, name))
+			return units->pdata[i];
+	u = g_new0(struct unit, 1);
+	u->name = g_strdup(name);
+	u->probes = g_ptr_array_new();
+	g_ptr_array_add(units, u);
+	return u;
+}
+
+static GPtrArray *units_of(const struct recorder *r)
+{
+	GPtrArray *units = g_ptr_array_new_with_free_func(free_unit);
+
+	for (size_t i = 0; i < r->probes->len; i++) {
+		struct record_probe *p = r->probes->pdata[i];
+		char *name = unit_name(r, p);
+		struct unit *u = unit_of(units, name);
+
+		u->rank = p->event || p->function ? rank_of(name) : CALLBACKS;
+		g_ptr_array_add(u->probes, p);
+		g_free(name);
+	}
+	return units;
+}
+
+/* --- what is left out --- */
+
+/* A call whose end matters traps twice. */
+static int traps(const struct record_probe *p)
+{
+	return !p->event && (!p->function || p->function->leave) ? 2 : 1;
+}
+
+static double percent_of(const struct unit *u, const struct overhead_cost *cost,
+			 const uint64_t *hits, double seconds)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < u->probes->len; i++) {
+		const struct record_probe *p = u->probes->pdata[i];
+		double rate = (double)hits[p->site.cookie] * traps(p) / seconds;
+
+		sum += overhead_percent(cost, p->site.emulated ? rate : 0,
+					p->site.emulated ? 0 : rate);
+	}
+	return sum;
+}
+
+static void tell_absent(struct recorder *r, const struct record_probe *p)
+{
+	char **events = p->event      ? g_strsplit(loop_event_desc(p->event)->name, " ", -1)
+			: p->function ? g_strsplit(p->function->gives, " ", -1)
+				      : NULL;
+
+	for (char **event = events; event && *event; event++) {
+		int id = loop_event_id(*event);
+
+		if (id >= 0)
+			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, LOOP_PROVENANCE_ABSENT, 0),
+				  "left out by --overhead");
+	}
+	g_strfreev(events);
+}
+
+/* Leave @u out, and add its name to @names. */
+static void leave_out(struct recorder *r, const struct unit *u, GString *names)
+{
+	for (size_t i = 0; i < u->probes->len; i++) {
+		struct record_probe *p = u->probes->pdata[i];
+
+		p->left_out = true;
+		tell_absent(r, p);
+	}
+	g_string_append_printf(names, "%s%s", names->len ? ", " : "", u->name);
+}
+
+static char *choose(struct recorder *r, const GPtrArray *units, struct overhead_unit *costs,
+		    double budget)
+{
+	double all = 0, rest;
+	GString *names = g_string_new(NULL);
+	char *text;
+
+	for (size_t i = 0; i < units->len; i++)
+		all += costs[i].percent;
+	rest = overhead_choose(costs, units->len, budget);
+	for (size_t i = 0; i < units->len; i++)
+		if (costs[i].left_out)
+			leave_out(r, units->pdata[i], names);
+	if (names->len)
+		text = g_strdup_printf(
+			"--overhead %g: all events would cost %.1f %% of a processor; "
+			"these cost %.1f %%, left out are %s%s",
+			budget, all, rest, names->str,
+			rest > budget ? " (the waits alone cost more)" : "");
+	else
+		text = g_strdup_printf("--overhead %g: all events cost %.1f %% of a processor, %s",
+				       budget, all,
+				       rest > budget ? "waits alone: nothing can be left out"
+						     : "nothing is left out");
+	g_string_free(names, TRUE);
+	return text;
+}
+
+int record_keep_budget(struct recorder *r, double percent, char **ret_words, struct failure *why)
+{
+	size_t n = r->probes->len;
+	struct site *sites = g_new0(struct site, n);
+	uint64_t *hits = g_new0(uint64_t, n);
+	GPtrArray *units = units_of(r);
+	struct overhead_unit *costs = g_new0(struct overhead_unit, units->len);
+	struct overhead_cost cost;
+	double seconds;
+	int err;
+
+	copy_usdt = n && ((struct record_probe *)r->probes->pdata[0])->event;
+	for (size_t i = 0; i < n; i++)
+		sites[i] = ((struct record_probe *)r->probes->pdata[i])->site;
+	err = overhead_measure(load_copy, &cost, why);
+	if (!err)
+		err = overhead_count(r->pid, sites, n, COUNT_MS, hits, &seconds, why);
+	if (!err) {
+		for (size_t i = 0; i < units->len; i++) {
+			const struct unit *u = units->pdata[i];
+
+			costs[i].rank = u->rank;
+			costs[i].percent = percent_of(u, &cost, hits, seconds);
+		}
+		*ret_words = choose(r, units, costs, percent);
+		emit_text(r, LOOP_EV_NOTE, VALUES(0, 0, 0), *ret_words);
+	}
+	g_free(costs);
+	g_ptr_array_free(units, TRUE);
+	g_free(hits);
+	g_free(sites);
+	return err;
+}
