@@ -28,6 +28,8 @@ DISK_BLOCKS = 4096  # 16 MiB
 DISKS = {"disk0": ",iothread=io0", "disk1": "", "disk2": ""}
 SUM = "md5sum | cut -c 1-32"
 ROUND = 500  # requests of kept_working() at a time
+# Its timer is checked against the host's time: on a busy host the check fails, and it panics.
+KERNEL_OPTIONS = "mitigations=off no_timer_check"
 BOOT_S = 180.0  # under sanitizers of somebody else's, on a busy machine
 
 
@@ -99,7 +101,7 @@ class Guest(Target):
         words: List[object] = ["-accel", "tcg", "-m", "256", "-nodefaults"]
         words += ["-display", "none", "-vnc", f"unix:{self.vnc}"]
         words += ["-kernel", kernel, "-initrd", self.dir / "initramfs"]
-        words += ["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
+        words += ["-append", f"console=ttyS0 quiet panic=-1 {KERNEL_OPTIONS}"]
         words += ["-no-reboot", "-object", "iothread,id=io0"]
         for disk, loop in DISKS.items():
             file = f"driver=file,filename={self.dir / disk},node-name={disk}"

@@ -316,6 +316,10 @@ class Screen:
     def lines(self) -> List[str]:
         return self.tmux("capture-pane", "-p").splitlines()
 
+    def last(self) -> str:
+        """The last line; none while the terminal changes its size."""
+        return (self.lines() or [""])[-1]
+
     def rows(self) -> List[str]:
         """The names of the callbacks, from the top."""
         lines = self.lines()
@@ -325,6 +329,26 @@ class Screen:
             if heads
             else []
         )
+
+    def frozen(self) -> List[str]:
+        return [line.split()[0] for line in self.lines() if line.endswith(" *")]
+
+    def pause(self) -> List[str]:
+        """Pause it while it shows some rows: which."""
+        rows: List[str] = []
+
+        def paused() -> bool:
+            self.press("p")
+            self.shows(lambda: "PAUSED" in self.last(), "a pause")
+            rows[:] = self.rows()
+            if len(rows) >= 2:
+                return True
+            self.press("p")
+            self.shows(lambda: "PAUSED" not in self.last(), "what goes on")
+            return False
+
+        wait_until(paused, "rows are there when it is paused")
+        return rows
 
     def press(self, *keys: str) -> None:
         self.tmux("send-keys", *keys)
@@ -343,7 +367,7 @@ def test_the_live_view(tmp_path: Path) -> None:
     with Demo("busy") as demo, Screen(demo.pid, tmp_path, 80, 24) as screen:
         screen.shows(lambda: len(screen.rows()) >= 5, "callbacks")
         assert max(len(line) for line in screen.lines()) <= 80
-        assert screen.lines()[-1].startswith("q quit")
+        assert screen.last().startswith("q quit")
         screen.press("/", "v", "n", "c", "_", "Enter")
         screen.shows(
             lambda: screen.rows() == ["vnc_listen_io"], "what the filter finds"
@@ -353,23 +377,21 @@ def test_the_live_view(tmp_path: Path) -> None:
         # By name: the second is frozen, and by time it stays the second.
         for sort in ("rate", "p50", "p99", "max", "name"):
             screen.press("s")
-            screen.shows(lambda: f"sort: {sort}" in screen.lines()[-1], sort)
-        screen.shows(lambda: screen.rows() == sorted(screen.rows()), "them by name")
-        second = screen.rows()[1]
+            screen.shows(lambda: f"sort: {sort}" in screen.last(), sort)
+        # Paused, so that no row goes while the second is being frozen.
+        rows = screen.pause()
+        assert rows == sorted(rows)
         screen.press("Down", "f")
+        screen.shows(lambda: screen.frozen() == rows[1:2], "a frozen row")
+        assert screen.rows() == rows
+        screen.press("p", "s")
+        screen.shows(lambda: "sort: time" in screen.last(), "the other order")
         screen.shows(
-            lambda: any(
-                l.startswith(second) and l.endswith("*") for l in screen.lines()
-            ),
-            "a frozen row",
+            lambda: screen.rows()[1:2] == rows[1:2], "the frozen row in its place"
         )
-        screen.press("s")
-        screen.shows(lambda: "sort: time" in screen.lines()[-1], "the other order")
-        assert screen.rows()[1] == second
         screen.tmux("resize-window", "-x", "140", "-y", "40")
         screen.shows(lambda: any(" TOTAL " in line for line in screen.lines()), "more")
-        screen.press("p")
-        screen.shows(lambda: "PAUSED" in screen.tmux("capture-pane", "-p"), "a pause")
+        screen.pause()
         picture = screen.lines()
         wait_sleeps(demo.pid, 2000)
         assert screen.lines() == picture
