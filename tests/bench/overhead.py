@@ -240,12 +240,12 @@ class Run:
 def measure(guest: Guest, attach: Attach, requests: int) -> Tuple[Run, Dict[str, str]]:
     with ExitStack() as stack:
         with guest.kept_working():
-            notes = stack.enter_context(attach(guest)) or {}
+            notes = stack.enter_context(attach(guest))
             time.sleep(2)
         before = processor_time(guest.pid)
         per_second = guest.throughput(requests)
         cpu = (processor_time(guest.pid) - before) / requests
-    return Run(per_second, cpu), notes
+    return Run(per_second, cpu), notes or {}
 
 
 def main() -> None:
