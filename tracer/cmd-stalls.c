@@ -4,10 +4,12 @@
  *
  *	loopscope stalls -p PID [--min 10ms] [-d SECONDS] [-t TID]
  *	loopscope stalls [--min 10ms] -- COMMAND ...
+ *	loopscope stalls [--min 10ms] DIR
  *
  * It watches until the time is over, the process ends or Ctrl-C, and then shows what it saw.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,9 +20,16 @@
 #include "tracer/out.h"
 #include "tracer/progress.h"
 #include "tracer/session.h"
+#include "tracer/stall-recording.h"
 #include "tracer/stalls.h"
+#include "tracer/text.h"
 
 #define DEFAULT_MIN_MS 10
+
+static int64_t min_ns(const struct options *options)
+{
+	return (options->min_ms ? options->min_ms : DEFAULT_MIN_MS) * 1000000LL;
+}
 
 struct seen {
 	struct stall_rows *rows;
@@ -58,13 +67,11 @@ static void show_progress(const struct seen *seen, int64_t ns)
 	g_free(longest);
 }
 
-static void show(const struct doctor *d, struct seen *seen, const struct options *options,
-		 const struct stalls_totals *totals, int64_t ns)
+static void show(const GPtrArray *rows, const struct options *options,
+		 const struct stalls_totals *totals, uint64_t stalls, const char *of, int64_t ns)
 {
-	const GPtrArray *rows = stall_rows_sorted(seen->rows);
-	char *n =
-		seen->stalls ? g_strdup_printf("%lu", (unsigned long)seen->stalls) : g_strdup("no");
-	char *target = describe_target(d->loops), *min = out_duration(d->min_ns);
+	char *n = stalls ? g_strdup_printf("%" PRIu64, stalls) : g_strdup("no");
+	char *min = out_duration(min_ns(options));
 
 	for (size_t i = 0; i < rows->len; i++) {
 		if (options->json)
@@ -74,30 +81,32 @@ static void show(const struct doctor *d, struct seen *seen, const struct options
 	}
 	if (options->json)
 		out_json(json_pack("{s:s, s:I, s:i, s:I, s:i, s:f, s:I, s:I, s:I}", "type", "total",
-				   "stalls", (json_int_t)seen->stalls, "rows", (int)rows->len,
+				   "stalls", (json_int_t)stalls, "rows", (int)rows->len,
 				   "iterations", (json_int_t)totals->iterations, "loops",
 				   totals->loops, "seconds", (double)ns / 1e9, "min_ns",
-				   (json_int_t)d->min_ns, "lost", (json_int_t)totals->lost,
+				   (json_int_t)min_ns(options), "lost", (json_int_t)totals->lost,
 				   "lost_stacks", (json_int_t)totals->lost_stacks));
 	else
-		printf("%s stall%s longer than %s in %.1f s, %lu iteration%s of %d loop%s of %s.\n",
-		       n, seen->stalls > 1 ? "s" : "", min, (double)ns / 1e9,
-		       (unsigned long)totals->iterations, totals->iterations == 1 ? "" : "s",
-		       totals->loops, totals->loops == 1 ? "" : "s", target);
+		printf("%s stall%s longer than %s in %.1f s, %" PRIu64 " iteration%s of %d loop%s "
+		       "of %s.\n",
+		       n, stalls > 1 ? "s" : "", min, (double)ns / 1e9, totals->iterations,
+		       totals->iterations == 1 ? "" : "s", totals->loops,
+		       totals->loops == 1 ? "" : "s", of);
 	if (totals->lost && !options->json)
-		printf("INCOMPLETE: %lu stalls found no room.\n", (unsigned long)totals->lost);
+		printf("INCOMPLETE: %" PRIu64 " %s.\n", totals->lost,
+		       options->path ? "events were lost" : "stalls found no room");
 	g_free(n);
-	g_free(target);
 	g_free(min);
 }
 
 static int watch(struct session *s, const struct options *options, struct failure *why)
 {
-	struct doctor d = { .min_ns = (options->min_ms ?: DEFAULT_MIN_MS) * 1000000LL };
+	struct doctor d = { .min_ns = min_ns(options) };
 	struct stalls_totals totals;
 	struct stalls *stalls = NULL;
 	struct seen seen = { 0 };
 	int64_t begun, end;
+	char *target;
 	int err = doctor_open_tables(&d, s->t, s->images, s->l, s->fds, why);
 
 	seen.rows = stall_rows_new(&d);
@@ -117,7 +126,9 @@ static int watch(struct session *s, const struct options *options, struct failur
 	progress_end();
 	stalls_end(stalls);
 	stalls_totals(stalls, &totals);
-	show(&d, &seen, options, &totals, now_ns() - begun);
+	target = describe_target(d.loops);
+	show(stall_rows_sorted(seen.rows), options, &totals, seen.stalls, target, now_ns() - begun);
+	g_free(target);
 	err = seen.stalls ? EXIT_FINDING : EXIT_FINE;
 
 cleanup:
@@ -142,12 +153,34 @@ static int stalls_of_command(struct session *s, const struct options *options, s
 	return err;
 }
 
+static int show_recording(const struct options *options, struct failure *why)
+{
+	struct stalls_recorded recorded;
+	struct stalls_totals totals = { 0 };
+	char *path;
+	int err = stalls_of_recording(options->path, min_ns(options), &recorded, why);
+
+	if (err)
+		return err;
+	totals.iterations = recorded.iterations;
+	totals.loops = recorded.loops;
+	totals.lost = recorded.lost;
+	path = g_strdup(options->path);
+	text_make_safe(path);
+	show(recorded.rows, options, &totals, recorded.stalls, path, recorded.ns);
+	g_free(path);
+	g_ptr_array_free(recorded.rows, TRUE);
+	return recorded.stalls ? EXIT_FINDING : EXIT_FINE;
+}
+
 int cmd_stalls(const struct options *options, struct failure *why)
 {
 	struct sigaction action = { .sa_handler = on_signal };
 	struct session s = { .options = options };
 	int err;
 
+	if (options->path)
+		return show_recording(options, why);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	if (options->command) {

@@ -29,6 +29,7 @@ static const char help_text[] =
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope doctor -p PID           is a loop blocked, spinning, or asleep with work to do?\n"
 	"  loopscope stalls -p PID           each time a loop was kept from its wait: by what, doing what?\n"
+	"                                    also: stalls -- COMMAND, stalls DIR\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
 	"\n"
 	"handlers, fds and layout also take a core file instead of -p PID.\n"
@@ -82,6 +83,7 @@ enum takes {
 	TAKES_PROCESS,	 /* -p PID */
 	TAKES_RUN,	 /* -p PID or -- COMMAND */
 	TAKES_RECORDING, /* the directory of a recording */
+	TAKES_ANY,	 /* -p PID, -- COMMAND or a recording */
 };
 
 static const struct command {
@@ -94,7 +96,7 @@ static const struct command {
 	{ "fds", TAKES_ANY, "pid tid via duration provenance all layout json", cmd_fds },
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
-	{ "stalls", TAKES_RUN, "pid tid duration min layout json", cmd_stalls },
+	{ "stalls", TAKES_ANY, "pid tid duration min layout json", cmd_stalls },
 	{ "top", TAKES_PROCESS, "pid duration interval sort overhead layout json", cmd_top },
 	{ "record", TAKES_RUN,
 	  "pid duration output ring overhead events stacks min on-stall at-end layout json",
@@ -482,6 +484,11 @@ static int check_subject(const struct command *command, const struct options *o,
 	case TAKES_RUN:
 		if (!o->command == !o->pid)
 			return fail(why, -EINVAL, "%s needs either -p PID or -- COMMAND",
+				    command->name);
+		return 0;
+	case TAKES_ANY:
+		if (!o->command + !o->pid + !o->path != 2)
+			return fail(why, -EINVAL, "%s needs -p PID, -- COMMAND or a recording",
 				    command->name);
 		return 0;
 	case TAKES_RECORDING:

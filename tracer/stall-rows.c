@@ -8,7 +8,7 @@
 #define MAX_ROWS 256 /* more different ones are told together */
 
 struct stall_rows {
-	struct doctor *d; /* NULL: of a recording */
+	struct doctor *d;
 	GPtrArray *rows;
 	GHashTable *by_key; /* char * -> struct stall_row */
 };
@@ -41,12 +41,25 @@ static void row_free(void *data)
 	g_free(row);
 }
 
+struct stall_row *stall_row_new(void)
+{
+	struct stall_row *row = g_new0(struct stall_row, 1);
+
+	row->calls = g_array_new(FALSE, FALSE, sizeof(struct stall_slept));
+	return row;
+}
+
+GPtrArray *stall_row_array(void)
+{
+	return g_ptr_array_new_with_free_func(row_free);
+}
+
 struct stall_rows *stall_rows_new(struct doctor *d)
 {
 	struct stall_rows *rows = g_new0(struct stall_rows, 1);
 
 	rows->d = d;
-	rows->rows = g_ptr_array_new_with_free_func(row_free);
+	rows->rows = stall_row_array();
 	rows->by_key = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	return rows;
 }
@@ -71,7 +84,7 @@ static char *describe_call(struct doctor *d, const struct stalls_call *call)
 		return g_strdup("a page fault");
 	if (!name)
 		return g_strdup_printf("system call %lld", (long long)call->nr);
-	if (!has_fd || !d)
+	if (!has_fd)
 		return g_strdup(name);
 	fd = doctor_describe_fd(d, (int)call->arg);
 	text = g_strdup_printf("%s on %s", name, fd);
@@ -167,13 +180,12 @@ static struct stall_row *find_row(struct stall_rows *rows, const struct stall *s
 		g_free(what);
 		return row;
 	}
-	row = g_new0(struct stall_row, 1);
+	row = stall_row_new();
 	row->tid = stall->tid;
 	row->role = g_strdup(stall->role);
 	row->culprit = g_strdup(culprit);
 	row->kind = kind;
 	row->what = what;
-	row->calls = g_array_new(FALSE, FALSE, sizeof(struct stall_slept));
 	g_ptr_array_add(rows->rows, row);
 	g_hash_table_insert(rows->by_key, key, row);
 	return row;

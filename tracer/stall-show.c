@@ -131,6 +131,11 @@ void stall_row_print(const struct stall_row *row)
 	print_line(" ", g_string_free(who, FALSE));
 	if (row->split_known)
 		print_line("-", split_text(row));
+	else if (row->what && row->kind == STALL_SYSCALL)
+		print_line("-",
+			   g_strdup_printf("asleep in %s when its stack was taken", row->what));
+	else if (row->kind == STALL_RUNNING)
+		print_line("-", g_strdup("running when its stack was taken"));
 	if (row->view && row->view->nested)
 		print_line("-", g_strdup_printf("waits in %s", row->view->nested));
 	if (row->view && row->view->lock.addr)

@@ -108,13 +108,20 @@ static void note_lock(struct doctor *d, const struct stack *stack, struct stall_
 	g_free(chain);
 }
 
-struct stall_view *stall_view_new(struct doctor *d, const struct stack *stack, bool at_exit)
+struct stall_view *stall_view_empty(void)
 {
 	struct stall_view *v = g_new0(struct stall_view, 1);
 
 	v->refs = 1;
 	v->backlog.items = g_ptr_array_new_with_free_func(item_free);
 	v->stack = g_ptr_array_new_with_free_func(g_free);
+	return v;
+}
+
+struct stall_view *stall_view_new(struct doctor *d, const struct stack *stack, bool at_exit)
+{
+	struct stall_view *v = stall_view_empty();
+
 	v->culprit = culprit_of(d, stack, &v->callback);
 	for (int i = 0; i < stack->n; i++)
 		g_ptr_array_add(v->stack, frame_name(d, &stack->frames[i]));

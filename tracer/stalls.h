@@ -85,6 +85,7 @@ struct stall {
 
 /* --- stall-view.c --- */
 
+struct stall_view *stall_view_empty(void);
 struct stall_view *stall_view_new(struct doctor *d, const struct stack *stack, bool at_exit);
 /* What is left waiting now for the loop of @tid: reads the tables. */
 void stall_view_add_backlog(struct doctor *d, struct stall_view *v, pid_t tid);
@@ -139,6 +140,9 @@ struct stall_slept {
 	char *what;
 	int64_t ns;
 };
+
+struct stall_row *stall_row_new(void);
+GPtrArray *stall_row_array(void); /* that frees them */
 
 struct stall_rows;
 
