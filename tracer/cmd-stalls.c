@@ -22,7 +22,6 @@
 #include "tracer/session.h"
 #include "tracer/stall-recording.h"
 #include "tracer/stalls.h"
-#include "tracer/text.h"
 
 #define DEFAULT_MIN_MS 10
 
@@ -157,7 +156,6 @@ static int show_recording(const struct options *options, struct failure *why)
 {
 	struct stalls_recorded recorded;
 	struct stalls_totals totals = { 0 };
-	char *path;
 	int err = stalls_of_recording(options->path, min_ns(options), &recorded, why);
 
 	if (err)
@@ -165,10 +163,8 @@ static int show_recording(const struct options *options, struct failure *why)
 	totals.iterations = recorded.iterations;
 	totals.loops = recorded.loops;
 	totals.lost = recorded.lost;
-	path = g_strdup(options->path);
-	text_make_safe(path);
-	show(recorded.rows, options, &totals, recorded.stalls, path, recorded.ns);
-	g_free(path);
+	show(recorded.rows, options, &totals, recorded.stalls, recorded.target, recorded.ns);
+	g_free(recorded.target);
 	g_ptr_array_free(recorded.rows, TRUE);
 	return recorded.stalls ? EXIT_FINDING : EXIT_FINE;
 }

@@ -83,7 +83,7 @@ enum takes {
 	TAKES_PROCESS,	 /* -p PID */
 	TAKES_RUN,	 /* -p PID or -- COMMAND */
 	TAKES_RECORDING, /* the directory of a recording */
-	TAKES_ANY,	 /* -p PID, -- COMMAND or a recording */
+	TAKES_EITHER,	 /* -p PID, -- COMMAND or a recording */
 };
 
 static const struct command {
@@ -96,7 +96,7 @@ static const struct command {
 	{ "fds", TAKES_ANY, "pid tid via duration provenance all layout json", cmd_fds },
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
 	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
-	{ "stalls", TAKES_ANY, "pid tid duration min layout json", cmd_stalls },
+	{ "stalls", TAKES_EITHER, "pid tid duration min layout json", cmd_stalls },
 	{ "top", TAKES_PROCESS, "pid duration interval sort overhead layout json", cmd_top },
 	{ "record", TAKES_RUN,
 	  "pid duration output ring overhead events stacks min on-stall at-end layout json",
@@ -295,11 +295,14 @@ static const struct option long_options[] = {
  */
 static int print_table(void)
 {
-	static const char *const takes[] = { "target", "process", "run", "recording" };
+	static const char *const takes[] = {
+		[TAKES_TARGET] = "target",	 [TAKES_ANY] = "any",
+		[TAKES_PROCESS] = "process",	 [TAKES_RUN] = "run",
+		[TAKES_RECORDING] = "recording", [TAKES_EITHER] = "any",
+	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-		printf("command\t%s\t%s\t%s\n", commands[i].name,
-		       commands[i].takes < G_N_ELEMENTS(takes) ? takes[commands[i].takes] : "any",
+		printf("command\t%s\t%s\t%s\n", commands[i].name, takes[commands[i].takes],
 		       commands[i].options);
 	for (size_t i = 0; long_options[i].name; i++)
 		printf("option\t%s\t%c\t%s\n", long_options[i].name,
@@ -486,7 +489,7 @@ static int check_subject(const struct command *command, const struct options *o,
 			return fail(why, -EINVAL, "%s needs either -p PID or -- COMMAND",
 				    command->name);
 		return 0;
-	case TAKES_ANY:
+	case TAKES_EITHER:
 		if (!o->command + !o->pid + !o->path != 2)
 			return fail(why, -EINVAL, "%s needs -p PID, -- COMMAND or a recording",
 				    command->name);
@@ -546,7 +549,8 @@ static int parse_words(int n, char **words, const struct command **ret, struct o
 	}
 	/* getopt_long() leaves what follows "--" behind the words before it. */
 	if (command->takes == TAKES_RUN ||
-	    (command->takes == TAKES_ANY && !strcmp(words[-1], "--"))) {
+	    ((command->takes == TAKES_ANY || command->takes == TAKES_EITHER) &&
+	     !strcmp(words[-1], "--"))) {
 		o->command = n > 1 ? &words[1] : NULL;
 		at = n;
 	}

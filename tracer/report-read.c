@@ -4,9 +4,14 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "tracer/progress.h"
 #include "tracer/report-model.h"
 #include "tracer/text.h"
+
+#define PROGRESS_EVENTS 65536
 
 static void release_callback(void *entry)
 {
@@ -105,12 +110,51 @@ static struct report *report_new(const char *path)
 	return report;
 }
 
-static void read_events(struct report *report)
+/* Bytes of all its streams. */
+static uint64_t size_of(const char *path)
+{
+	GDir *dir = g_dir_open(path, 0, NULL);
+	const char *name;
+	uint64_t size = 0;
+
+	while (dir && (name = g_dir_read_name(dir))) {
+		char *file = g_build_filename(path, name, NULL);
+		struct stat st;
+
+		if (!stat(file, &st))
+			size += (uint64_t)st.st_size;
+		g_free(file);
+	}
+	if (dir)
+		g_dir_close(dir);
+	return size;
+}
+
+/* What prints events as they are read says itself how far it is, on a terminal. */
+static bool is_silent(const struct report *report)
+{
+	return report->watcher && isatty(STDOUT_FILENO);
+}
+
+static void show_progress(const struct report *report, const char *path, uint64_t *size)
+{
+	uint64_t bytes = ctf_reader_stats(report->reader)->packets * CTF_PACKET_BYTES;
+
+	if (!*size)
+		*size = size_of(path);
+	progress("reading %s: %.0f %%", path, *size ? MIN(100.0, 100.0 * bytes / *size) : 0);
+}
+
+static void read_events(struct report *report, const char *path)
 {
 	const struct loop_event *event;
 	int got = ctf_reader_next(report->reader, &event);
+	bool silent = is_silent(report);
+	uint64_t size = 0, n = 0;
 
 	for (; got; got = ctf_reader_next(report->reader, &event)) {
+		if (!(++n % PROGRESS_EVENTS) && !silent && progress_due())
+			show_progress(report, path, &size);
 		if (got > 0) {
 			if (ctf_reader_stats(report->reader)->events == 1)
 				report->begin_ns = event->time_ns;
@@ -123,6 +167,7 @@ static void read_events(struct report *report)
 		text_make_safe(error);
 		g_ptr_array_add(report->damaged, error);
 	}
+	progress_end();
 }
 
 /* Each thread's losses; true if there are others, that may be of any thread. */
@@ -208,7 +253,7 @@ int report_read_watched(const char *path, const struct report_watcher *watcher,
 		report_free(report);
 		return err;
 	}
-	read_events(report);
+	read_events(report, path);
 	if (!ctf_reader_stats(report->reader)->events) {
 		err = fail_empty(report, why);
 		report_free(report);

@@ -329,6 +329,18 @@ static void tell_open(struct reading *r)
 	}
 }
 
+static char *target_of(const struct report *report)
+{
+	char *exe = report_env(report, "target_exe"), *pid = report_env(report, "target_pid");
+	char *base = exe ? g_path_get_basename(exe) : g_strdup("an unknown program");
+	char *text = pid ? g_strdup_printf("%s (pid %s)", base, pid) : g_strdup(base);
+
+	g_free(exe);
+	g_free(pid);
+	g_free(base);
+	return text;
+}
+
 static void count_loops(const struct report *report, struct stalls_recorded *ret)
 {
 	GPtrArray *threads = report_threads(report);
@@ -368,6 +380,7 @@ int stalls_of_recording(const char *path, int64_t min_ns, struct stalls_recorded
 	ret->ns = (int64_t)(MAX(report->end_ns, end) - first);
 	ret->lost = ctf_reader_stats(report->reader)->discarded;
 	count_loops(report, ret);
+	ret->target = target_of(report);
 
 cleanup:
 	report_free(report);

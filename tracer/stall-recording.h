@@ -9,7 +9,8 @@ struct stalls_recorded {
 	GPtrArray *rows; /* struct stall_row *, the longest first; to be freed */
 	uint64_t stalls, iterations, lost;
 	int loops;
-	int64_t ns; /* how long the recording is */
+	char *target; /* "qemu-system-x86_64 (pid 12)"; to be freed */
+	int64_t ns;   /* how long the recording is */
 };
 
 /* Errors are report_read()'s. */

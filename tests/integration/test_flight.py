@@ -12,12 +12,14 @@ from typing import Any, Dict, List
 import pytest
 from faults import Faults
 from process_memory import wait_until
-from test_stalls import attached
+from test_stalls import FINDING, attached
 from tracer_run import (
+    COLUMNS,
     DEMO,
     FINE,
     USAGE,
     Result,
+    command,
     finish,
     run,
     start,
@@ -115,6 +117,19 @@ def test_a_stall_writes_what_led_to_it_and_its_stack(tmp_path: Path) -> None:
     assert begins[-1]["event"] == "handler_begin"
     assert begins[-1]["cb"] == "waits_for_lock_cb"
     assert named(rows, "thread") and named(rows, "context") and named(rows, "symbol")
+    # And in words.
+    shown = run("stalls", path, "--min", "100ms", "--json")
+    row = next(r for r in shown.of_type("stall") if r["kind"] == "lock")
+    assert (row["culprit"], row["role"]) == ("handler waits_for_lock_cb", "main loop")
+    assert (row["lock"]["holder"], row["lock"]["holder_name"]) == (
+        holder,
+        "lock-holder",
+    )
+    assert "lock_holder" in row["lock"]["holder_does"]
+    assert "waits_for_lock_cb" in row["stack"] and shown.rc == FINDING
+    assert "loopscope stalls shows them" in run("report", path).out
+    text = run("stalls", path).out
+    assert max(len(line) for line in text.splitlines()) <= COLUMNS
 
 
 def test_a_loop_that_never_comes_back_is_on_disk_at_once(tmp_path: Path) -> None:
@@ -259,6 +274,38 @@ def test_an_unknown_event_and_the_nearest(
     assert f'there is no event "{name}"; the nearest are {nearest}' in said
     assert "groups are iterations, polls, callbacks" in said
     assert not (tmp_path / "r").exists()
+
+
+# --- how far it is ----------------------------------------------------------------------------
+
+
+def on_terminal(*args: object) -> str:
+    """What it says there until it ends, with the terminal as its standard error."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command(args), stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                said += os.read(ours, 4096)
+            except OSError:  # the last one has closed it
+                break
+    os.close(ours)
+    assert process.returncode in (FINE, FINDING)
+    return said.decode()
+
+
+def test_progress_on_a_terminal_and_nowhere_else(tmp_path: Path, demo: Demo) -> None:
+    words = ("record", "-p", demo.pid, "-d", 0.5, "-o")
+    said = on_terminal(*words, tmp_path / "a")
+    assert re.search(r"\r\d+ s, \d+ events, 0 lost; Ctrl-C ends\x1b\[K", said), said
+    # It is taken away before the last words.
+    assert "\r\x1b[Kloopscope: " in said
+    assert "\r" not in finish(start(*words, tmp_path / "b")).err
+    said = on_terminal("stalls", "-p", demo.pid, "-d", 0.5)
+    assert re.search(r"\r\d+ s, 0 stalls; Ctrl-C ends\x1b\[K", said), said
 
 
 # --- stacks -----------------------------------------------------------------------------------
