@@ -86,6 +86,11 @@ static void explain_gaps(struct layout *l)
 		{ "GSourcePrivate", "GLib's code does not show it" },
 	};
 
+	static const enum layout_field old[] = { CTX_FIRST_BH,	   NODE_DELETED, BH_OLD_NEXT,
+						 BH_OLD_SCHEDULED, BH_OLD_IDLE,	 BH_OLD_DELETED };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(old); i++)
+		layout_set(l, old[i], LAYOUT_UNKNOWN, "only QEMU before 5.0 has it");
 	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
 		for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++)
 			if (l->off[f] < 0 && !l->proof[f] &&

@@ -28,27 +28,40 @@ static bool type_of(Dwarf_Die *die, Dwarf_Die *ret)
 	       peel(ret);
 }
 
-/* Add the offset of the member @name (of @len characters) of @parent; its type goes to @ret. */
-static bool find_member(Dwarf_Die *parent, const char *name, size_t len, int32_t *offset,
+#define MAX_UNNAMED 8 /* structures without a name inside of each other */
+
+/*
+ * Add the offset of the member @name (of @len characters) of @parent, or of a structure without a
+ * name that @parent has; its type goes to @ret.
+ */
+static bool find_member(Dwarf_Die *parent, const char *name, size_t len, int depth, int32_t *offset,
 			Dwarf_Die *ret)
 {
-	Dwarf_Die child;
+	Dwarf_Die child, inner;
 
-	if (dwarf_child(parent, &child))
+	if (depth > MAX_UNNAMED || dwarf_child(parent, &child))
 		return false;
 	do {
 		const char *child_name = dwarf_diename(&child);
+		int32_t inside = 0;
 		Dwarf_Attribute attr;
 		Dwarf_Word at = 0;
 
-		if (dwarf_tag(&child) != DW_TAG_member || !child_name ||
-		    strlen(child_name) != len || strncmp(child_name, name, len))
+		if (dwarf_tag(&child) != DW_TAG_member ||
+		    (child_name && (strlen(child_name) != len || strncmp(child_name, name, len))))
 			continue;
 		if (dwarf_attr(&child, DW_AT_data_member_location, &attr) &&
 		    dwarf_formudata(&attr, &at))
 			return false;
-		*offset += (int32_t)at;
-		return type_of(&child, ret);
+		if (child_name) {
+			*offset += (int32_t)at;
+			return type_of(&child, ret);
+		}
+		if (type_of(&child, &inner) &&
+		    find_member(&inner, name, len, depth + 1, &inside, ret)) {
+			*offset += (int32_t)at + inside;
+			return true;
+		}
 	} while (!dwarf_siblingof(&child, &child));
 	return false;
 }
@@ -62,7 +75,7 @@ static int32_t member_offset(Dwarf_Die *type, const char *path)
 		size_t len = strcspn(path, ".");
 		Dwarf_Die next;
 
-		if (!find_member(&at, path, len, &offset, &next))
+		if (!find_member(&at, path, len, 0, &offset, &next))
 			return LAYOUT_UNKNOWN;
 		if (!path[len])
 			return offset;
@@ -86,6 +99,9 @@ static void take_type(struct layout *l, const char *name, Dwarf_Die *die)
 		if (off >= 0)
 			layout_set(l, f, off, "debug information");
 	}
+	/* The same name, before 5.0 of a pointer, since then of what it is in. */
+	if (l->off[BH_NEXT] >= 0)
+		layout_set(l, BH_OLD_NEXT, LAYOUT_UNKNOWN, "next.sle_next is in its place");
 	if (!strcmp(name, "AioContext"))
 		l->size[TYPE_CTX] = dwarf_bytesize(&type);
 	else if (!strcmp(name, "AioHandler"))
@@ -148,6 +164,10 @@ int layout_from_dwarf(const struct image *program, struct layout **ret, struct f
 		return fail(why, -ENOENT, "the debug information of %s knows no AioContext",
 			    program->name);
 	}
+	for (int f = 0; f < N_LAYOUT_FIELDS; f++)
+		if (l->off[f] < 0 && !l->proof[f] && !layout_is_glib(f))
+			layout_set(l, f, LAYOUT_UNKNOWN,
+				   "the debug information has no such member");
 	*ret = l;
 	return 0;
 }

@@ -50,6 +50,12 @@
 	F(BH_OPAQUE, QEMUBH, "opaque", 8)                                                          \
 	F(BH_NEXT, QEMUBH, "next.sle_next", 8)                                                     \
 	F(BH_FLAGS, QEMUBH, "flags", 4)                                                            \
+	F(CTX_FIRST_BH, AioContext, "first_bh", 8) /* this and the next five: before 5.0 */        \
+	F(NODE_DELETED, AioHandler, "deleted", 4)                                                  \
+	F(BH_OLD_NEXT, QEMUBH, "next", 8)                                                          \
+	F(BH_OLD_SCHEDULED, QEMUBH, "scheduled", 1)                                                \
+	F(BH_OLD_IDLE, QEMUBH, "idle", 1)                                                          \
+	F(BH_OLD_DELETED, QEMUBH, "deleted", 1)                                                    \
 	F(SLICE_LIST, BHListSlice, "bh_list.slh_first", 8)                                         \
 	F(SLICE_NEXT, BHListSlice, "next.sqe_next", 8)                                             \
 	F(TL_CLOCK, QEMUTimerList, "clock", 8)                                                     \

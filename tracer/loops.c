@@ -113,8 +113,12 @@ static void make_plan(struct loops *loops, struct plan *plan)
 
 		plan_list(loops, plan, handlers, l->off[NODE_NEXT], "AioHandler");
 		plan_slices(loops, plan, c);
-		if (l->off[CTX_BH_LIST] >= 0)
+		if (l->off[CTX_BH_LIST] >= 0) {
 			plan_list(loops, plan, bhs, l->off[BH_NEXT], "QEMUBH");
+		} else if (l->off[CTX_FIRST_BH] >= 0) {
+			bhs.head = c->addr + l->off[CTX_FIRST_BH];
+			plan_list(loops, plan, bhs, l->off[BH_OLD_NEXT], "QEMUBH");
+		}
 		for (int k = 0; k < N_CLOCKS && l->off[CTX_TLG] >= 0; k++) {
 			uint64_t list;
 
@@ -148,12 +152,21 @@ static bool take_handlers(struct loops *loops, const struct wanted *w, const GAr
 		h.io_write = GET(NODE_IO_WRITE);
 		h.io_poll = GET(NODE_IO_POLL);
 		h.opaque = GET(NODE_OPAQUE);
-		h.deleted = GET(NODE_DELETED_PREV) != 0;
+		h.deleted = GET(NODE_DELETED_PREV) || GET(NODE_DELETED);
 		h.on_poll_list = GET(NODE_POLL_PREV) != 0;
 		g_array_append_val(c->handlers, h);
 		back = e->addr + l->off[NODE_NEXT];
 	}
 	return true;
+}
+
+/* Before 5.0 they were members of their own. */
+static uint32_t bh_flags(const struct layout *l, const struct element *e)
+{
+	if (l->off[BH_FLAGS] >= 0)
+		return GET(BH_FLAGS);
+	return (GET(BH_OLD_SCHEDULED) ? BH_SCHEDULED : 0) | (GET(BH_OLD_IDLE) ? BH_IDLE : 0) |
+	       (GET(BH_OLD_DELETED) ? BH_DELETED : 0);
 }
 
 static void take_bhs(struct loops *loops, const struct wanted *w, const GArray *elements)
@@ -169,7 +182,11 @@ static void take_bhs(struct loops *loops, const struct wanted *w, const GArray *
 			return;
 		bh.cb = GET(BH_CB);
 		bh.opaque = GET(BH_OPAQUE);
-		bh.flags = GET(BH_FLAGS);
+		bh.flags = bh_flags(l, e);
+		if (!bh.flags &&
+		    l->off[BH_FLAGS] <
+			    0) /* before 5.0 the list has those too that nobody scheduled */
+			continue;
 		if (l->off[BH_NAME] >= 0)
 			target_read_string(loops->t, GET(BH_NAME), bh.name, sizeof(bh.name));
 		g_array_append_val(c->bhs, bh);
