@@ -452,6 +452,7 @@ def bql(rec: Recording, threads: Sequence[str] = ()) -> Figure:
             left=(row.acquired_ns - row.wait_ns) / scale,
             height=0.5,
             color="#d55e00",
+            ec="white",
         )
         axes.barh(
             y, held / scale, left=row.acquired_ns / scale, height=0.5, color="#009e73"

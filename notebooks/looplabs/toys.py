@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A small world to write a main loop for: sources that have work to do, and a poll.
+"""Small worlds: one to write a main loop for, and a lock to find out who is to blame for the waits.
+
+A loop's world has sources that have work to do, and a poll.
 
     world = World(random.Random(7))
     while not world.asleep:
@@ -101,3 +103,41 @@ class World:
                 raise LoopError(f"asleep for ever, and not polling for {names}")
             return True
         return bool(self.arrivals)
+
+
+# --- a lock ---------------------------------------------------------------------------------------
+
+TAKERS = [
+    ("main loop", "main_loop_wait"),
+    ("CPU 0", "prepare_mmio_access"),
+    ("CPU 1", "prepare_mmio_access"),
+    ("CPU 0", "kvm_handle_io"),
+    ("migration", "migration_iteration"),
+]
+
+
+def lock_trace(draw: random.Random, takes: int = 14) -> List[Dict[str, object]]:
+    """Who asked for a lock, got it and gave it back, when: first come, first served."""
+    rows: List[Dict[str, object]] = []
+    free_at: Dict[str, int] = {}
+    now = lock_free = 0
+    for _ in range(takes):
+        thread, site = draw.choice(TAKERS)
+        now += draw.randint(0, 40) * 10
+        asked = max(now, free_at.get(thread, 0))
+        if rows:
+            asked = max(asked, int(str(rows[-1]["asked_ns"])) + 10)
+        got = max(asked, lock_free)
+        long = site in ("migration_iteration", "kvm_handle_io")
+        gave = got + draw.randint(2, 60 if long else 12) * 10
+        lock_free = free_at[thread] = gave
+        rows.append(
+            {
+                "thread": thread,
+                "site": site,
+                "asked_ns": asked,
+                "got_ns": got,
+                "gave_ns": gave,
+            }
+        )
+    return rows
