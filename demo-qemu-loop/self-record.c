@@ -14,6 +14,7 @@
 #include "osdep.h"
 #include <sys/prctl.h>
 #include "record-ring.h"
+#include "self-fds.h"
 #include "self-record.h"
 #include "self-symbols.h"
 #include "thread.h"
@@ -173,12 +174,26 @@ static void name_thread(Writer *w, const ThreadRing *ring)
 	note_error(w, ctf_writer_text(w->ctf, &thread.h, ring->name));
 }
 
+/* What it is when its handler is written down; nothing if it is closed again by then. */
+static void name_fd(Writer *w, int fd)
+{
+	struct loop_fd record = { .h = { .id = LOOP_EV_FD, .time_ns = record_clock_ns() },
+				  .fd = fd };
+	char target[128];
+
+	record.kind = self_fd_kind(fd, target, sizeof(target));
+	if (record.kind)
+		note_error(w, ctf_writer_text(w->ctf, &record.h, target));
+}
+
 /* --- in the writer: events ---------------------------------------------------------------- */
 
 static void write_event(Writer *w, struct loop_event *event)
 {
 	for (unsigned i = 0; i < w->code[event->id].n; i++)
 		name_address(w, *(uint64_t *)((char *)event + w->code[event->id].offset[i]));
+	if (event->id == LOOP_EV_HANDLER_ADD)
+		name_fd(w, ((const struct loop_handler_add *)event)->fd);
 	/* Names and states are the recorder's, and in the order in which it writes them. */
 	if (!loop_event_descs[event->id].is_probe) {
 		event->tid = 0;

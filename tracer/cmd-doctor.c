@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * loopscope doctor: what is wrong with the loops of this process?
+ * loopscope doctor: what is wrong with the loops of this process, or of this recording?
  */
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 
 #include "tracer/clock.h"
 #include "tracer/describe.h"
+#include "tracer/doctor-trace.h"
 #include "tracer/doctor.h"
 #include "tracer/out.h"
 #include "tracer/session.h"
@@ -71,12 +72,18 @@ static int count_loops(const struct doctor *d)
 	return n;
 }
 
-static void show(const struct doctor *d, const struct options *options, double seconds)
+/* What was looked at, for the last line. */
+struct looked {
+	char *target; /* owned */
+	int loops, threads;
+	double seconds;
+	uint64_t lost;
+	const char *how; /* "watched for", "recorded for" */
+};
+
+static void show(const struct doctor *d, const struct options *options, const struct looked *looked)
 {
-	uint64_t lost = d->lost + watch_lost(d->watch) + stacks_lost(d->stacks);
-	char *target = describe_target(d->loops);
-	int n = (int)d->findings->len, loops = count_loops(d);
-	char *min = out_duration(d->min_ns);
+	int n = (int)d->findings->len;
 
 	for (int i = 0; i < n; i++) {
 		if (options->json)
@@ -86,22 +93,23 @@ static void show(const struct doctor *d, const struct options *options, double s
 	}
 	if (options->json) {
 		out_json(json_pack("{s:s, s:i, s:i, s:i, s:f, s:I}", "type", "total", "findings", n,
-				   "loops", loops, "threads", (int)d->patients->len, "seconds",
-				   seconds, "lost", (json_int_t)lost));
-	} else if (n) {
-		printf("%d finding%s in %s.\n", n, n == 1 ? "" : "s", target);
+				   "loops", looked->loops, "threads", looked->threads, "seconds",
+				   looked->seconds, "lost", (json_int_t)looked->lost));
+		return;
+	}
+	if (n) {
+		printf("%d finding%s in %s.\n", n, n == 1 ? "" : "s", looked->target);
 	} else {
-		printf("no finding: %d loop%s of %s, watched for %.1f s.\n", loops,
-		       loops == 1 ? "" : "s", target, seconds);
+		char *min = out_duration(d->min_ns);
+
+		printf("no finding: %d loop%s of %s, %s %.1f s.\n", looked->loops,
+		       looked->loops == 1 ? "" : "s", looked->target, looked->how, looked->seconds);
 		printf("Checked: callbacks and nested waits that block for over %s, the big lock, "
 		       "spinning\nwithout progress, sleeping with work to do, handlers that are "
 		       "dead or pile up, late timers.\n",
 		       min);
+		g_free(min);
 	}
-	if (lost && !options->json)
-		printf("INCOMPLETE: %lu counts or stacks found no room.\n", (unsigned long)lost);
-	g_free(min);
-	g_free(target);
 }
 
 /* Ctrl-C ends the visit early; what was seen until then counts. */
@@ -113,39 +121,113 @@ static void catch_signals(void)
 	sigaction(SIGTERM, &action, NULL);
 }
 
-int cmd_doctor(const struct options *options, struct failure *why)
+static int visit(struct doctor *d, const struct options *options, struct failure *why)
 {
-	struct doctor d = { .min_ns = DEFAULT_MIN_MS * 1000000LL };
+	struct looked looked = { .how = "watched for" };
 	int64_t begun = now_ns();
 	struct session s;
-	int err;
+	int err = session_open(&s, options, why);
 
-	if (options->min_ms)
-		d.min_ns = options->min_ms * 1000000LL;
-	err = session_open(&s, options, why);
 	if (!err && !s.t->live)
-		err = fail(why, -EINVAL, "doctor needs a live process: -p PID");
+		err = fail(why, -EINVAL, "doctor needs a live process, or a recording");
 	if (!err)
 		err = session_layout(&s, why);
-	if (!err && !layout_is_qemu(s.l))
-		err = fail(why, -ENOENT, "%s is not a QEMU: doctor does not know its loops",
-			   images_program(s.images)->name);
 	if (!err)
-		err = doctor_open(&d, s.t, s.images, s.l, s.fds, why);
+		err = doctor_open(d, s.t, s.images, s.l, s.fds, why);
 	if (err)
 		goto cleanup;
 	catch_signals();
 	if (!options->json || options->verbose)
 		fprintf(stderr, "attached to process %d: %zu probes, %.0f ms\n", s.t->pid,
-			watch_sites(d.watch), (double)(now_ns() - begun) / 1e6);
-	err = doctor_visit(&d, options->timeout_ms, &stop, why);
+			watch_sites(d->watch), (double)(now_ns() - begun) / 1e6);
+	err = doctor_visit(d, options->timeout_ms, &stop, why);
 	if (err)
 		goto cleanup;
-	show(&d, options, (double)(now_ns() - d.start_ns) / 1e9);
-	err = d.findings->len ? EXIT_FINDING : EXIT_FINE;
+	looked.target = describe_target(d->loops);
+	looked.loops = count_loops(d);
+	looked.threads = (int)d->patients->len;
+	looked.seconds = (double)(now_ns() - d->start_ns) / 1e9;
+	looked.lost = d->lost + watch_lost(d->watch) + stacks_lost(d->stacks);
+	show(d, options, &looked);
+	if (looked.lost && !options->json)
+		printf("INCOMPLETE: %lu counts or stacks found no room.\n",
+		       (unsigned long)looked.lost);
+	err = d->findings->len ? EXIT_FINDING : EXIT_FINE;
 
 cleanup:
-	doctor_close(&d);
+	g_free(looked.target);
+	doctor_close(d);
 	session_close(&s);
 	return err;
+}
+
+/* Events that verdicts rest on, and what is not told without them. */
+static void say_unrecorded(const struct trace_doctor *trace)
+{
+	static const struct {
+		unsigned id;
+		const char *what;
+	} needed[] = {
+		{ LOOP_EV_POLL_ENTER, "waits" },
+		{ LOOP_EV_HANDLER_BEGIN, "handlers" },
+		{ LOOP_EV_BH_BEGIN, "bottom halves" },
+		{ LOOP_EV_BH_SCHEDULE, "who schedules bottom halves" },
+		{ LOOP_EV_TIMER_BEGIN, "timers" },
+		{ LOOP_EV_TIMER_ARM, "who arms timers" },
+		{ LOOP_EV_NOTIFY, "notifications" },
+		{ LOOP_EV_EVENT_NOTIFIER_CLEAR, "who drains an eventfd" },
+		{ LOOP_EV_AIO_POLL_ENTER, "nested aio_poll()s" },
+		{ LOOP_EV_BQL_ACQUIRED, "the big lock" },
+	};
+	GString *list = g_string_new(NULL);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(needed); i++)
+		if (!trace_has_event(trace, needed[i].id))
+			g_string_append_printf(list, "%s%s", list->len ? ", " : "", needed[i].what);
+	if (list->len) {
+		g_string_prepend(list, "Not recorded, and so not judged: ");
+		g_string_append_c(list, '.');
+		out_folded(" ", list->str);
+	}
+	g_string_free(list, TRUE);
+}
+
+static int read_recording(struct doctor *d, const struct options *options, struct failure *why)
+{
+	struct trace_doctor trace = { .min_ns = d->min_ns };
+	struct looked looked = { .how = "recorded for" };
+	const struct ctf_reader_stats *stats;
+	int err = trace_doctor_read(&trace, options->path, why);
+
+	if (err)
+		goto cleanup;
+	stats = ctf_reader_stats(trace.report->reader);
+	d->findings = trace.findings;
+	trace_doctor_describe(&trace, &looked.target, &looked.loops, &looked.threads);
+	looked.seconds = (double)(trace.last_ns - trace.first_ns) / 1e9;
+	looked.lost = stats->discarded;
+	show(d, options, &looked);
+	if (!options->json) {
+		say_unrecorded(&trace);
+		if (looked.lost)
+			printf("INCOMPLETE: %lu events were lost when it was recorded.\n",
+			       (unsigned long)looked.lost);
+	}
+	err = trace.findings->len ? EXIT_FINDING : EXIT_FINE;
+
+cleanup:
+	g_free(looked.target);
+	trace_doctor_clear(&trace);
+	return err;
+}
+
+int cmd_doctor(const struct options *options, struct failure *why)
+{
+	struct doctor d = { .min_ns = DEFAULT_MIN_MS * 1000000LL };
+
+	if (options->min_ms)
+		d.min_ns = options->min_ms * 1000000LL;
+	if (options->path && g_file_test(options->path, G_FILE_TEST_IS_DIR))
+		return read_recording(&d, options, why);
+	return visit(&d, options, why);
 }

@@ -28,6 +28,7 @@ static const char help_text[] =
 	"  loopscope export DIR              a recording event by event; --to: for Perfetto and others\n"
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope doctor -p PID           is a loop blocked, spinning, or asleep with work to do?\n"
+	"  loopscope doctor DIR              the same, of a recording\n"
 	"  loopscope stalls -p PID           each time a loop was kept from its wait: by what, doing what?\n"
 	"                                    also: stalls -- COMMAND, stalls DIR\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"
@@ -80,6 +81,7 @@ static const char help_text[] =
 enum takes {
 	TAKES_TARGET,	 /* -p PID or a core file */
 	TAKES_ANY,	 /* -p PID, a core file or -- COMMAND */
+	TAKES_DOCTOR,	 /* -p PID, a core file or the directory of a recording */
 	TAKES_PROCESS,	 /* -p PID */
 	TAKES_RUN,	 /* -p PID or -- COMMAND */
 	TAKES_RECORDING, /* the directory of a recording */
@@ -95,7 +97,7 @@ static const struct command {
 } commands[] = {
 	{ "fds", TAKES_ANY, "pid tid via duration provenance all layout json", cmd_fds },
 	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
-	{ "doctor", TAKES_PROCESS, "pid via duration min layout all json", cmd_doctor },
+	{ "doctor", TAKES_DOCTOR, "pid via duration min layout all json", cmd_doctor },
 	{ "stalls", TAKES_EITHER, "pid tid duration min layout json", cmd_stalls },
 	{ "top", TAKES_PROCESS, "pid duration interval sort overhead layout json", cmd_top },
 	{ "record", TAKES_RUN,
@@ -479,6 +481,12 @@ static int check_subject(const struct command *command, const struct options *o,
 			return fail(why, -EINVAL, "%s needs -p PID or a core file", command->name);
 		if (o->path && o->way_given && o->way != READ_MEM)
 			return fail(why, -EINVAL, "a core can only be read --via mem");
+		return 0;
+	case TAKES_DOCTOR:
+		if (!o->pid == !o->path)
+			return fail(why, -EINVAL,
+				    "%s needs -p PID, a core file or the directory of a recording",
+				    command->name);
 		return 0;
 	case TAKES_PROCESS:
 		if (!o->pid || o->path)

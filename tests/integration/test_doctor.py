@@ -19,6 +19,7 @@ from tracer_run import (
     DEMO,
     FAILED,
     FINE,
+    HANG_S,
     NOBODY,
     PRIVILEGE,
     USAGE,
@@ -220,6 +221,81 @@ def test_a_lock_kept_in_a_nested_wait_names_the_waiters() -> None:
         ]
     (waiters,) = [e for e in row["evidence"] if e.startswith("2 threads wait")]
     assert sorted(waiters.split(": ", 1)[1].split(", ")) == sorted(vcpus)
+
+
+# --- recordings ---------------------------------------------------------------------------------
+
+# What the events do not tell: there, that the fd is ready is nobody's event.
+UNRECORDED = {"epoll-upgrade-race"}
+
+
+def record(name: str, path: Path, length: float) -> Path:
+    """A recording by the demo itself: no privilege, no probe."""
+    with Demo(name, "--record", path) as demo:
+        time.sleep(length)
+        demo.process.send_signal(signal.SIGTERM)
+        demo.process.wait(HANG_S)
+    return path
+
+
+def check_recording(name: str, path: Path) -> None:
+    verdict = scenarios()[name]
+    # A short recording, so a short limit.
+    limit = ("--min", "30ms") if verdict else ()
+    result = run("doctor", path, "--json", *limit)
+    if verdict is None or name in UNRECORDED:
+        assert not result.of_type("verdict"), result.out
+        assert (result.rc, result.err) == (FINE, "")
+        return
+    assert result.rc == FINDING, result.out + result.err
+    (row,) = result.of_type("verdict")
+    assert row["verdict"] == verdict
+    role = "IOThread io0" if name in IN_IO0 else "main loop"
+    assert row["role"] == ('thread "CPU 0/DEMO"' if name == "bql-hold" else role)
+    # The place in it is told by a stack, and the priority's victim by poll(): not by events.
+    begin = (
+        CULPRITS[name]
+        .split(", in ")[0]
+        .split(" no turn")[0]
+        .split("handler starved")[0]
+    )
+    begin = begin.replace(" of main_loop_tlg", "").replace(
+        "{thread}", str(row["thread"])
+    )
+    assert row["culprit"].startswith(begin)
+    assert row["evidence"] and row["advice"] and not row["stack"]
+
+
+# One for each verdict, and healthy ones that look like it.
+QUICK = [
+    *("blocked-sleep", "missing-kick", "nested-bql", "bql-hold", "lost-wakeup"),
+    *("coroutine-wrong-context", "dead-fd", "five-sources", "aio-wait"),
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.full)
+        for name in sorted(scenarios())
+    ],
+)
+def test_a_recording_gets_the_same_verdict(name: str, tmp_path: Path) -> None:
+    """Not for long: those that spin write 400 MB a second."""
+    repeats = name in ("handler-leak", "spin-idle-bh", "timer-late")
+    length = 1.2 if repeats else 0.6
+    check_recording(name, record(name, tmp_path / "r", length))
+
+
+def test_a_recording_of_an_idle_qemu_says_what_it_cannot_tell(
+    qemu: Qemu, tmp_path: Path
+) -> None:
+    path = tmp_path / "r"
+    assert run("record", "-p", qemu.pid, "-o", path, "-d", 1).rc == FINE
+    result = run("doctor", path)
+    assert result.rc == FINE, result.out
+    assert "Not recorded, and so not judged: " in result.out
+    assert all(len(line) <= COLUMNS for line in result.out.splitlines())
 
 
 # --- a real QEMU --------------------------------------------------------------------------------

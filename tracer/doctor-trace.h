@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The doctor on a recording: the same verdicts, from events.
+ *
+ * One pass, with the report's model of threads and callbacks; what is remembered grows with the
+ * number of callbacks, descriptors and threads, never with the recording's length. Two looks of the
+ * live doctor are two windows, two calls or two waits here, or one that lasts much too long. What
+ * the recording does not have is no evidence: no verdict rests on an event that was not recorded.
+ */
+#ifndef TRACER_DOCTOR_TRACE_H
+#define TRACER_DOCTOR_TRACE_H
+
+#include "tracer/doctor.h"
+#include "tracer/report-model.h"
+
+#define TRACE_ONCE	   10 /* times the limit: one call or wait of that length is enough */
+#define TRACE_BUSY	   5  /* times the limit: the host may have been busy for so long */
+#define TRACE_COUNTER_SIZE 96 /* of a struct trace_counter */
+
+/* What keeps a loop awake: doctor-trace-spin.c. */
+enum trace_cause { CAUSE_NONE, CAUSE_STARVES, CAUSE_TIMER, CAUSE_FD, CAUSE_BH, CAUSE_SOURCE };
+
+/* A run of windows, one after the other, with one cause. */
+struct trace_run {
+	enum trace_cause cause;
+	uint64_t a, b; /* of what: see struct trace_counter's key */
+	uint64_t cb, by;
+	int windows;
+	uint64_t turns, times, from_ns, to_ns;
+	uint32_t revents;
+	int32_t priority; /* CAUSE_STARVES */
+};
+
+struct trace_spin {
+	uint64_t window, begin_ns;
+	uint64_t polls, iterations, slept;
+	bool began;
+	struct trace_run now, best;
+	struct report_map counters; /* struct trace_counter */
+};
+
+/* What a thread does. */
+struct trace_thread {
+	struct report_key key; /* the tid */
+	uint32_t tid;
+	const struct report_thread *model; /* NULL until something has begun */
+	/* Its last wait. */
+	bool waits, in_aio_poll; /* in it now; and it is one of aio_poll()'s */
+	uint64_t enter_ns, exit_ns;
+	int64_t timeout_ns;
+	uint64_t poll_ctx;
+	uint32_t n_fds;
+	uint64_t nested_ctx;  /* of the nested aio_poll() it is in; 0: none */
+	uint64_t armed_list;  /* of the timer it has just armed, until its next event */
+	uint64_t bql_wait_ns; /* it waits for the big lock since then; 0: it does not */
+	struct trace_spin spin;
+};
+
+/* A context. */
+struct trace_context {
+	struct report_key key; /* its address; or that of a list of timers */
+	uint32_t home_tid;     /* who was seen to run it ... */
+	bool is_home;	       /* ... and to sleep in its poll */
+	uint64_t list_of;      /* of a list: its context */
+	uint64_t write_ns;     /* when its notifier was last written */
+	uint64_t gctx;	       /* the GMainContext whose source it is */
+};
+
+/* Work that somebody has to be woken for. */
+enum trace_work_kind { WORK_BH = 1, WORK_TIMER, WORK_FD, WORK_NOTIFY, WORK_CO };
+
+struct trace_work {
+	struct report_key key; /* kind, address or number */
+	bool open;
+	bool was_taken; /* before: so its beginning is recorded */
+	uint64_t ctx;	/* or the list of a timer; WORK_FD: the context of its handler */
+	uint64_t cb;
+	uint64_t due_ns;
+};
+
+/* A thread slept on although this was due. */
+struct trace_miss {
+	struct report_key key; /* tid, kind, and of a BH or a timer the callback */
+	struct trace_work work;
+	uint64_t enter_ns, ns;
+	int64_t timeout_ns;
+	int times;
+	bool at_end;
+};
+
+/* Calls or waits of one kind that lasted too long. */
+struct trace_long {
+	struct report_key key; /* the model's entry, tid */
+	const struct report_thread *thread;
+	void *entry;
+	enum report_kind kind;
+	int times;
+	uint64_t longest_ns, begin_ns;
+	bool open; /* the longest went on when the recording ended */
+	/* Of a wait. */
+	const struct report_callback *callback; /* that waited */
+	uint32_t n_fds, waiters;		/* who waited for the lock that it kept */
+	uint64_t stuck_ctx; /* where a coroutine was scheduled meanwhile, that was not run */
+	uint32_t depth;
+	/* Of the big lock. */
+	uint64_t site;
+};
+
+/* Handlers of one callback in one context. */
+struct trace_handlers {
+	struct report_key key; /* ctx, callback */
+	uint64_t added, removed, called;
+	uint64_t kept; /* of added, when the last came: none had been removed */
+	uint64_t first_ns, last_ns, window;
+	int windows; /* in which some were added */
+	uint32_t tid;
+};
+
+struct trace_fd {
+	struct report_key key; /* the number */
+	uint64_t ctx, cb;
+	bool has_handler;
+	struct trace_handlers *group;
+	/* Polls that found it closed. */
+	uint64_t closed, first_ns, last_ns;
+	uint32_t tid;
+};
+
+struct trace_source {
+	struct report_key key; /* its address */
+	uint64_t gctx;
+	int32_t priority;
+	bool attached;
+	uint64_t asked_ns, dispatched_ns; /* when it last was */
+};
+
+struct trace_doctor {
+	struct report *report; /* when it is read */
+	int64_t min_ns;
+	uint64_t first_ns, last_ns;
+	struct report_map threads, contexts, work, misses, longs, handlers, fds, sources;
+	struct trace_thread *latest;
+	/* The big lock. */
+	uint32_t bql_tid;
+	uint64_t bql_since_ns, bql_site;
+	GPtrArray *findings; /* of struct finding * */
+};
+
+/* --- doctor-trace.c --------------------------------------------------------------------------- */
+
+struct trace_thread *trace_thread(struct trace_doctor *d, uint32_t tid);
+struct trace_context *trace_context(struct trace_doctor *d, uint64_t ctx);
+/* The innermost callback that the thread is in; NULL: none. */
+const struct report_frame *trace_callback(const struct trace_thread *t);
+struct finding *trace_finding(struct trace_doctor *d, const char *verdict, uint32_t tid);
+bool trace_has_finding(const struct trace_doctor *d, uint32_t tid, const char *verdict);
+/* "BH foo", "handler bar"; what a context or a descriptor is called. To be freed. */
+char *trace_callback_name(const struct trace_doctor *d, const struct report_callback *callback);
+char *trace_name(const struct trace_doctor *d, const char *kind, uint64_t addr);
+char *trace_context_name(const struct trace_doctor *d, uint64_t ctx);
+char *trace_fd_name(const struct trace_doctor *d, int32_t fd);
+/* "thread 12 "CPU 0/KVM"". To be freed. */
+char *trace_thread_name(const struct trace_doctor *d, uint32_t tid);
+/* Does it have every event that happened, but for losses? */
+bool trace_is_complete(const struct trace_doctor *d);
+/* Was this event recorded, where it happened? */
+bool trace_has_event(const struct trace_doctor *d, unsigned id);
+/* Since the recording began: "+1.2 s". To be freed. */
+char *trace_when(const struct trace_doctor *d, uint64_t ns);
+
+/* --- what each verdict takes from an event, and says at the end ------------------------------- */
+
+void trace_spin_event(struct trace_doctor *d, struct trace_thread *t,
+		      const struct loop_event *event);
+/* What the recorder says of sources. */
+void trace_spin_record(struct trace_doctor *d, const struct loop_event *event);
+/* A callback of it has returned after @ns, of its own. */
+void trace_spin_called(struct trace_thread *t, const struct report_frame *frame, uint64_t ns);
+void trace_spin_lost(struct trace_thread *t);
+void trace_spin_conclude(struct trace_doctor *d);
+
+void trace_lost_event(struct trace_doctor *d, struct trace_thread *t,
+		      const struct loop_event *event);
+void trace_lost_conclude(struct trace_doctor *d);
+
+void trace_long_event(struct trace_doctor *d, struct trace_thread *t,
+		      const struct loop_event *event);
+void trace_long_end(struct trace_doctor *d, struct trace_thread *t,
+		    const struct report_thread *model, const struct report_frame *frame,
+		    uint64_t now_ns, enum report_ending ending);
+void trace_long_conclude(struct trace_doctor *d);
+
+void trace_handlers_event(struct trace_doctor *d, struct trace_thread *t,
+			  const struct loop_event *event);
+void trace_handlers_conclude(struct trace_doctor *d);
+
+/* From the report alone. */
+void trace_late_conclude(struct trace_doctor *d);
+void trace_idle_conclude(struct trace_doctor *d);
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+/*
+ * Read the recording at @path; d->findings has the verdicts. Errors: those of report_read().
+ * trace_doctor_clear() also after a failure.
+ */
+int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *why);
+void trace_doctor_clear(struct trace_doctor *d);
+/* "demo-qemu-loop (recording)", to be freed; how many loops and threads there are. */
+void trace_doctor_describe(const struct trace_doctor *d, char **ret_target, int *ret_loops,
+			   int *ret_threads);
+
+#endif
