@@ -298,9 +298,9 @@ static const struct option long_options[] = {
 static int print_table(void)
 {
 	static const char *const takes[] = {
-		[TAKES_TARGET] = "target",	 [TAKES_ANY] = "any",
-		[TAKES_PROCESS] = "process",	 [TAKES_RUN] = "run",
-		[TAKES_RECORDING] = "recording", [TAKES_EITHER] = "any",
+		[TAKES_TARGET] = "target",   [TAKES_ANY] = "any", [TAKES_DOCTOR] = "any",
+		[TAKES_PROCESS] = "process", [TAKES_RUN] = "run", [TAKES_RECORDING] = "recording",
+		[TAKES_EITHER] = "any",
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
