@@ -33,6 +33,7 @@ files() {
 	for file in LICENSE README.md docs/*.md gdb-scripts/README.md demo-qemu-loop/README.md; do
 		echo "644 $file $share/doc/loopscope/$file"
 	done
+	echo "644 $build/trace/probes.md $share/doc/loopscope/docs/probes.md"
 }
 
 files | while read -r mode file place; do

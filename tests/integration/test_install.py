@@ -126,7 +126,7 @@ def test_the_other_pages_have_what_their_subjects_have(installed: Path) -> None:
 
 
 def test_overhead_is_told_with_what_measures_it(installed: Path) -> None:
-    rules = [ROOT / "Makefile", *ROOT.rglob("rules.mk")]
+    rules = [ROOT / "Makefile", *ROOT.rglob("*.mk")]
     targets = {
         name
         for file in rules
