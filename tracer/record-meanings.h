@@ -47,6 +47,8 @@ FUNCTION_ENTRY(set_handler_entry);
 FUNCTION_ENTRY(bql_lock_entry);
 FUNCTION_RETURN(bql_lock_return);
 FUNCTION_ENTRY(bql_unlock_entry);
+FUNCTION_ENTRY(cond_wait_entry);
+FUNCTION_RETURN(cond_wait_return);
 FUNCTION_ENTRY(context_new_entry);
 FUNCTION_ENTRY(co_schedule_entry);
 FUNCTION_ENTRY(wait_kick_entry);

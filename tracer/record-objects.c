@@ -4,6 +4,7 @@
  * and contexts: rows of the table in record-functions.c.
  */
 #include "tracer/record-functions.h"
+#include "tracer/bql.h"
 #include "tracer/record-meanings.h"
 
 /* --- bottom halves: reads are ctx, cb, opaque, flags, name --- */
@@ -159,6 +160,32 @@ void bql_unlock_entry(struct recorder *r, struct thread_state *t, const struct r
 	(void)call;
 	t->bql = LOOP_HELD_NO;
 	emit(r, hit->h.time_ns, t->tid, LOOP_EV_BQL_RELEASED, VALUES(0, hit->stack[0]));
+}
+
+/*
+ * wait(cond, mutex): whoever waits with the big lock, as a vCPU that has nothing to do, is without
+ * it meanwhile. How long it waits for the lock in the end is not seen: that counts as none.
+ */
+void cond_wait_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
+		     struct call *call)
+{
+	if (!r->bql)
+		r->bql = bql_find(r->s->images) ?: UINT64_MAX;
+	call->a = hit->args[1] == r->bql ? hit->stack[0] : 0;
+	if (!call->a)
+		return;
+	t->bql = LOOP_HELD_NO;
+	emit(r, hit->h.time_ns, t->tid, LOOP_EV_BQL_RELEASED, VALUES(0, call->a));
+}
+
+void cond_wait_return(struct recorder *r, struct thread_state *t, const struct call *call,
+		      const struct ending *end)
+{
+	if (!call->a)
+		return;
+	t->bql = LOOP_HELD_YES;
+	emit(r, end->time_ns, t->tid, LOOP_EV_BQL_WAIT, VALUES(0, call->a, 0, 0));
+	emit(r, end->time_ns, t->tid, LOOP_EV_BQL_ACQUIRED, VALUES(0, call->a, 0, 0));
 }
 
 /* --- contexts, coroutines --- */

@@ -120,9 +120,10 @@ struct recorder {
 	bool code_known[LOOP_EV_END];
 	uint64_t look_ns; /* when a command's tables are looked for next */
 	uint64_t look_wait_ns;
-	uint64_t flushed_ns;	/* when packets were last written that were not full */
-	uint64_t maps_ns;	/* when the target's maps were last read anew */
-	int refused;		/* probes that could not be placed */
+	uint64_t flushed_ns; /* when packets were last written that were not full */
+	uint64_t maps_ns;    /* when the target's maps were last read anew */
+	uint64_t bql;	     /* where the big lock lies; UINT64_MAX: unknown; 0: not looked for */
+	int refused;	     /* probes that could not be placed */
 	int attached, left_out; /* probes on a kernel that cannot have many */
 	int stepped;		/* probes the kernel has to single-step */
 	uint64_t lost_seen;

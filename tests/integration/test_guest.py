@@ -11,13 +11,13 @@ import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Set, Tuple
 
 import pytest
 from guest import Guest, pattern_sum
 from probed import text_differs
 from process_memory import fd_link, wait_until
-from recordings import Recorder, Said, report, report_counts
+from recordings import Recorder, Said, events, report, report_counts
 from tracer_run import ROOT, Result, Row, run, start
 from tracer_targets import installed
 from vnc_client import VncClient
@@ -159,8 +159,23 @@ def test_each_request_is_recorded_twice_in_a_row(
         assert of_requests(result, guest) == expected
         assert (ended.lost, result.total["lost"]) == (0, 0)
         assert not text_differs(guest.pid)
+    assert at_once_with_the_lock(tmp_path / "second") == 1
     assert gdb_handlers(guest) == seen_by_gdb
     assert guest.work(REQUESTS).wait() == pattern_sum(REQUESTS)
+
+
+def at_once_with_the_lock(recording: Path) -> int:
+    """How many threads, at most. A vCPU that waits for something to do is without it."""
+    having: Set[int] = set()
+    most = 0
+    found = events(recording, "bql_acquired", "bql_released")
+    for event in sorted(found, key=lambda event: event.ns):
+        if event.name == "bql_acquired":
+            having.add(event.tid)
+            most = max(most, len(having))
+        else:
+            having.discard(event.tid)
+    return most
 
 
 def gdb_handlers(guest: Guest) -> List[Tuple[str, int]]:
