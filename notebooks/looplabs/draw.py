@@ -356,14 +356,19 @@ def nested_polls(rec: Recording, iteration: int, loop: str = "main loop") -> Fig
                 )
     if not spans:
         return _nothing(title, "nothing ran in it")
+    # What has nothing inside is as wide as a name needs; between two of those is a little gap.
     times = sorted({t for s in spans for t in s[:2]})
-    step = {t: i for i, t in enumerate(times)}
+    bare = {s[:2] for s in spans}
+    step = {times[0]: 0.0}
+    for begin, end in zip(times, times[1:]):
+        step[end] = step[begin] + (1.0 if (begin, end) in bare else 0.12)
+    whole = max(step.values())
     spans.sort(key=lambda s: (s[0], -s[1]))
     depth_of = [
         sum(o[0] <= s[0] and s[1] <= o[1] and o is not s for o in spans) for s in spans
     ]
     figure, axes = _figure(10, 0.8 + 0.55 * (max(depth_of) + 1), title)
-    room = 160 / max(len(times) - 1, 1)  # characters a step has room for
+    room = CHARACTERS / max(whole, 1)  # characters a step has room for
     for (begin, end, text, colour), depth in zip(spans, depth_of):
         width = step[end] - step[begin]
         axes.add_patch(
@@ -373,7 +378,7 @@ def nested_polls(rec: Recording, iteration: int, loop: str = "main loop") -> Fig
         axes.text(
             step[begin] + width / 2, depth, said, ha="center", va="center", fontsize=6.5
         )
-    axes.set_xlim(0, len(times) - 1)
+    axes.set_xlim(0, whole)
     axes.set_ylim(max(depth_of) + 0.6, -0.6)
     axes.set_yticks(
         range(max(depth_of) + 1), [str(d) for d in range(max(depth_of) + 1)], fontsize=8
