@@ -369,10 +369,8 @@ int cmd_handlers(const struct options *options, struct failure *why)
 	struct totals totals = { 0 };
 	struct loops *loops = NULL;
 	struct session s;
-	int err = session_open(&s, options, why);
+	int err = session_begin(&s, options, why);
 
-	if (!err)
-		err = session_layout(&s, why);
 	if (!err)
 		err = session_read_loops(&s, &loops, why);
 	if (err)

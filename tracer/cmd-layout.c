@@ -43,10 +43,8 @@ int cmd_layout(const struct options *options, struct failure *why)
 {
 	struct loops *loops = NULL;
 	struct session s;
-	int err = session_open(&s, options, why);
+	int err = session_begin(&s, options, why);
 
-	if (!err)
-		err = session_layout(&s, why);
 	/* GLib's part is proven on the contexts themselves, also beside debug information. */
 	if (!err)
 		err = loops_read(s.t, s.images, s.l, s.fds, READ_MEM, 0, &loops, why);

@@ -203,17 +203,6 @@ void leak_sample(struct doctor *d, int64_t visit_ns)
 	d->leak->next_ns = now + visit_ns / (READINGS + 1);
 }
 
-static const struct context *find_context(const struct doctor *d, uint64_t addr)
-{
-	for (size_t i = 0; i < d->loops->contexts->len; i++) {
-		const struct context *c = d->loops->contexts->pdata[i];
-
-		if (c->addr == addr)
-			return c;
-	}
-	return NULL;
-}
-
 static bool some_was_ready(const struct doctor *d)
 {
 	GArray *fds = watch_read_fds(d->watch);
@@ -231,7 +220,7 @@ static bool some_was_ready(const struct doctor *d)
 
 static void conclude(struct doctor *d, const struct group *g)
 {
-	const struct context *c = find_context(d, g->ctx);
+	const struct context *c = loops_context(d->loops, g->ctx);
 	struct patient *p = c ? doctor_home(d, c) : NULL;
 	struct finding *f;
 	char *name;

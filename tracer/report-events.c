@@ -102,6 +102,14 @@ static void begin_timer(struct report_thread *thread, const struct loop_timer_be
 	report_hist_add(callback->late, event->late_ns < 0 ? 0 : event->late_ns);
 }
 
+static bool in_callback(const struct report_thread *thread)
+{
+	for (uint32_t i = 0; i < thread->depth; i++)
+		if (thread->stack[i].kind <= REPORT_NOTIFIER)
+			return true;
+	return false;
+}
+
 static void begin_source(struct report_thread *thread,
 			 const struct loop_source_dispatch_begin *event)
 {
@@ -111,8 +119,17 @@ static void begin_source(struct report_thread *thread,
 				  .ctx = event->ctx,
 				  .cb = event->cb ? event->cb : event->dispatch,
 				  .source = event->cb ? 0 : event->source };
+	/* In GLib's own loop: how long after the wait its turn comes. */
+	bool waits_turn = thread->loop_kind == LOOP_LOOP_KIND_GLIB && thread->returned_ns &&
+			  !in_callback(thread);
+	struct report_callback *callback;
 
-	begin_callback(thread, event->h.time_ns, event->source, &id);
+	callback = begin_callback(thread, event->h.time_ns, event->source, &id);
+	if (!waits_turn)
+		return;
+	if (!callback->late)
+		callback->late = g_new0(struct report_hist, 1);
+	report_hist_add(callback->late, event->h.time_ns - thread->returned_ns);
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */

@@ -214,9 +214,12 @@ static void add_callback(json_t *rows, const struct report *report,
 		json_t *late = json_object();
 
 		put_hist(late, callback->late);
-		put(late, "early", callback->early);
-		put(late, "unknown", callback->late_unknown);
-		json_object_set_new(row, "late", late);
+		if (callback->kind == REPORT_TIMER) {
+			put(late, "early", callback->early);
+			put(late, "unknown", callback->late_unknown);
+		}
+		json_object_set_new(row, callback->kind == REPORT_TIMER ? "late" : "after_wait",
+				    late);
 	}
 	json_array_append_new(rows, row);
 }

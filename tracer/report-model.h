@@ -60,8 +60,10 @@ struct report_callback {
 	int32_t fd;   /* of a handler; else -1 */
 	uint64_t ctx; /* of a timer: its list */
 	uint64_t cb;  /* of a GSource without one: its dispatch function */
-	uint64_t source;	      /* that GSource */
-	struct report_hist *late;     /* of a timer: how late it came; NULL when never known */
+	uint64_t source; /* that GSource */
+	/* Of a timer: how late it came; of a source in GLib's own loop: how long after the wait its
+	 * turn came. NULL when never known. */
+	struct report_hist *late;
 	uint64_t early, late_unknown; /* not in it */
 };
 

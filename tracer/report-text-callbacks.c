@@ -159,7 +159,11 @@ static void rest_of_row(struct table *table, const struct row *row)
 	char *words = NULL;
 
 	if (row->late.count)
-		words = g_strdup_printf("came late: p50 %s, p99 %s, at most %s", p50, p99, max);
+		words = g_strdup_printf("%s: p50 %s, p99 %s, at most %s",
+					row->first->kind == REPORT_SOURCE
+						? "dispatched after the wait's end"
+						: "came late",
+					p50, p99, max);
 	else if (row->own_ns < row->ns.total - row->ns.total / OWN_SHARE)
 		words = g_strdup_printf("own %s, the rest in what it called", own);
 	table_under(table, 1, words);

@@ -179,6 +179,13 @@ int session_layout(struct session *s, struct failure *why)
 	return err;
 }
 
+int session_begin(struct session *s, const struct options *options, struct failure *why)
+{
+	int err = session_open(s, options, why);
+
+	return err ? err : session_layout(s, why);
+}
+
 /* Does some thread poll the main context? Then the loops were seen at rest. */
 static bool main_loop_waits(const struct loops *loops)
 {

@@ -82,6 +82,9 @@ void session_close(struct session *s);
  */
 int session_layout(struct session *s, struct failure *why);
 
+/* session_open() and session_layout(): how most commands begin. */
+int session_begin(struct session *s, const struct options *options, struct failure *why);
+
 /*
  * Read the loops in the way that was asked for. Without one: by the iterator, or from memory where
  * the kernel or the privileges do not allow that; and where no loop was waiting just then (a busy

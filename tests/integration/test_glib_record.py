@@ -91,6 +91,14 @@ def test_each_dispatch_and_each_phase(driven: Driven, tmp_path: Path) -> None:
     for line in lines[begun:]:
         nested = rf"{polled}( source_dispatch_begin {polled} dispatch_end source_dispatch_end)"
         assert re.fullmatch(rf"({polled}{DISPATCHES}?|{nested}) dispatch_end", line)
+    turns = {
+        row["callback"]: row["after_wait"]["count"]
+        for row in report(out).of_type("callback")
+        if "after_wait" in row
+    }
+    assert 1 <= turns["on_idle"] <= 2 and turns["on_timeout"] == 1
+    assert turns["on_command"] <= told + 5
+    assert "dispatched after the wait's end: p50 " in run("report", out).fine().out
     # The iteration that was under way when we attached is no whole one.
     assert sum("source_dispatch_begin" in line for line in lines) == told + 5 + 3 - 1
 
