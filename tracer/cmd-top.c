@@ -141,6 +141,11 @@ static int watch_process(struct top *top, struct failure *why)
 	if (!err)
 		err = top_begin(top, why);
 	if (!err) {
+		if (top->s->options->verbose && top->budget > 0)
+			fprintf(stderr,
+				"loopscope: a hit of a probe costs %.0f ns here, a single-stepped "
+				"one %.0f ns\n",
+				top->cost.emulated_ns, top->cost.stepped_ns);
 		fprintf(stderr, "loopscope: attached to process %d: %u probes\n", top->s->t->pid,
 			top->probes->len);
 		d.screen = top->s->options->json ? NULL : top_screen_open(top);

@@ -17,8 +17,13 @@
 #include "tracer/callbacks.h"
 #include "tracer/clock.h"
 #include "tracer/record-functions.h"
+#include "tracer/record-glib.h"
 #include "tracer/top.h"
 #include "tracer/usdt.h"
+
+#define LOOKS	   2	    /* after a change */
+#define LOOK_NS	   50000000 /* at least between two looks at the tables ... */
+#define LOOK_TIMES 20	    /* ... and so many times of what the last one took */
 
 static struct top_probe *add_probe(struct top *top, const struct top_probe *probe)
 {
@@ -136,6 +141,7 @@ static enum top_group describe_function(const struct function_probe *fn, struct 
 		{ "timer_arm", TOP_ARM, 0, TOP_GROUP_NEWS },
 		{ "handler_set", TOP_CHANGE, 0, TOP_GROUP_NEWS },
 		{ "context_new", TOP_CHANGE, 0, TOP_GROUP_NEWS },
+		{ "source_attach", TOP_CHANGE, 0, TOP_GROUP_NEWS },
 	};
 
 	*means = (struct top_site){ .ret_arg = TOP_ARGS };
@@ -333,6 +339,8 @@ int top_open(struct top *top, struct session *s, struct failure *why)
 		return err;
 	for (size_t i = 0; !top->usdt && i < n_function_probes; i++)
 		add_function(top, &function_probes[i]);
+	for (size_t i = 0; !top->usdt && i < n_glib_probes; i++)
+		add_function(top, &glib_probes[i]);
 	err = look(top, why);
 	return top->usdt ? 0 : err;
 }
@@ -476,14 +484,30 @@ static void mark_probed(struct top *top)
 	}
 }
 
+/*
+ * Something was registered: look for it, and once more, as it may not have been there yet. A look
+ * takes some of our time only, but where changes never end it must not take all of it.
+ */
+static void follow_changes(struct top *top)
+{
+	uint64_t begin = now_ns();
+
+	if (top->changes != top->skel->bss->changes) {
+		top->changes = top->skel->bss->changes;
+		top->looks = LOOKS;
+	}
+	if (!top->looks || begin < top->look_ns)
+		return;
+	top->looks--;
+	look(top, NULL);
+	top->look_ns = now_ns() + MAX(LOOK_NS, LOOK_TIMES * (now_ns() - begin));
+}
+
 void top_follow(struct top *top)
 {
 	if (top->usdt || !top->window_ns || top->mode == TOP_WAITS)
 		return;
-	if (top->changes != top->skel->bss->changes) {
-		top->changes = top->skel->bss->changes;
-		look(top, NULL);
-	}
+	follow_changes(top);
 	take_wanted(top);
 	if (top->probes->len > top->attached && !attach_from(top, top->attached, NULL))
 		mark_probed(top);

@@ -50,6 +50,8 @@ struct top {
 	size_t attached;       /* so many of the probes are, the first ones */
 	bool usdt;	       /* the program carries probes itself */
 	uint64_t changes;      /* of handlers, that were followed */
+	int looks;	       /* so often the tables are to be looked at again */
+	uint64_t look_ns;      /* not before then */
 	uint64_t window_ns;    /* when the window was opened; 0: it is closed */
 	int refused;	       /* probes that could not be placed */
 	int stepped;	       /* probes the kernel has to single-step */
