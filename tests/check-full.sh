@@ -11,7 +11,7 @@ steps=$*
 bad=0
 
 # What is asserted nowhere: its figures are shown.
-benches='bench-loop bench-selfrec bench-ctf bench-report bench-attach bench-tables bench-gdb bench-doctor bench-tracer'
+benches='bench-loop bench-selfrec bench-ctf bench-report bench-attach bench-tables bench-gdb bench-doctor bench-tracer bench-top bench-overhead'
 
 # name: target and its variables
 all_steps="

@@ -151,10 +151,16 @@ static GPtrArray *units_of(const struct recorder *r)
 
 /* --- what is left out --- */
 
-/* A call whose end matters traps twice. */
-static int traps(const struct record_probe *p)
+/*
+ * What a hit costs together with the end of its call, if that is probed. Where calls come back to
+ * is not known yet; few places there have an instruction that the kernel need not step.
+ */
+static double hit_percent(const struct record_probe *p, const struct overhead_cost *cost)
 {
-	return !p->event && (!p->function || p->function->leave) ? 2 : 1;
+	bool leaf = p->function && function_is_leaf(p->function);
+	bool ends = !p->event && (!p->function || p->function->leave);
+
+	return overhead_percent(cost, p->site.emulated + leaf, !p->site.emulated + (ends && !leaf));
 }
 
 static double percent_of(const struct unit *u, const struct overhead_cost *cost,
@@ -164,10 +170,8 @@ static double percent_of(const struct unit *u, const struct overhead_cost *cost,
 
 	for (size_t i = 0; i < u->probes->len; i++) {
 		const struct record_probe *p = u->probes->pdata[i];
-		double rate = (double)hits[p->site.cookie] * traps(p) / seconds;
 
-		sum += overhead_percent(cost, p->site.emulated ? rate : 0,
-					p->site.emulated ? 0 : rate);
+		sum += (double)hits[p->site.cookie] / seconds * hit_percent(p, cost);
 	}
 	return sum;
 }

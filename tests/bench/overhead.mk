@@ -10,5 +10,5 @@ $(BUILD)/bench/top-target: $(BUILD)/obj/tests/bench/top-target.o $(BUILD)/libdem
 bench-top: $(BUILD)/bench/top-target $(BUILD)/loopscope ## print what top costs a loop of 500,000 callbacks a second, beside bpftrace and perf
 	$(Q)BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/overhead_top.py
 
-bench-overhead: $(BUILD)/loopscope $(BUILD)/bench/floor $(BUILD)/bench/tracer-target ## print what top and record cost a guest's disk, beside strace, perf trace, bpftrace, gdb
+bench-overhead: $(BUILD)/loopscope $(BUILD)/tests/guest-poke $(BUILD)/guest/vmlinuz $(BUILD)/bench/floor $(BUILD)/bench/tracer-target ## print what top and record cost a guest's disk, beside strace, perf trace, bpftrace, gdb
 	$(Q)BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/overhead.py

@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 from guest import Guest  # noqa: E402  pylint: disable=wrong-import-position
 
 BUILD = Path(os.environ["BUILD"])
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 REQUESTS = 4096
 NOTHING, FULL = "nothing attached", "record, the full set"
 Attach = Callable[[Guest], ContextManager[Any]]
