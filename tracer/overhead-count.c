@@ -77,6 +77,23 @@ static struct overhead_unit *next_out(struct overhead_unit *units, size_t n)
 	return next;
 }
 
+/* The unit that explains most of those that are left out and cost no more than @room; or NULL. */
+static struct overhead_unit *next_in(struct overhead_unit *units, size_t n, double room)
+{
+	struct overhead_unit *next = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		struct overhead_unit *u = &units[i];
+
+		if (!u->left_out || u->percent > room)
+			continue;
+		if (!next || u->rank < next->rank ||
+		    (u->rank == next->rank && u->percent < next->percent))
+			next = u;
+	}
+	return next;
+}
+
 double overhead_choose(struct overhead_unit *units, size_t n, double budget)
 {
 	struct overhead_unit *next;
@@ -89,6 +106,11 @@ double overhead_choose(struct overhead_unit *units, size_t n, double budget)
 	while (rest > budget && (next = next_out(units, n))) {
 		next->left_out = true;
 		rest -= next->percent;
+	}
+	/* The last one may have been so dear that there is room for others again. */
+	while ((next = next_in(units, n, budget - rest))) {
+		next->left_out = false;
+		rest += next->percent;
 	}
 	return MAX(rest, 0);
 }

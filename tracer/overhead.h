@@ -62,7 +62,8 @@ struct overhead_unit {
 
 /*
  * Leave out the dearest units of the highest rank, then of the next, until the rest costs at most
- * @budget percent; what costs nothing stays. Returns what the rest costs.
+ * @budget percent; what costs nothing stays, and what there is room for again. Returns what the
+ * rest costs.
  */
 double overhead_choose(struct overhead_unit *units, size_t n, double budget);
 

@@ -201,8 +201,11 @@ static void test_budget(void)
 	g_assert_cmpfloat(overhead_choose(units, 5, 9), ==, 8);
 	g_assert_true(units[3].left_out && !units[2].left_out && !units[4].left_out);
 	/* Rank by rank; what is never left out stays, whatever it costs. */
-	g_assert_cmpfloat(overhead_choose(units, 5, 5), ==, 4);
+	g_assert_cmpfloat(overhead_choose(units, 5, 4.5), ==, 4);
 	g_assert_true(units[1].left_out && units[2].left_out && units[3].left_out);
+	/* When a dear one is gone there is room for a cheap one again. */
+	g_assert_cmpfloat(overhead_choose(units, 5, 5), ==, 5);
+	g_assert_true(units[1].left_out && !units[2].left_out && units[3].left_out);
 	g_assert_cmpfloat(overhead_choose(units, 5, 1), ==, 4);
 	g_assert_false(units[0].left_out);
 }
