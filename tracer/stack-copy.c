@@ -256,10 +256,10 @@ int stacks_take(struct stacks *s, pid_t tid, int timeout_ms, struct stack *ret, 
 		} else if (stack.n) {
 			*ret = stack;
 			return 0;
-		} else if (now_ms() < end) {
-			err = -EAGAIN;
 		} else {
-			break;
+			err = err ? err : -EAGAIN; /* it did not run meanwhile */
+			if (now_ms() >= end)
+				break;
 		}
 	}
 	switch (err) {

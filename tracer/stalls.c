@@ -14,6 +14,7 @@
 
 #define RESCAN_NS  (1000 * 1000000LL) /* for threads that are new */
 #define BACKLOG_NS (100 * 1000000LL)  /* the tables are not read more often */
+#define FIND_NS	   (2000 * 1000000LL) /* for the first threads, of a busy process */
 #define TAKE_MS	   20
 #define MAX_MISSES 50 /* stacks of a thread that neither say that it is a loop nor that not */
 
@@ -191,6 +192,20 @@ static int scan(struct stalls *s, struct failure *why)
 	}
 	g_hash_table_foreach_remove(s->seen, has_gone, s->d);
 	return 0;
+}
+
+/* A thread that wants a CPU and gets none shows no stack: then a little later. */
+static int scan_all(struct stalls *s, struct failure *why)
+{
+	int64_t end = now_ns() + FIND_NS;
+	int err = scan(s, why);
+
+	while (!err && g_hash_table_size(s->seen) < (s->only ? 1 : s->d->patients->len) &&
+	       now_ns() < end) {
+		usleep(10000);
+		err = scan(s, why);
+	}
+	return err;
 }
 
 /* --- what the kernel tells ------------------------------------------------------------------ */
@@ -473,7 +488,7 @@ int stalls_open(struct doctor *d, int64_t min_ns, pid_t tid,
 	}
 	err = attach(s, why);
 	if (!err)
-		err = scan(s, why);
+		err = scan_all(s, why);
 	if (!err && !s->watched->len)
 		err = tid ? fail(why, -ESRCH, "process %d has no thread %d", d->t->pid, tid)
 			  : fail(why, -ENOENT, "process %d has no loop that is known", d->t->pid);
