@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-full check-unit check-spin check-integration check-tracer check-gdb check-vm check-labs labs grade release stress-notify lint bench-attach bench-tables bench-gdb bench-loop bench-selfrec help clean
+.PHONY: all setup demo check check-full check-unit check-spin check-integration check-tracer check-gdb check-vm check-labs labs grade release stress-notify lint bench-attach bench-tables bench-gdb bench-loop bench-selfrec bench-stalls help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -192,6 +192,9 @@ bench-tables: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## print what reading t
 
 bench-gdb: $(BUILD)/demo-qemu-loop ## print what listing 10,000 of a kind costs in gdb, beside a script written by hand
 	$(Q)$(PYTHON) tests/bench/gdb_tables.py --build $(BUILD)
+
+bench-stalls: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## print what loopscope stalls costs the loop it watches, and others
+	$(Q)$(PYTHON) tests/bench/stalls.py
 
 # --- the labs (notebooks/README.md) -------------------------------------------------------------
 LABS        = $(BUILD)/demo-qemu-loop $(GLIB_EXAMPLES)
