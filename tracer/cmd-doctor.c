@@ -121,6 +121,21 @@ static void catch_signals(void)
 	sigaction(SIGTERM, &action, NULL);
 }
 
+static int show_core(const struct doctor *d, const struct options *options)
+{
+	struct looked looked = { .target = describe_target(d->loops),
+				 .loops = count_loops(d),
+				 .threads = (int)d->patients->len,
+				 .how = "one look," };
+
+	show(d, options, &looked);
+	if (!options->json)
+		printf("A core is one moment: it does not tell what spins, what computes for long, what "
+		       "is\nlate or grows, what descriptors hold, and since when.\n");
+	g_free(looked.target);
+	return d->findings->len ? EXIT_FINDING : EXIT_FINE;
+}
+
 static int visit(struct doctor *d, const struct options *options, struct failure *why)
 {
 	struct looked looked = { .how = "watched for" };
@@ -128,10 +143,14 @@ static int visit(struct doctor *d, const struct options *options, struct failure
 	struct session s;
 	int err = session_open(&s, options, why);
 
-	if (!err && !s.t->live)
-		err = fail(why, -EINVAL, "doctor needs a live process, or a recording");
 	if (!err)
 		err = session_layout(&s, why);
+	if (!err && !s.t->live) {
+		err = core_examine(d, s.t, s.images, s.l, s.fds, why);
+		if (!err)
+			err = show_core(d, options);
+		goto cleanup;
+	}
 	if (!err)
 		err = doctor_open(d, s.t, s.images, s.l, s.fds, why);
 	if (err)

@@ -74,7 +74,7 @@ static void check_timers(const struct doctor *d, const struct patient *p, const 
 		char *name, *late;
 		int64_t now;
 
-		if (timer->expire_ns < 0 || !doctor_clock_now(timer->clock, &now) ||
+		if (!d->t->live || timer->expire_ns < 0 || !doctor_clock_now(timer->clock, &now) ||
 		    now - timer->expire_ns < OVERDUE_NS)
 			continue;
 		name = images_name(d->images, timer->cb);

@@ -70,7 +70,7 @@ int doctor_look(struct doctor *d, struct failure *why)
 }
 
 /* A thread that was seen to poll a context is its home; that holds while it does something else. */
-static void note_homes(struct doctor *d)
+void doctor_note_homes(struct doctor *d)
 {
 	for (size_t i = 0; i < d->loops->contexts->len; i++) {
 		const struct context *c = d->loops->contexts->pdata[i];
@@ -101,7 +101,7 @@ static int read_loops(struct doctor *d, enum read_way way, int timeout_ms, struc
 	d->lost += loops->tables->lost;
 	loops_free(d->loops);
 	d->loops = loops;
-	note_homes(d);
+	doctor_note_homes(d);
 	doctor_learn_callbacks(d);
 	return 0;
 }

@@ -82,7 +82,7 @@ int64_t doctor_eventfd_count(const struct doctor *d, int fd)
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", d->t->pid, fd);
-	f = fopen(path, "re");
+	f = d->t->live ? fopen(path, "re") : NULL;
 	while (f && count < 0 && fgets(line, sizeof(line), f))
 		if (sscanf(line, "eventfd-count: %" SCNx64, (uint64_t *)&count) != 1)
 			count = -1;
@@ -130,10 +130,10 @@ const char *doctor_comm(const struct doctor *d, pid_t tid)
 	for (size_t i = 0; i < d->t->threads->len; i++) {
 		const struct thread *thread = &g_array_index(d->t->threads, struct thread, i);
 
-		if (thread->tid == tid)
+		if (thread->tid == tid && thread->comm[0])
 			return thread->comm;
 	}
-	return "?";
+	return "?"; /* a core does not tell */
 }
 
 char *doctor_callers(const struct doctor *d, const struct stack *stack, int from, int max)

@@ -69,11 +69,9 @@ void finding_free(void *finding)
 
 /* --- the visit ---------------------------------------------------------------------------- */
 
-int doctor_open_tables(struct doctor *d, struct target *t, struct images *images, struct layout *l,
-		       struct fds *fds, struct failure *why)
+void doctor_begin(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		  struct fds *fds)
 {
-	int err;
-
 	d->t = t;
 	d->images = images;
 	d->l = l;
@@ -85,6 +83,14 @@ int doctor_open_tables(struct doctor *d, struct target *t, struct images *images
 	d->patients = g_ptr_array_new_with_free_func(patient_free);
 	d->findings = g_ptr_array_new_with_free_func(finding_free);
 	d->callbacks = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+}
+
+int doctor_open_tables(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		       struct fds *fds, struct failure *why)
+{
+	int err;
+
+	doctor_begin(d, t, images, l, fds);
 	err = stacks_open(t, images, &d->stacks, why);
 	if (!err)
 		err = doctor_look(d, why);

@@ -160,6 +160,8 @@ int doctor_read_busy_loops(struct doctor *d, struct failure *why);
 /* Refresh the patients' thread state. */
 int doctor_look(struct doctor *d, struct failure *why);
 struct patient *doctor_patient(struct doctor *d, pid_t tid);
+/* Take from d->loops who runs what. */
+void doctor_note_homes(struct doctor *d);
 /* Whose loop runs the context; NULL: unknown. */
 struct patient *doctor_home(struct doctor *d, const struct context *c);
 /* What the patient is to the loops, also while it does not poll. */
@@ -305,6 +307,16 @@ void idle_conclude(struct doctor *d);
 
 /* Two readings, a moment apart, of all that sleeps; says what it finds. */
 int lost_check(struct doctor *d, struct failure *why);
+
+/* What all kinds of target begin with. */
+void doctor_begin(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		  struct fds *fds);
+/*
+ * doctor-core.c: what a core file proves, into d->findings. Errors: those of loops_read().
+ * doctor_close() also after a failure.
+ */
+int core_examine(struct doctor *d, struct target *t, struct images *images, struct layout *l,
+		 struct fds *fds, struct failure *why);
 
 /* --- doctor.c: the whole visit -------------------------------------------------------------- */
 

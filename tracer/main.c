@@ -28,7 +28,7 @@ static const char help_text[] =
 	"  loopscope export DIR              a recording event by event; --to: for Perfetto and others\n"
 	"  loopscope list -p PID             which events can it give, from where, at what cost?\n"
 	"  loopscope doctor -p PID           is a loop blocked, spinning, or asleep with work to do?\n"
-	"  loopscope doctor DIR              the same, of a recording\n"
+	"  loopscope doctor DIR|CORE         the same, as far as a recording or a core file tells\n"
 	"  loopscope stalls -p PID           each time a loop was kept from its wait: by what, doing what?\n"
 	"                                    also: stalls -- COMMAND, stalls DIR\n"
 	"  loopscope layout -p PID           where do the structures' fields lie, and how is it known?\n"

@@ -91,7 +91,8 @@ static void report_modules(struct unwinder *u)
 	for (size_t i = 0; i < maps->len; i++) {
 		const struct map *first = &g_array_index(maps, struct map, i);
 		uint64_t end = first->end;
-		bool code = first->exec, file = first->path[0] == '/';
+		/* A core does not tell of text that was left out of it. */
+		bool code = first->exec || !u->t->live, file = first->path[0] == '/';
 		Dwfl_Module *mod;
 		void **userdata;
 

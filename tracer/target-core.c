@@ -135,6 +135,7 @@ static void parse_prstatus(struct target *t, const uint8_t *desc, size_t size)
 	memcpy(&status, desc, sizeof(status));
 	memcpy(&regs, status.pr_reg, sizeof(regs));
 	thread.tid = status.pr_pid;
+	thread.regs = regs;
 	thread.nr = (long)regs.orig_rax;
 	thread.args[0] = regs.rdi;
 	thread.args[1] = regs.rsi;

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/user.h>
 
 #include "tracer/failure.h"
 
@@ -31,6 +32,7 @@ struct thread {
 	long nr;	  /* of the system call */
 	uint64_t args[6]; /* of the system call */
 	uint64_t sp, pc;  /* its stack pointer and program counter, valid when sleeping */
+	struct user_regs_struct regs; /* of a core's thread */
 };
 
 struct target;

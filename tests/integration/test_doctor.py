@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 from faults import Faults
 from process_memory import poll_sets, wait_until
+from test_cores import gcore
 from tracer_run import (
     COLUMNS,
     DEMO,
@@ -296,6 +297,33 @@ def test_a_recording_of_an_idle_qemu_says_what_it_cannot_tell(
     assert result.rc == FINE, result.out
     assert "Not recorded, and so not judged: " in result.out
     assert all(len(line) <= COLUMNS for line in result.out.splitlines())
+
+
+# --- cores --------------------------------------------------------------------------------------
+
+# What one moment proves, in a scenario that stands still.
+IN_A_CORE = ["lost-wakeup", "missing-kick", "nested-bql"]
+HEALTHY_CORES = ["five-sources", "nested-drain"]
+
+
+@pytest.mark.parametrize("name", IN_A_CORE + HEALTHY_CORES)
+def test_a_core_gets_the_verdict_that_one_moment_proves(
+    name: str, tmp_path: Path
+) -> None:
+    with Demo(name) as demo:
+        demo.wait_asleep()
+        core = gcore(demo, tmp_path)
+    result = run("doctor", core, "--json")
+    if name in HEALTHY_CORES:
+        assert not result.of_type("verdict"), result.out
+        assert result.rc == FINE
+        return
+    assert result.rc == FINDING, result.out + result.err
+    (row,) = result.of_type("verdict")
+    assert row["verdict"] == scenarios()[name] and row["role"] == "main loop"
+    assert row["culprit"].startswith(CULPRITS[name])
+    assert row["evidence"][-1] == "one look: since when is not known"
+    assert row["stack"][0] == "ppoll" and row["stack"][-1] == "_start"
 
 
 # --- a real QEMU --------------------------------------------------------------------------------
