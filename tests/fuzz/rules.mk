@@ -39,7 +39,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/fuzz-%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz-%.o $(BUILD
 
 # Each over its corpus once: what was found stays found.  Leaks are not looked for: libelf keeps some.
 .PHONY: check-fuzz fuzz $(FUZZ_NAMES:%=fuzz-%)
-check-fuzz: $(FUZZ_BIN) ## every fuzzer over its corpus, once, with sanitizers
+check-fuzz: $(BPF_SKEL) $(TRACE_GEN) ## every fuzzer over its corpus, once, with sanitizers
+	$(Q)$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j2) $(FUZZ_BIN)
 	$(Q)for name in $(FUZZ_NAMES); do \
 		if out=$$(ASAN_OPTIONS=detect_leaks=0 $(BUILD)/fuzz/fuzz-$$name tests/fuzz/corpus/$$name/* 2>&1); then \
 			printf '  %-8s %s: %d inputs\n' CHECK $(BUILD)/fuzz/fuzz-$$name $$(echo "$$out" | grep -c '^Executed '); \
