@@ -116,8 +116,18 @@ class Run:
 
     def end(self) -> List[str]:
         """Ctrl-C, unless it has ended by itself: all it printed."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+        for _ in range(HANG_S // 2):
+            if self.process.poll() is not None:
+                break
+            call = syscall_of(self.process.pid, self.process.pid)
+            # One that comes before bpftrace counts its signals is forgotten; a second one that
+            # comes while it prints would end it.
+            if call is not None and call[0] in EPOLL_WAIT:
+                self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(2)
+            except subprocess.TimeoutExpired:
+                pass
         return self.ended()
 
     def ended(self) -> List[str]:
