@@ -13,8 +13,6 @@
 #include "tracer/out.h"
 #include "tracer/session.h"
 
-#define DEFAULT_MIN_MS 100
-
 static volatile sig_atomic_t stop;
 
 static void on_signal(int signal)
@@ -242,7 +240,7 @@ cleanup:
 
 int cmd_doctor(const struct options *options, struct failure *why)
 {
-	struct doctor d = { .min_ns = DEFAULT_MIN_MS * 1000000LL };
+	struct doctor d = { .min_ns = DOCTOR_MIN_MS * 1000000LL };
 
 	if (options->min_ms)
 		d.min_ns = options->min_ms * 1000000LL;

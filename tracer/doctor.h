@@ -16,6 +16,9 @@
 #include "tracer/stack.h"
 #include "tracer/watch.h"
 
+/* What blocks for longer is a finding, unless another limit is asked for. */
+#define DOCTOR_MIN_MS 100
+
 /* One verdict. All strings are owned. */
 struct finding {
 	const char *verdict; /* "BLOCKED CALLBACK", "NESTED WAIT", ... */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tracer/doctor-trace.h"
 #include "tracer/export.h"
 #include "tracer/page-files.h"
 #include "tracer/page-lanes.h"
@@ -144,6 +145,35 @@ static void add_span(struct page *page)
 					(json_int_t)(end_ns - page->begin_ns)));
 }
 
+static void add_verdict(json_t *rows, const struct finding *finding)
+{
+	json_t *evidence = json_array();
+
+	for (uint32_t i = 0; i < finding->evidence->len; i++)
+		json_array_append_new(evidence, json_string(finding->evidence->pdata[i]));
+	json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:s}", "type",
+					      "verdict", "verdict", finding->verdict, "thread",
+					      (int)finding->tid, "role", finding->role, "span",
+					      finding->span, "culprit", finding->culprit,
+					      "evidence", evidence, "advice", finding->advice));
+}
+
+/* What loopscope doctor says of the recording. */
+static int add_verdicts(json_t *rows, const char *path, struct failure *why)
+{
+	struct trace_doctor doctor = { .min_ns = DOCTOR_MIN_MS * 1000000LL };
+	int err = trace_doctor_read(&doctor, path, why);
+
+	if (!err) {
+		for (uint32_t i = 0; i < doctor.findings->len; i++)
+			add_verdict(rows, doctor.findings->pdata[i]);
+		json_array_append_new(rows, json_pack("{s:s, s:i}", "type", "doctor", "findings",
+						      (int)doctor.findings->len));
+	}
+	trace_doctor_clear(&doctor);
+	return err;
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 /* A row in a script element: without any character that could end it. */
@@ -232,6 +262,8 @@ int report_print_html(const char *path, const struct report *report, struct fail
 	page.polls = g_hash_table_new(NULL, NULL);
 	page.rows = report_json(report);
 	err = report_read_watched(path, &watcher, &again, why);
+	if (!err)
+		err = add_verdicts(page.rows, path, why);
 	if (!err) {
 		add_threads(&page);
 		add_span(&page);

@@ -65,14 +65,15 @@ function showMissing() {
 
 function showVerdicts() {
   const verdicts = data.all("verdict");
-  byId("verdicts-part").hidden = !verdicts.length;
   for (const verdict of verdicts) {
     const box = element("div", null, "verdict"), list = element("ul");
-    box.append(element("b", verdict.verdict), document.createTextNode(` ${verdict.culprit || ""}`));
-    for (const line of verdict.evidence || []) list.append(element("li", line));
-    box.append(list, element("p", verdict.advice));
+    box.append(element("b", verdict.verdict), ` ${verdict.role}, thread ${verdict.thread}, ${verdict.span}`);
+    box.append(element("p", verdict.culprit));
+    for (const line of verdict.evidence) list.append(element("li", line));
+    box.append(list, element("p", `\u2192 ${verdict.advice}`));
     byId("verdicts").append(box);
   }
+  if (!verdicts.length) byId("verdicts").append(element("p", "None: nothing that was recorded points to a fault.", "fine"));
 }
 
 /* --- loops ------------------------------------------------------------------------------------ */

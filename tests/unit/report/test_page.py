@@ -146,6 +146,35 @@ def test_rows_are_those_of_the_json(paths: Dict[str, Path]) -> None:
         assert page.rows[: len(rows)] == [json.loads(row) for row in rows]
 
 
+def test_verdicts_are_those_of_the_doctor(
+    paths: Dict[str, Path], tmp_path: Path
+) -> None:
+    sick = tmp_path / "r"
+    command = [
+        BUILD / "demo-qemu-loop",
+        "--record",
+        sick,
+        "--scenario",
+        "blocked-sleep",
+    ]
+    subprocess.run([*command, "--iterations", "3"], check=True, capture_output=True)
+    for path in (sick, paths["known"]):
+        done = loopscope("doctor", path, "--json")
+        said = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        found = {
+            (row["verdict"], row["thread"], row["culprit"])
+            for row in said
+            if row["type"] == "verdict"
+        }
+        page = page_of(path)
+        assert found == {
+            (row["verdict"], row["thread"], row["culprit"])
+            for row in page.of("verdict")
+        }
+        assert next(page.of("doctor"))["findings"] == len(found)
+        assert bool(found) == (path == sick)
+
+
 def test_known_slices(paths: Dict[str, Path]) -> None:
     page = page_of(paths["known"])
     kinds = page.names["kinds"]
