@@ -183,6 +183,7 @@ def test_what_fell_out_of_the_ring_is_not_lost(tmp_path: Path) -> None:
     assert not unnamed
 
 
+@pytest.mark.full
 def test_an_iothread_of_qemu_and_the_end(tmp_path: Path) -> None:
     with QuietQemu() as qemu, Faults(qemu.pid) as faults:
         faults.wait_asleep()
@@ -297,6 +298,7 @@ def on_terminal(*args: object) -> str:
     return said.decode()
 
 
+@pytest.mark.full
 def test_progress_on_a_terminal_and_nowhere_else(tmp_path: Path, demo: Demo) -> None:
     words = ("record", "-p", demo.pid, "-d", 0.5, "-o")
     said = on_terminal(*words, tmp_path / "a")

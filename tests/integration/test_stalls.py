@@ -240,6 +240,7 @@ def test_what_a_sleeping_bh_of_qemu_leaves_waiting(
     assert max(timer["late_ns"] for timer in timers) > 1_000_000_000
 
 
+@pytest.mark.full
 def test_an_iothread_of_qemu(patient: Qemu, faults: Faults) -> None:
     process = watch(patient.pid)
     with faults.sleeping_bh("io0", "sleepy_bh", 2):
@@ -252,6 +253,7 @@ def test_an_iothread_of_qemu(patient: Qemu, faults: Faults) -> None:
     assert result.total["loops"] == Qemu.LOOPS
 
 
+@pytest.mark.full
 def test_an_idle_qemu_has_none(qemu: Qemu) -> None:
     result = finish(
         attached(start("stalls", "-p", qemu.pid, "--min", "2s", "-d", 0.5, "--json"))
@@ -263,6 +265,7 @@ def test_an_idle_qemu_has_none(qemu: Qemu) -> None:
 # --- the command ------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_text_fits_and_ctrl_c_ends_it() -> None:
     with Demo("blocked-lock") as demo:
         process = attached(start("stalls", "-p", demo.pid))
@@ -274,6 +277,7 @@ def test_text_fits_and_ctrl_c_ends_it() -> None:
     assert ' "lock-holder" holds; it is asleep' in " ".join(result.out.split())
 
 
+@pytest.mark.full
 def test_one_thread_only() -> None:
     with Demo("missing-kick") as demo:
         tid = demo.thread("IO io0")
