@@ -277,7 +277,7 @@ clean: ## remove everything that was built
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' \
-		$(firstword $(MAKEFILE_LIST)) packaging/rules.mk
+		$(filter Makefile %.mk,$(MAKEFILE_LIST))
 
 -include $(DEMO_OBJ:.o=.d) $(DEMO_BARE_OBJ:.o=.d) $(TRACER_OBJ:.o=.d) $(BPF_SKEL:.skel.h=.bpf.d) \
          $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/*/*.bpf.c tests/*/*/*.bpf.c))

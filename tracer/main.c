@@ -339,7 +339,7 @@ static void options_of_command(int argc, char **argv, struct option *ret)
  * Returns 1 when there is nothing more to do; *given has a bit for each of long_options, *help is
  * set when that is all that is wanted of what follows.
  */
-static int parse_options(int argc, char **argv, struct options *o, unsigned *given, bool *help,
+static int parse_options(int argc, char **argv, struct options *o, uint64_t *given, bool *help,
 			 struct failure *why)
 {
 	struct option accepted[G_N_ELEMENTS(long_options)];
@@ -350,7 +350,7 @@ static int parse_options(int argc, char **argv, struct options *o, unsigned *giv
 	opterr = 0;
 	while (!err && (c = getopt_long(argc, argv, ":p:t:d:i:o:v", accepted, NULL)) != -1) {
 		for (size_t i = 0; long_options[i].name; i++)
-			*given |= (unsigned)(long_options[i].val == c) << i;
+			*given |= (uint64_t)(long_options[i].val == c) << i;
 		switch (c) {
 		case 'p':
 			err = parse_pid(optarg, "-p", &o->pid, why);
@@ -511,12 +511,12 @@ static int check_subject(const struct command *command, const struct options *o,
 }
 
 /* An option that would be ignored is a mistake. */
-static int check_options(const struct command *command, unsigned given, struct failure *why)
+static int check_options(const struct command *command, uint64_t given, struct failure *why)
 {
 	int err = 0;
 
 	for (size_t i = 0; !err && long_options[i].name; i++)
-		if (given & 1u << i && long_options[i].val != 'v' &&
+		if (given & UINT64_C(1) << i && long_options[i].val != 'v' &&
 		    long_options[i].val != OPT_HELP &&
 		    !help_lists(command->options, long_options[i].name))
 			err = fail(why, -EINVAL, "%s does not take --%s", command->name,
@@ -525,7 +525,7 @@ static int check_options(const struct command *command, unsigned given, struct f
 }
 
 /* Of the command that is named, if one is; what else is there has to be right. */
-static int print_help(int n, char **words, unsigned given, struct failure *why)
+static int print_help(int n, char **words, uint64_t given, struct failure *why)
 {
 	const struct command *command = n ? find_command(words[0]) : NULL;
 	int err;
@@ -542,7 +542,7 @@ static int print_help(int n, char **words, unsigned given, struct failure *why)
 
 /* What is left after options: the command, then what it is about (without -p) and a context. */
 static int parse_words(int n, char **words, const struct command **ret, struct options *o,
-		       unsigned given, struct failure *why)
+		       uint64_t given, struct failure *why)
 {
 	const struct command *command = n ? find_command(words[0]) : NULL;
 	int at = 1, err;
@@ -594,7 +594,7 @@ int main(int argc, char **argv)
 	const struct command *command = NULL;
 	struct failure why = { 0 };
 	struct options options;
-	unsigned given = 0;
+	uint64_t given = 0;
 	bool help = false;
 	int err = parse_options(argc, argv, &options, &given, &help, &why);
 

@@ -3,7 +3,7 @@
     make bench-doctor                     ten runs, ten minutes
     tests/bench/doctor.py --runs 3 --minutes 1
 
-A table of verdicts and culprits, then the soak: the doctor visits, one after the other, healthy
+A table of verdicts and culprits, the same of recordings and cores (doctor_past.py), then the soak: the doctor visits, one after the other, healthy
 loops of the demo and a QEMU that monitors flood with commands, and has to find nothing. Exit status
 1 if one verdict was missed, wrong, or said of a healthy loop.
 """
@@ -21,6 +21,7 @@ from typing import Callable, ContextManager, Dict, Iterator, List, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
+import doctor_past  # noqa: E402
 from faults import Faults  # noqa: E402
 from test_doctor import CULPRITS, scenarios  # noqa: E402
 from tracer_run import DEMO, Result, run  # noqa: E402
@@ -225,7 +226,9 @@ def main() -> int:
         print("bench-doctor: only root may load bpf programs", file=sys.stderr)
         return 77
     assert DEMO.exists(), "run make first"
-    return 0 if bench(options.runs) & soak(options.minutes) else 1
+    good = bench(options.runs)
+    good &= doctor_past.bench(options.runs)
+    return 0 if good & soak(options.minutes) else 1
 
 
 if __name__ == "__main__":

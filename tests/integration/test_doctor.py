@@ -239,6 +239,11 @@ def record(name: str, path: Path, length: float) -> Path:
     return path
 
 
+def recording_length(name: str) -> float:
+    """Not for long: those that spin write 400 MB a second."""
+    return 1.2 if name in ("handler-leak", "spin-idle-bh", "timer-late") else 0.6
+
+
 def check_recording(name: str, path: Path) -> None:
     verdict = scenarios()[name]
     # A short recording, so a short limit.
@@ -282,10 +287,7 @@ QUICK = [
     ],
 )
 def test_a_recording_gets_the_same_verdict(name: str, tmp_path: Path) -> None:
-    """Not for long: those that spin write 400 MB a second."""
-    repeats = name in ("handler-leak", "spin-idle-bh", "timer-late")
-    length = 1.2 if repeats else 0.6
-    check_recording(name, record(name, tmp_path / "r", length))
+    check_recording(name, record(name, tmp_path / "r", recording_length(name)))
 
 
 def test_a_recording_of_an_idle_qemu_says_what_it_cannot_tell(

@@ -103,9 +103,8 @@ def test_a_second_thread_ends_in_clone(
     functions, last = take(*chain, names)
     assert chain[0] != chain[1]
     assert own(functions) == ["leaf", "middle", "top", "start"]
-    assert functions[-1].startswith(
-        "libc.so.6+"
-    )  # clone3, which has no name of its own
+    # It has a name where the C library's debug file is installed.
+    assert functions[-1].startswith("libc.so.6+") or "clone3" in functions[-1]
     assert last.startswith("whole ")
 
 
