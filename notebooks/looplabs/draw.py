@@ -8,6 +8,7 @@
     nested_polls(rec, iteration=3)             one iteration's callbacks and polls, inside each other
     timeouts(rec, "main loop")                 how long each wait might have lasted, and who said so
     bql(rec)                                   who waits for the big lock, who holds it
+    growth(costs)                              what an iteration costs, by the number of descriptors
 
 Steps have equal widths where order is what matters: an order is the same in every run, a time is not.
 """
@@ -467,4 +468,36 @@ def bql(rec: Recording, threads: Sequence[str] = ()) -> Figure:
     axes.set_xlabel(f"{unit} since the first event", fontsize=8)
     axes.tick_params(labelsize=8)
     _legend_below(axes, {"waits": "#d55e00", "holds": "#009e73"})
+    return figure
+
+
+def growth(costs: pd.DataFrame) -> Figure:
+    """A line a column: how many times its first row's each cost is, by the number of descriptors."""
+    figure, axes = _figure(
+        7, 3.6, "what an iteration costs, as a multiple of that with the fewest fds"
+    )
+    colours = ["#d55e00", "#0072b2", "#009e73", "#cc79a7"]
+    marks = "osD^"
+    first = costs.index[0]
+    axes.plot(
+        costs.index, costs.index / first, ls=":", color="#999999", label="number of fds"
+    )
+    for i, name in enumerate(costs.columns):
+        axes.plot(
+            costs.index,
+            costs[name] / costs[name].iloc[0],
+            marker=marks[i % len(marks)],
+            color=colours[i % len(colours)],
+            label=name,
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("descriptors that are watched; one of them is ready", fontsize=8)
+    axes.set_ylabel("times", fontsize=8)
+    axes.spines["left"].set_visible(True)
+    axes.tick_params(labelsize=8)
+    axes.set_xticks(list(costs.index), [str(n) for n in costs.index])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}×")
+    axes.legend(fontsize=8, frameon=False)
     return figure
