@@ -3,7 +3,7 @@
 
 import pandas as pd
 
-from . import draw, run
+from . import cases, draw, run
 from .lab import Lab
 from .recording import Recording, RecordingError, read
 from .run import RunError

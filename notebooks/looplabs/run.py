@@ -7,6 +7,7 @@ in bin/ of a student's release.  What only the source tree has (loopscope) may b
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -98,9 +99,11 @@ def demo_record(out: Path, scenario: str, **settings: Any) -> str:
     """Run a scenario that records itself into the directory `out`; returns what it printed.
 
     Without `iterations` it is ended by SIGTERM as soon as it says that it is ready.  Before that it
-    gets bursts of SIGALRM, if there are any: so many at once, each when it has dealt with the last.
+    gets bursts of SIGALRM, if there are any: so many at once, each when it has dealt with the last;
+    and is left alone for so many seconds.
     """
     bursts = settings.pop("bursts", ())
+    seconds = settings.pop("seconds", 0)
     command = [need("demo-qemu-loop"), "--scenario", scenario, "--record", str(out)]
     command += options(**settings)
     if settings.get("iterations") is not None:
@@ -110,6 +113,7 @@ def demo_record(out: Path, scenario: str, **settings: Any) -> str:
         said = child.stdout.readline()
         for count in bursts:
             _burst(child.pid, count)
+        time.sleep(seconds)
         child.send_signal(signal.SIGTERM)
         try:
             said += child.communicate(timeout=HANG_S)[0]
@@ -197,6 +201,51 @@ def demo_under_gdb(scenario: str, commands: Sequence[str], **settings: Any) -> s
     """The same for a scenario of the demo loop."""
     program = [need("demo-qemu-loop"), "--scenario", scenario, *options(**settings)]
     return gdb(program, commands)
+
+
+def demo_core(out: Path, scenario: str, **settings: Any) -> None:
+    """A core file of a scenario, by gdb, as soon as it hangs for good (or has spun for a while)."""
+    program = [need("demo-qemu-loop"), "--scenario", scenario, *options(**settings)]
+    command = _gdb(["run", f"generate-core-file {out}", "kill"])
+    words = [str(word) for word in [*command, "--args", *program]]
+    # With an arena for each thread the file would be ten times as large.
+    env = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    with subprocess.Popen(words, env=env, **QUIET) as child:
+        assert child.stdout
+        ready = None
+        for line in child.stdout:
+            ready = re.search(r"pid (\d+), ready", line)
+            if ready:
+                break
+        if ready:
+            _settle(int(ready[1]))
+            os.kill(int(ready[1]), signal.SIGINT)
+        said = child.communicate(timeout=HANG_S)[0]
+    if not out.is_file():
+        last = said.strip().splitlines()[-1:] or ["it did not start"]
+        raise RunError(f"gdb wrote no core file of {scenario}: {last[0]}")
+
+
+def _settle(pid: int) -> None:
+    """Until no thread of a process has run for a while, or they have computed for longer."""
+
+    def ran() -> "tuple[int, int]":
+        stats = [t.read_text() for t in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(s.split()[0]) for s in stats), len(stats)
+
+    begin_ns, before, quiet = ran()[0], ran(), 0
+    while quiet < 10 and before[0] - begin_ns < 300_000_000:
+        time.sleep(0.03)
+        now = ran()
+        quiet = quiet + 1 if now == before else 0
+        before = now
+
+
+def gdb_core(program: object, core: Path, commands: Sequence[str]) -> str:
+    """What gdb says of a core file, without its greeting."""
+    said = output(*_gdb(["set width 0", *commands]), program, core)
+    greeting, _, rest = said.partition("[Current thread is ")
+    return rest.partition("\n")[2] if rest else greeting
 
 
 def calls(program: Sequence[object], functions: Sequence[str]) -> List[str]:

@@ -6,7 +6,7 @@ import re
 import pytest
 from conftest import NOTEBOOKS
 
-from looplabs import Lab, answers, execute, notebook, run, truth
+from looplabs import Lab, answers, cases, execute, notebook, run, truth
 
 LABS = notebook.labs(NOTEBOOKS)
 # One is run in make check, all in make check-full.
@@ -113,6 +113,33 @@ def test_what_breakpoints_say_of_a_qemu_is_what_loopscope_infers(name):
         assert by_stack[fd] == owners.get(row["owner"], "iothread")
     # What no loop polls is the GLib context of an IOThread that runs aio_poll().
     assert {by_stack[fd] for fd in set(by_stack) - set(polled)} <= {"iothread glib"}
+
+
+@pytest.mark.full
+def test_doctors_say_of_a_case_what_its_answer_is_or_nothing(capsys):
+    """Of its recording and of its core file; a wait in a wrong context is a nested one, too."""
+    if not run.find("loopscope"):
+        pytest.skip("loopscope is not built")
+    lab = Lab(11, variant=3, keep=False)
+    verdicts = truth.solution(lab, "11.2")
+    drawn = truth.solution(lab, "11.6")
+    scenarios = {
+        "a3aeb9f09d": "bh-not-cancelled",
+        "e62da98527": "epoll-upgrade-race",
+        "6d740fb01b": "poll-recursion",
+        "719c6819ed9a": "coroutine-wrong-context",
+        "b37548fcd1": "stolen-accept",
+        "2362a28ea1": "iothread-stop-race",
+    }
+    proved = []
+    for letter, commit in drawn.items():
+        case = cases.Case(lab, letter, scenarios[commit])
+        for look in (case.doctor, lambda case=case: case.gdb("qemu doctor")):
+            look()
+            said = re.findall("^([A-Z]+ ?[A-Z]*)   ", capsys.readouterr().out, re.M)
+            assert set(said) <= {verdicts[letter], "NESTED WAIT"}, (commit, said)
+            proved += said
+    assert "LOST WAKEUP" in proved and "NESTED WAIT" in proved
 
 
 # --- runs -----------------------------------------------------------------------------------------
