@@ -1,6 +1,7 @@
 """The notebooks themselves: their form, their solutions, and runs of them with each kind of answers."""
 
 import json
+import platform
 import re
 
 import pytest
@@ -113,6 +114,27 @@ def test_what_breakpoints_say_of_a_qemu_is_what_loopscope_infers(name):
         assert by_stack[fd] == owners.get(row["owner"], "iothread")
     # What no loop polls is the GLib context of an IOThread that runs aio_poll().
     assert {by_stack[fd] for fd in set(by_stack) - set(polled)} <= {"iothread glib"}
+
+
+def test_what_was_kept_and_what_was_lost_is_all_there_was():
+    """A buffer that is far too small, and one that is not."""
+    lab = Lab(12, variant=3, keep=False)
+    tight = lab.record("five-sources", iterations=50, record_buffer=4)
+    whole = lab.record("five-sources", iterations=50)
+    lost = [int(re.search(r"(\d+) lost", rec.said)[1]) for rec in (tight, whole)]
+    assert lost[0] > 0 and lost[1] == 0
+    assert tight.counts().sum() + lost[0] == whole.counts().sum()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="has no red zone")
+def test_a_call_amid_a_leaf_function_destroys_its_red_zone(tmp_path):
+    said = {}
+    for flag in ("-mred-zone", "-mno-red-zone"):
+        program = tmp_path / "redzone"
+        run.output("cc", "-O2", flag, "-o", program, run.data("redzone.c"))
+        said[flag] = dict(line.split() for line in run.output(program).splitlines())
+    assert said["-mno-red-zone"] == {"nop": "17004", "call": "17004"}
+    assert said["-mred-zone"]["nop"] == "17004" != said["-mred-zone"]["call"]
 
 
 @pytest.mark.full
