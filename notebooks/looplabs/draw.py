@@ -9,6 +9,7 @@
     timeouts(rec, "main loop")                 how long each wait might have lasted, and who said so
     bql(rec)                                   who waits for the big lock, who holds it
     growth(costs)                              what an iteration costs, by the number of descriptors
+    busy_polling(rec, "io0")                   for how long it polls before it sleeps, and what for
 
 Steps have equal widths where order is what matters: an order is the same in every run, a time is not.
 """
@@ -500,4 +501,29 @@ def growth(costs: pd.DataFrame) -> Figure:
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}×")
     axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def busy_polling(
+    rec: Recording, loop: str, first: int = 0, last: Optional[int] = None
+) -> Figure:
+    """How long an IOThread would poll before each sleep, and what came of it in each iteration."""
+    story = rec.walk.busy_polling(loop)
+    story = story[story.n >= first]
+    if last is not None:
+        story = story[story.n <= last]
+    title = f"{loop}: for how long it would poll before it sleeps, and what came of it"
+    if story.empty:
+        return _nothing(title, "no such iterations in this recording")
+    figure, axes = _figure(10, 3, title)
+    colours = {"found": "#009e73", "in vain": "#d55e00", "not tried": "#999999"}
+    axes.step(story.n, story.poll_ns / 1e3, where="mid", color="#bbbbbb", lw=1)
+    for what, colour in colours.items():
+        mine = story[story.what == what]
+        axes.scatter(mine.n, mine.poll_ns / 1e3, color=colour, s=22, zorder=3)
+    axes.set_xlabel("iteration", fontsize=8)
+    axes.set_ylabel("poll_ns, in us", fontsize=8)
+    axes.spines["left"].set_visible(True)
+    axes.tick_params(labelsize=8)
+    _legend_below(axes, colours)
     return figure

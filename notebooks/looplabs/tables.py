@@ -78,6 +78,23 @@ class Walk:
         rows = [r for r in self.rows[table] if not loop or r["loop"] == loop]
         return pd.DataFrame(rows, columns=COLUMNS[table].split())
 
+    def busy_polling(self, loop: str) -> pd.DataFrame:
+        """One row an iteration: for how long it would poll busily (0: not), and what came of it."""
+        rows: List[Row] = []
+        poll_ns = 0
+        for event in self.rec.events:
+            ctx = event.args.get("ctx")
+            if not ctx or self.rec.name(ctx) != loop:
+                continue
+            if event.name == "iteration_begin":
+                rows.append({"n": len(rows), "poll_ns": poll_ns, "what": "not tried"})
+            elif event.name == "run_poll_handlers_end" and rows:
+                found = event.args["progress"]
+                rows[-1]["what"] = "found" if found else "in vain"
+            elif event.name in ("poll_grow", "poll_shrink"):
+                poll_ns = event.args["new_ns"]
+        return pd.DataFrame(rows, columns=["n", "poll_ns", "what"])
+
     def _add(self, table: str, **row: Any) -> Row:
         self.rows[table].append(row)
         return row
