@@ -119,7 +119,12 @@ class Target:
 class Demo(Target):
     """demo-qemu-loop running a scenario; back when it has said that it is ready."""
 
-    THREADS = {"five-sources": 2}  # that poll; the others have one
+    # That poll; the others have one.
+    THREADS = dict.fromkeys(
+        "five-sources aio-wait aio-wait-kick-barrier coroutines iothread iothread-gcontext "
+        "missing-kick poll-recursion stolen-accept iothread-stop-race virtio".split(),
+        2,
+    )
 
     def __init__(
         self,
