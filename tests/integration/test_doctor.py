@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 import pytest
 from faults import Faults
@@ -117,7 +117,26 @@ def faults(patient: Qemu) -> Iterator[Faults]:
 # --- the demo ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(scenarios()))
+def those(names: Iterable[str], quick: Iterable[str]) -> List[Any]:
+    """@names as parameters; those that are not in @quick are left to make check-full."""
+    quick = tuple(quick)
+    return [
+        pytest.param(name, marks=() if name in quick else pytest.mark.full)
+        for name in sorted(names)
+    ]
+
+
+# Faults of which make check sees another of the same kind, and the healthy loops it looks at.
+ALIKE = {
+    *("aio-wait-kick-barrier", "bh-not-cancelled", "deleted-handler"),
+    *("epoll-upgrade-race", "iothread-stop-race", "poll-recursion"),
+}
+HEALTHY = {"busy", "five-sources", "iothread", "nested-drain", "thread-pool", "virtio"}
+LIVE = {n for n, verdict in scenarios().items() if verdict} - ALIKE | HEALTHY
+CONTEXTS = ["io0", "iohandler_ctx", "qemu_aio_context"]
+
+
+@pytest.mark.parametrize("name", those(scenarios(), LIVE))
 def test_each_scenario_gets_its_verdict(name: str) -> None:
     verdict = scenarios()[name]
     # One that computes gets little done in a second of a machine that has other work.
@@ -279,13 +298,7 @@ QUICK = [
 ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.full)
-        for name in sorted(scenarios())
-    ],
-)
+@pytest.mark.parametrize("name", those(scenarios(), QUICK))
 def test_a_recording_gets_the_same_verdict(name: str, tmp_path: Path) -> None:
     check_recording(name, record(name, tmp_path / "r", recording_length(name)))
 
@@ -508,7 +521,7 @@ def test_a_bh_that_sleeps_in_an_iothread(patient: Qemu, faults: Faults) -> None:
     healthy(visit(patient.pid))
 
 
-@pytest.mark.parametrize("ctx", ["qemu_aio_context", "iohandler_ctx", "io0"])
+@pytest.mark.parametrize("ctx", those(CONTEXTS, ["io0"]))
 def test_a_bh_that_schedules_itself(patient: Qemu, faults: Faults, ctx: str) -> None:
     with faults.spinning_bh(ctx, "spinning_bh"):
         row = only(visit(patient.pid))
@@ -519,7 +532,7 @@ def test_a_bh_that_schedules_itself(patient: Qemu, faults: Faults, ctx: str) -> 
     healthy(visit(patient.pid))
 
 
-@pytest.mark.parametrize("ctx", ["qemu_aio_context", "iohandler_ctx", "io0"])
+@pytest.mark.parametrize("ctx", those(CONTEXTS, ["io0"]))
 def test_a_handler_that_never_drains(patient: Qemu, faults: Faults, ctx: str) -> None:
     with faults.undrained(ctx) as fd:
         row = only(visit(patient.pid))
@@ -542,7 +555,7 @@ def test_a_handler_of_a_closed_descriptor(patient: Qemu, faults: Faults) -> None
     healthy(visit(patient.pid))
 
 
-@pytest.mark.parametrize("ctx", ["qemu_aio_context", "io0"])
+@pytest.mark.parametrize("ctx", those(["qemu_aio_context", "io0"], ["io0"]))
 def test_a_handler_that_is_busy_and_drains(
     patient: Qemu, faults: Faults, ctx: str
 ) -> None:
@@ -551,7 +564,7 @@ def test_a_handler_that_is_busy_and_drains(
         healthy(visit(patient.pid))
 
 
-@pytest.mark.parametrize("ctx", ["qemu_aio_context", "iohandler_ctx", "io0"])
+@pytest.mark.parametrize("ctx", those(CONTEXTS, ["io0"]))
 def test_a_bh_that_nobody_woke_the_loop_for(
     patient: Qemu, faults: Faults, ctx: str
 ) -> None:
@@ -563,7 +576,7 @@ def test_a_bh_that_nobody_woke_the_loop_for(
     healthy(visit(patient.pid))
 
 
-@pytest.mark.parametrize("ctx", ["qemu_aio_context", "io0"])
+@pytest.mark.parametrize("ctx", those(["qemu_aio_context", "io0"], ["io0"]))
 def test_asleep_and_deaf(patient: Qemu, faults: Faults, ctx: str) -> None:
     with faults.deaf(ctx):
         row = only(visit(patient.pid, "-d", 0.2))
