@@ -12,7 +12,6 @@ A fault that hangs is recorded for a second, so that one sees it hang.  One that
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -42,7 +41,7 @@ class Case:
     def __repr__(self) -> str:
         return f"case {self.letter}"
 
-    @cached_property
+    @property
     def rec(self) -> Recording:
         """The recording as tables."""
         if self._scenario not in _recordings:
@@ -52,7 +51,7 @@ class Case:
             _recordings[self._scenario] = self._lab.record(self._scenario, **how)
         return _recordings[self._scenario]
 
-    @cached_property
+    @property
     def dir(self) -> Path:
         """The recording's directory, for loopscope."""
         if self._scenario in SPINNING and run.find("demo-qemu-loop"):
@@ -63,7 +62,7 @@ class Case:
             return self._named(_long[self._scenario])
         return self._named(self.rec.path)
 
-    @cached_property
+    @property
     def core(self) -> Path:
         """The core file."""
         if self._scenario not in _cores:

@@ -78,7 +78,7 @@ class Recording:
             event = message.event
             if not self.env:
                 self.env = {
-                    k: _value(v, bt2) if hasattr(v, "labels") else v
+                    k: int(v) if isinstance(v, bt2._IntegerValueConst) else str(v)
                     for k, v in event.stream.trace.environment.items()
                 }
             args = {k: _value(v, bt2) for k, v in event.payload_field.items()}
