@@ -226,7 +226,7 @@ demo: ## a tour: the demo loop and a real QEMU, seen by loopscope and by gdb
 check: ## everything that is tested in minutes; what cannot run here says why
 	$(Q).ci/setup build run test labs
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(MAKE) --no-print-directory lint check-unit check-fuzz check-spin check-integration check-labs
+	$(Q)$(MAKE) --no-print-directory lint check-unit check-spin check-integration check-labs
 
 check-full: ## the same, and under sanitizers, 10,000,000 rounds, benches: within an hour; STEPS="..." picks
 	$(Q).ci/setup build run test labs

@@ -201,7 +201,11 @@ def ask(port: int, query: str) -> Dict[str, float]:
     "to, kind",
     [
         ("openmetrics", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        ("prometheus", "text/plain; version=0.0.4; charset=utf-8"),
+        pytest.param(
+            "prometheus",
+            "text/plain; version=0.0.4; charset=utf-8",
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_prometheus_scrapes_it(root: None, tmp_path: Path, to: str, kind: str) -> None:

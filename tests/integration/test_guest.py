@@ -224,6 +224,7 @@ def all_traced(pid: int) -> bool:
     )
 
 
+@pytest.mark.full
 def test_two_tracers_at_once_see_the_same_and_a_small_buffer_counts_its_losses(
     guest: Guest, root: None, tmp_path: Path
 ) -> None:

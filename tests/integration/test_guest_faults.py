@@ -161,6 +161,7 @@ def test_a_stopped_helper_that_a_drain_waits_for(
     assert "(unix" in in_words(row) and "not ready" in in_words(row)
 
 
+@pytest.mark.full
 def test_a_stopped_helper_that_is_connected_to(
     patient: Patient, helper: Helper
 ) -> None:
