@@ -56,11 +56,15 @@ def gdb_rows(text: str, *kinds: str) -> List[Row]:
 
 def comparable(rows: List[Row], *kinds: str) -> List[Row]:
     """Without how it was read, and without what no two moments share: of the time that is left
-    only whether it is known."""
+    only whether it is known. GLib's sources are rows of gdb's other command, qemu sources; and while
+    gdb holds it, no loop is awake."""
     found = []
     for row in rows:
         if row["type"] in kinds:
-            row = {k: v for k, v in row.items() if k not in ("via", "doing")}
+            left_out = ("via", "doing", "awake", "gcontexts")
+            if row["type"] == "total" and "gcontexts" in row:
+                left_out += ("sources",)
+            row = {k: v for k, v in row.items() if k not in left_out}
             if "left_ns" in row:
                 row["left_ns"] = row["left_ns"] is not None
             found.append(row)
