@@ -61,9 +61,9 @@ def comparable(rows: List[Row], *kinds: str) -> List[Row]:
     found = []
     for row in rows:
         if row["type"] in kinds:
-            left_out = ("via", "doing", "awake", "gcontexts")
-            if row["type"] == "total" and "gcontexts" in row:
-                left_out += ("sources",)
+            left_out = ("via", "doing", "awake")
+            if row["type"] == "total" and "handlers" in row:
+                left_out += ("gcontexts", "sources")
             row = {k: v for k, v in row.items() if k not in left_out}
             if "left_ns" in row:
                 row["left_ns"] = row["left_ns"] is not None
