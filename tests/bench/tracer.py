@@ -40,9 +40,10 @@ GOALS = {"the ring write": 1.25, "perf record": 0.6, "bpftrace": 0.1}
 class Target:
     """A process that fires the events when told to."""
 
-    def __init__(self, command: List[str]) -> None:
+    def __init__(self, command: List[str], cwd: Optional[Path] = None) -> None:
         self.process = subprocess.Popen(
             command,
+            cwd=cwd,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -182,14 +183,17 @@ class Bench:
         return cost
 
     def uftrace(self) -> float:
-        """Not USDT: it traces calls, so the target calls a function for each event."""
+        """Not USDT: it traces calls, so the target calls a function for each event.
+
+        Built with -pg, the target leaves a gmon.out where it runs.
+        """
         path, program = self.new_path(), str(self.build / "bench/uftrace-target")
-        plain = Target([program])
+        plain = Target([program], path.parent)
         before = plain.burst(40)
         plain.end()
         command = ["uftrace", "record", "--no-libcall", "-d", str(path), "-A"]
         command += ["probe_.*@arg1/x64,arg2,arg3", program]
-        traced = Target(command)
+        traced = Target(command, path.parent)
         cost = traced.burst(40)
         traced.end()
         shutil.rmtree(path)
