@@ -11,36 +11,19 @@
  * as its loop can be found.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf/record.skel.h"
 #include "tracer/child.h"
 #include "tracer/clock.h"
-#include "tracer/out.h"
-#include "tracer/progress.h"
-#include "tracer/record.h"
+#include "tracer/record-run.h"
 
-#define DRAIN_MS 5
 #define MIN_RING 4096
 
 #define FLIGHT_KERNEL_RING (16 << 20) /* with --on-stall, --ring is of the memory behind it */
 #define DEFAULT_MIN_MS	   10	      /* --stacks */
-
-static volatile sig_atomic_t interrupted, asked;
-
-static void on_signal(int number)
-{
-	if (number == SIGUSR1)
-		asked = 1;
-	else
-		interrupted = 1;
-}
 
 /* --- setting up --- */
 
@@ -132,17 +115,6 @@ static int open_writer(struct recorder *r, const char *exe, const char *build_id
 		   : 0;
 }
 
-/* Read the tables: without a layout (a program of no QEMU's) there are none. */
-static void read_tables(struct recorder *r, struct failure *why)
-{
-	struct session *s = r->s;
-
-	if (!s->l && session_layout(s, why))
-		return;
-	if (!loops_read(s->t, s->images, s->l, s->fds, READ_MEM, 0, &r->loops, NULL))
-		emit_tables(r, NULL);
-}
-
 /* --- attaching --- */
 
 /* Before its first instruction: only the program's own probes, whose file is all they need. */
@@ -156,24 +128,6 @@ static int attach_before(struct recorder *r, const char *command, struct failure
 	if (err || !record_add_usdt(r, r->program))
 		return err;
 	return record_attach(r, 0, why);
-}
-
-/* A command that was attached to before it ran: its tables, as soon as it has some. */
-static void look_into_command(struct recorder *r)
-{
-	struct session *s = r->s;
-
-	if (r->loops || (uint64_t)now_ns() < r->look_ns)
-		return;
-	/* Soon and then ever more rarely: a look costs some milliseconds of a CPU. */
-	r->look_wait_ns = MIN(r->look_wait_ns * 2 + DRAIN_MS * 1000000, 1000000000);
-	r->look_ns = now_ns() + r->look_wait_ns;
-	session_close(s);
-	if (session_open_process(s, s->options, r->pid, NULL) ||
-	    strcmp(images_program(s->images)->build_id, r->program->build_id))
-		session_close(s); /* not there yet, or gone */
-	else
-		read_tables(r, NULL);
 }
 
 /* With --overhead: as much as the budget allows. Without, a recording is whole. */
@@ -196,7 +150,7 @@ static int attach_running(struct recorder *r, struct failure *why)
 	struct image *program = images_program(r->s->images);
 	struct failure no_layout = { 0 };
 
-	read_tables(r, &no_layout);
+	record_read_tables(r, &no_layout);
 	if (!record_add_usdt(r, program)) {
 		if (!r->loops)
 			return fail(why, no_layout.err, "%s", no_layout.text);
@@ -207,178 +161,7 @@ static int attach_running(struct recorder *r, struct failure *why)
 	return err ? err : record_attach(r, 0, why);
 }
 
-/* --- running --- */
-
-/* Handlers have changed: look at the tables again, tell what is new, learn new callbacks. */
-static void follow_changes(struct recorder *r)
-{
-	struct session *s = r->s;
-	struct loops *before = r->loops;
-
-	if (!r->looks || !before)
-		return;
-	r->looks--;
-	if (loops_read(s->t, s->images, s->l, s->fds, READ_MEM, 0, &r->loops, NULL)) {
-		r->loops = before;
-		return;
-	}
-	emit_tables(r, before);
-	record_add_callbacks(r, before);
-	loops_free(before);
-}
-
-/* Attach what has been learned since the last time, once: to handlers' callbacks and timers'. */
-static void attach_new(struct recorder *r, size_t *attached)
-{
-	if (r->probes->len > *attached)
-		record_attach(r, *attached, NULL);
-	*attached = r->probes->len;
-}
-
-static bool target_ended(int pidfd, int timeout_ms)
-{
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-
-	return poll(&p, 1, timeout_ms) > 0;
-}
-
-/* Stalls that the events show: their stacks, and what the flight recorder does about them. */
-static void look_for_stalls(struct recorder *r)
-{
-	uint64_t lost = r->skel->bss->lost;
-	struct record_stall stall;
-
-	if (!r->watch)
-		return;
-	if (lost != r->lost_seen)
-		record_watch_forget(r->watch);
-	r->lost_seen = lost;
-	if (r->flight)
-		record_flight_lost(r, lost);
-	while (record_watch_next(r->watch, &stall)) {
-		if (stall.goes_on)
-			record_watch_take_stack(r, &stall);
-		if (r->flight)
-			record_flight_stall(r, &stall);
-	}
-	if (r->flight && asked)
-		record_flight_asked(r);
-	asked = 0;
-	if (r->flight)
-		record_flight_step(r);
-}
-
-/* Returns true if the target ended. */
-static bool run(struct recorder *r)
-{
-	const struct options *o = r->s->options;
-	uint64_t started = now_ns();
-	uint64_t end = o->duration_ms ? started + o->duration_ms * 1000000ULL : UINT64_MAX;
-	int pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
-	size_t attached = r->probes->len;
-	bool ended = false;
-
-	while (!interrupted && !r->error && (uint64_t)now_ns() < end) {
-		ended = pidfd < 0 || target_ended(pidfd, DRAIN_MS);
-		ring_buffer__consume(r->ring);
-		if (ended)
-			break;
-		emit_flush(r);
-		look_for_stalls(r);
-		if (progress_due())
-			progress("%.0f s, %" PRIu64 " events, %" PRIu64 " lost; Ctrl-C ends",
-				 (double)((uint64_t)now_ns() - started) / 1e9, r->written,
-				 (uint64_t)r->skel->bss->lost);
-		if (r->program)
-			look_into_command(r);
-		follow_changes(r);
-		attach_new(r, &attached);
-	}
-	progress_end();
-	if (pidfd >= 0)
-		close(pidfd);
-	return ended;
-}
-
-/* Of the flight recorder: each recording was told when it was written. */
-static int finish_flight(struct recorder *r, bool ended, uint64_t started_ns, struct failure *why)
-{
-	const char *path = r->s->options->output;
-	uint64_t lost = r->skel->bss->lost;
-
-	record_flight_lost(r, lost);
-	record_flight_finish(r, r->s->options->at_end || (ended && !r->s->options->command));
-	fprintf(stderr,
-		"loopscope: %s: %d recordings of %" PRIu64 " events in %.1f s, %" PRIu64 " lost\n",
-		path, record_flight_count(r), r->written, (now_ns() - started_ns) / 1e9, lost);
-	if (r->s->options->json)
-		out_json(json_pack("{s:s, s:s, s:i, s:I, s:i, s:i, s:I}", "type", "total",
-				   "recording", path, "pid", r->pid, "events",
-				   (json_int_t)r->written, "threads",
-				   (int)g_hash_table_size(r->threads), "recordings",
-				   record_flight_count(r), "lost", (json_int_t)lost));
-	return r->error ? fail(why, r->error, "%s: %s", path, strerror(-r->error)) : 0;
-}
-
-/* Detach, take what is still in the ring, count what was lost, and say how it went. */
-static int finish(struct recorder *r, bool ended, uint64_t started_ns, struct failure *why)
-{
-	const char *path = r->s->options->output;
-	struct ctf_writer_stats stats = { 0 };
-	uint64_t lost, end;
-	int err;
-
-	end = now_ns();
-	record_detach(r);
-	if (!r->error)
-		ring_buffer__consume(r->ring);
-	if (r->flight)
-		return finish_flight(r, ended, started_ns, why);
-	lost = r->skel->bss->lost;
-	if (lost)
-		ctf_writer_discard(r->writer, 0, lost, now_ns());
-	ctf_writer_end(r->writer, end);
-	err = ctf_writer_close(r->writer, &stats);
-	r->writer = NULL;
-	if (!r->error)
-		r->error = err;
-	fprintf(stderr,
-		"loopscope: %s: %" PRIu64 " events of %u threads in %.1f s, %" PRIu64 " lost\n",
-		path, stats.events, g_hash_table_size(r->threads), (now_ns() - started_ns) / 1e9,
-		stats.discarded);
-	if (r->s->options->json)
-		out_json(json_pack("{s:s, s:s, s:i, s:I, s:i, s:I}", "type", "total", "recording",
-				   path, "pid", r->pid, "events", (json_int_t)stats.events,
-				   "threads", (int)g_hash_table_size(r->threads), "lost",
-				   (json_int_t)stats.discarded));
-	if (r->error)
-		return fail(why, r->error, "%s: %s; what is there can be read", path,
-			    strerror(-r->error));
-	return 0;
-}
-
-static void say_attached(struct recorder *r)
-{
-	int usdt = 0, functions = 0;
-
-	record_tell_absent(r);
-
-	for (size_t i = 0; i < r->probes->len; i++) {
-		const struct record_probe *p = r->probes->pdata[i];
-
-		usdt += p->event && !p->left_out;
-		functions += !p->event && !p->left_out;
-	}
-	fprintf(stderr, "loopscope: attached to process %d: %d USDT probes, %d functions", r->pid,
-		usdt, functions);
-	if (r->stepped)
-		fprintf(stderr, ", %d of them single-stepped", r->stepped);
-	if (!attach_has_multi())
-		fprintf(stderr, "; this kernel is older than 6.6 and has %d at most: %d left out%s",
-			ATTACH_SLOW_MAX, r->left_out,
-			r->s->options->only ? "" : ", --events chooses others");
-	fputs("; Ctrl-C ends the recording\n", stderr);
-}
+/* --- a process, a command --- */
 
 static int record_process(struct recorder *r, struct failure *why)
 {
@@ -401,9 +184,9 @@ static int record_process(struct recorder *r, struct failure *why)
 		return err;
 	if (r->watch)
 		record_watch_begin(r);
-	say_attached(r);
-	ended = run(r);
-	return finish(r, ended, started, why);
+	record_say_attached(r);
+	ended = record_run(r);
+	return record_finish(r, ended, started, why);
 }
 
 /* Set everything up and let the command go. */
@@ -423,7 +206,7 @@ static int begin_command(struct recorder *r, struct child *child, struct failure
 		return 0;
 	image_close(r->program);
 	r->program = NULL;
-	err = child_find_loop(child, r->s, &interrupted, why);
+	err = child_find_loop(child, r->s, &record_interrupted, why);
 	if (!err)
 		err = open_writer(r, s->t->exe, images_program(s->images)->build_id, why);
 	return err ? err : attach_running(r, why);
@@ -441,9 +224,9 @@ static int record_command(struct recorder *r, struct failure *why)
 	r->pid = child.pid;
 	err = begin_command(r, &child, why);
 	if (!err) {
-		say_attached(r);
-		ended = run(r);
-		err = finish(r, ended, started, why);
+		record_say_attached(r);
+		ended = record_run(r);
+		err = record_finish(r, ended, started, why);
 	}
 	child_end(&child);
 	return err;
@@ -451,7 +234,6 @@ static int record_command(struct recorder *r, struct failure *why)
 
 int cmd_record(const struct options *options, struct failure *why)
 {
-	struct sigaction action = { .sa_handler = on_signal };
 	struct session s = { .options = options };
 	struct recorder r;
 	int err;
@@ -462,11 +244,8 @@ int cmd_record(const struct options *options, struct failure *why)
 		return fail(why, -EINVAL,
 			    "record --overhead needs -p PID: how often a command's probes are hit "
 			    "is not known before it runs");
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	record_catch_signals(options->on_stall_ms);
 	attach_set_verbose(options->verbose);
-	if (options->on_stall_ms)
-		sigaction(SIGUSR1, &action, NULL);
 	err = recorder_init(&r, &s, why);
 	if (!err && options->at_end && !options->on_stall_ms)
 		err = fail(why, -EINVAL, "--at-end goes with --on-stall");
