@@ -34,7 +34,7 @@ struct record_probe {
 	uint16_t event;	      /* of a USDT probe */
 	uint64_t callback;    /* run address, of a callback */
 	bool resumes;	      /* where calls come back to (record-calls.c) */
-	bool dispatches;      /* @callback is a GSource's dispatch function (record-glib.c) */
+	bool dispatches;      /* @callback is a GSource's dispatch function */
 	bool left_out;	      /* by --overhead */
 	uint64_t attached_ns; /* its hits are seen from then on; 0: not yet */
 };
@@ -62,7 +62,7 @@ struct ending {
 
 #define MAX_CALLS_DEEP 64
 
-/* An iteration of a GMainContext that is under way in a thread (record-glib.c). */
+/* An iteration of a GMainContext that is under way in a thread (record-glib-loop.c). */
 struct glib_level {
 	uint64_t sp; /* of whoever began it */
 	uint64_t ctx;
