@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: MIT
-/*
- * See help.h. The text's form is its contract: a command's line begins with "  loopscope NAME ", an
- * option's with blanks and "-x, --name" or "--name", and what belongs to it is indented further
- * than any option.
- */
+/* The part of help_text that is about one command. See help.h. */
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,10 +33,10 @@ static bool takes_line(const char *line, const char *options)
 	return takes;
 }
 
-void help_print_command(const char *text, const char *name, const char *options)
+void help_print_command(const char *name, const char *options)
 {
 	char *usage = g_strdup_printf("  loopscope %s ", name);
-	char **lines = g_strsplit(text, "\n", -1);
+	char **lines = g_strsplit(help_text, "\n", -1);
 	bool shown = false, options_begun = false, in_list = true;
 
 	for (char **line = lines; *line; line++) {

@@ -14,7 +14,7 @@
 #include "tracer/reader.h"
 #include "tracer/target.h"
 
-/* What export writes; main.c has their names. */
+/* What export writes, named by options-values.c. */
 enum export_format {
 	EXPORT_TEXT,
 	EXPORT_NDJSON,
