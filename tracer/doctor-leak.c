@@ -14,7 +14,6 @@
 
 #define READINGS     8
 #define MIN_READINGS 5
-#define ATTEMPTS     5
 #define MAX_NODES    100000
 #define MIN_GROWTH   6
 
@@ -191,13 +190,15 @@ static void take_reading(struct leak *leak, GHashTable *now)
 
 void leak_sample(struct doctor *d, int64_t visit_ns)
 {
-	GHashTable *nodes = NULL;
 	int64_t now = now_ns();
+	GHashTable *nodes;
+	int attempt = 0;
 
 	if (now < d->leak->next_ns || d->leak->readings == READINGS || d->l->off[CTX_HANDLERS] < 0)
 		return;
-	for (int i = 0; i < ATTEMPTS && !nodes; i++)
+	do
 		nodes = walk_all(d);
+	while (!nodes && target_read_again(d->t, attempt++));
 	if (nodes)
 		take_reading(d->leak, nodes);
 	d->leak->next_ns = now + visit_ns / (READINGS + 1);

@@ -10,18 +10,16 @@
  * big lock, which the sleeper keeps (BQL HOLD); a coroutine was scheduled in another context of the
  * same thread, which the nested aio_poll() does not run (WRONG CONTEXT).
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "tracer/clock.h"
 #include "tracer/describe.h"
-#include "tracer/doctor-hold.h"
+#include "tracer/doctor-nested.h"
 #include "tracer/out.h"
 
 #define CONFIRM_NS (50 * 1000000LL)
 #define LATER_NS   (250 * 1000000LL) /* once it is sure */
 #define TAKE_MS	   60
-#define MAX_SAID   6 /* descriptors, threads */
 #define MAX_CHAIN  8
 
 void nested_clear(struct nested *n)
@@ -52,174 +50,6 @@ static void note_sleep(const struct doctor *d, struct patient *p)
 		n->outer = w.outer;
 		n->outer_ns = now_ns();
 	}
-}
-
-/* --- who could end it ----------------------------------------------------------------------- */
-
-static bool is_notifier(const struct doctor *d, int fd)
-{
-	for (size_t i = 0; i < d->loops->contexts->len; i++)
-		if (((struct context *)d->loops->contexts->pdata[i])->notifier_fd == fd)
-			return true;
-	return false;
-}
-
-/* What it polls but the notifiers, a sentence each. */
-static int say_fds(struct doctor *d, const struct poll_set *set, GPtrArray *evidence)
-{
-	int n = 0;
-
-	for (size_t i = 0; i < set->fds->len; i++) {
-		int fd = g_array_index(set->fds, GPollFD, i).fd;
-		char *what, *callback = NULL;
-		struct owner owner;
-
-		if (is_notifier(d, fd) || n++ >= MAX_SAID)
-			continue;
-		loops_owner(d->loops, set->tid, fd, &owner);
-		if (owner.handler)
-			callback = doctor_callback_name(d,
-							owner.handler->io_read
-								? owner.handler->io_read
-								: owner.handler->io_write,
-							NULL);
-		what = doctor_describe_fd(d, fd);
-		g_ptr_array_add(evidence,
-				g_strdup_printf("it polls %s%s%s, which is not ready", what,
-						callback ? " for " : "", callback ?: ""));
-		g_free(what);
-		g_free(callback);
-	}
-	return n;
-}
-
-static bool has_timers(const struct doctor *d, pid_t tid)
-{
-	for (size_t i = 0; i < d->loops->contexts->len; i++) {
-		const struct context *c = d->loops->contexts->pdata[i];
-
-		if (c->tid == tid && c->timers->len)
-			return true;
-	}
-	return false;
-}
-
-/* A worker that waits for a disk or a socket is what may have to finish. */
-static int say_io(struct doctor *d, const struct patient *self, GPtrArray *evidence)
-{
-	int n = 0;
-
-	for (size_t i = 0; i < d->patients->len; i++) {
-		const struct patient *p = d->patients->pdata[i];
-		char *call;
-
-		if (p == self || p->now.state == 'R' || !doctor_does_io(&p->now) || n++ >= MAX_SAID)
-			continue;
-		call = doctor_describe_call(d, &p->now);
-		g_ptr_array_add(evidence, g_strdup_printf("thread %d \"%s\" is %s", p->tid,
-							  doctor_comm(d, p->tid), call));
-		g_free(call);
-	}
-	return n;
-}
-
-static void say_other_loops(struct doctor *d, const struct patient *self, GPtrArray *evidence)
-{
-	for (size_t i = 0; i < d->loops->contexts->len; i++) {
-		const struct context *c = d->loops->contexts->pdata[i];
-
-		if (c->kind != CONTEXT_IOTHREAD || !c->tid || c->tid == self->tid)
-			continue;
-		g_ptr_array_add(evidence,
-				g_strdup_printf("IOThread %s, thread %d, sleeps in its own poll",
-						c->name, c->tid));
-	}
-}
-
-static void say_lock(struct doctor *d, const struct patient *p, GPtrArray *evidence)
-{
-	pid_t owner = d->bql ? doctor_mutex_owner(d, d->bql) : 0;
-
-	if (!d->bql)
-		return;
-	if (owner == p->tid)
-		g_ptr_array_add(evidence,
-				g_strdup("it holds the big lock (BQL) all the time; who needs that "
-					 "waits too"));
-	else if (owner)
-		g_ptr_array_add(evidence,
-				g_strdup_printf("the big lock (BQL) is held by thread %d \"%s\"",
-						owner, doctor_comm(d, owner)));
-	else
-		g_ptr_array_add(evidence, g_strdup("it does not hold the big lock (BQL)"));
-}
-
-/*
- * A coroutine that waits to be entered in a context that this thread drives too, from its loop, but
- * not from this aio_poll(): iohandler_ctx as a rule. A sentence, or NULL.
- */
-static char *misplaced(const struct doctor *d, pid_t tid, char **ret_culprit)
-{
-	const struct context *polled = NULL;
-
-	for (size_t i = 0; i < d->loops->contexts->len && !polled; i++) {
-		const struct context *c = d->loops->contexts->pdata[i];
-
-		polled = c->tid == tid ? c : NULL;
-	}
-	for (size_t i = 0; polled && i < d->loops->contexts->len; i++) {
-		const struct context *c = d->loops->contexts->pdata[i];
-
-		if (c->tid == tid || !c->gctx || c->gctx != polled->gctx)
-			continue;
-		for (size_t k = 0; k < c->bhs->len; k++) {
-			const struct bottom_half *bh =
-				&g_array_index(c->bhs, struct bottom_half, k);
-
-			if (strcmp(bh->name, "co_schedule_bh_cb") != 0 ||
-			    (bh->flags & (BH_SCHEDULED | BH_DELETED)) != BH_SCHEDULED)
-				continue;
-			*ret_culprit = g_strdup_printf("a coroutine scheduled in %s", c->name);
-			return g_strdup_printf(
-				"BH co_schedule_bh_cb of %s is scheduled: it enters the "
-				"coroutine, and this thread runs only %s now",
-				c->name, polled->name);
-		}
-	}
-	return NULL;
-}
-
-/* Called while it sleeps; the reading counts only if it did so all the time. */
-static void look_around(struct doctor *d, struct patient *p)
-{
-	struct nested *n = &p->nested;
-	const struct poll_set *set;
-	int fds, ios;
-
-	say_lock(d, p, n->evidence);
-	if (doctor_read_loops(d, NULL) || doctor_look(d, NULL) || p->now.switches != n->switches)
-		return;
-	set = find_set(d->loops, p->tid);
-	if (!set)
-		return;
-	fds = say_fds(d, set, n->evidence);
-	if (fds > MAX_SAID)
-		g_ptr_array_add(n->evidence, g_strdup_printf("and %d more", fds - MAX_SAID));
-	ios = say_io(d, p, n->evidence);
-	if (fds)
-		return;
-	if (set->timeout_ns < 0 && !has_timers(d, p->tid)) {
-		g_ptr_array_add(
-			n->evidence,
-			g_strdup("it polls nothing but its notifier, without a timeout: "
-				 "only another thread can end this, by aio_wait_kick() or a "
-				 "bottom half"));
-		if (!ios)
-			n->waiters = hold_waiters(d, p->tid);
-		if (!ios && !n->waiters)
-			n->stuck = misplaced(d, p->tid, &n->stuck_what);
-	}
-	say_other_loops(d, p, n->evidence);
 }
 
 /* --- sampling ------------------------------------------------------------------------------- */
@@ -269,7 +99,7 @@ static void note_stack(struct doctor *d, struct patient *p, const struct stack *
 	if (nest->callback >= 0)
 		n->callback =
 			doctor_callback_name(d, stack->frames[nest->callback].function, stack);
-	look_around(d, p);
+	nested_look_around(d, p);
 }
 
 static void sample(struct doctor *d, struct patient *p)

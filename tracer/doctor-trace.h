@@ -189,6 +189,8 @@ void trace_long_end(struct trace_doctor *d, struct trace_thread *t,
 		    const struct report_thread *model, const struct report_frame *frame,
 		    uint64_t now_ns, enum report_ending ending);
 void trace_long_conclude(struct trace_doctor *d);
+/* doctor-trace-long-say.c: the verdicts on what was noted. */
+void trace_long_say(struct trace_doctor *d);
 
 void trace_handlers_event(struct trace_doctor *d, struct trace_thread *t,
 			  const struct loop_event *event);

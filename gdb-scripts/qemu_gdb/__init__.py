@@ -16,7 +16,8 @@ Who reads what, from the bottom up (nothing imports from further down):
     waits, bql, coroutine        and what those say
     session     the parts of one command, put together; command: what all commands share
     rows, tables    what a context has, as JSON and as text
-    subject, verdicts, recording, stops     what single commands are made of
+    stop_clock, finding, verdict_*, verdicts, subject, recording, stops    what single commands are
+                                 made of
     cmd_*       one family of commands each; functions, printers: the same for scripts and "print"
 
 Everything is read and nothing is changed: no inferior call, no register, no memory, no setting.

@@ -3,14 +3,14 @@
 import textwrap
 from typing import Any
 
-from qemu_gdb import describe, verdicts
+from qemu_gdb import describe, stop_clock, verdicts
 from qemu_gdb.cmd_where import Row, look
 from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
+from qemu_gdb.finding import Finding
 from qemu_gdb.out import COLUMNS, json_line, plural, printable
 from qemu_gdb.rows import damage_rows
 from qemu_gdb.session import Session
-from qemu_gdb.verdicts import Finding
 
 CHECKED = (
     "LOST WAKEUP, NESTED WAIT, BQL HOLD, BLOCKED CALLBACK (asleep in one), TIMER LATE, "
@@ -42,7 +42,7 @@ class Doctor(Command):
 
 
 def register() -> None:
-    verdicts.watch()
+    stop_clock.watch()
     Doctor()
 
 

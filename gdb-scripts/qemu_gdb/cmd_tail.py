@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Optional
 
 import gdb
 
-from qemu_gdb import verdicts
+from qemu_gdb import stop_clock
 from qemu_gdb.command import Command
 from qemu_gdb.errors import QemuError
 from qemu_gdb.out import COLUMNS, cut, duration, json_line, plural, printable
@@ -110,7 +110,7 @@ def _end(directory: str, replay: Replay) -> tuple[int, int]:
     """The time of the last event before the stop, and how many were lost; learns all names.
 
     Where there is none: of the last record, what an idle program was like."""
-    stop = verdicts.stop_seen_ns()
+    stop = stop_clock.stop_seen_ns()
     end = records = lost = 0
     for row in export(directory):
         if row.get("type") == "total":

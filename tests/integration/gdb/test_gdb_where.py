@@ -23,12 +23,12 @@ STAYS = ("--hold", 600000)
 
 
 def in_call(target: Target, name: str) -> Demo:
-    """Some thread of it sleeps in that system call."""
-    number = {"clock_nanosleep": "230", "futex": "202"}[name]
+    """Its main thread sleeps in that system call; in futex(), for a mutex: no hand-over before it."""
+    begin = {"clock_nanosleep": ["230"], "futex": ["202", "0x80", "0x2"]}[name]
 
     def sleeps() -> bool:
-        text = Path(f"/proc/{target.pid}/syscall").read_text()
-        return text.split()[0] == number
+        nr, *args = Path(f"/proc/{target.pid}/syscall").read_text().split()
+        return [nr, *args[1:3]][: len(begin)] == begin
 
     wait_until(sleeps, f"{target.pid} sleeps in {name}")
     assert isinstance(target, Demo)
