@@ -31,6 +31,18 @@ static uint64_t stack_of(struct recorder *r, uint64_t sp, uint64_t time_ns)
 	return map ? map->start : 0;
 }
 
+/* The probe that is at @site already: calls that come back to several addresses may meet there. */
+static struct record_probe *find_resume(const struct recorder *r, const struct site *site)
+{
+	for (size_t i = 0; i < r->probes->len; i++) {
+		struct record_probe *p = r->probes->pdata[i];
+
+		if (p->resumes && p->site.img == site->img && p->site.link == site->link)
+			return p;
+	}
+	return NULL;
+}
+
 /* The probe where calls that return to @addr end; NULL if it cannot be placed. */
 static const struct record_probe *resume_at(struct recorder *r, uint64_t addr, bool keep_value)
 {
@@ -45,8 +57,11 @@ static const struct record_probe *resume_at(struct recorder *r, uint64_t addr, b
 		g_hash_table_insert(r->resumes, (void *)addr, NULL);
 		return NULL;
 	}
-	r->stepped += !p.site.emulated;
-	probe = record_add_probe(r, &p);
+	probe = find_resume(r, &p.site);
+	if (!probe) {
+		r->stepped += !p.site.emulated;
+		probe = record_add_probe(r, &p);
+	}
 	g_hash_table_insert(r->resumes, (void *)addr, probe);
 	return probe;
 }
@@ -65,7 +80,8 @@ void record_begin_call(struct recorder *r, struct thread_state *t, const struct 
 	c->sp = hit->sp;
 	c->stack = stack_of(r, hit->sp, hit->h.time_ns);
 	if (!fn || !function_is_leaf(fn))
-		end = resume_at(r, hit->stack[0], fn || call->probe->dispatches);
+		end = resume_at(r, hit->stack[0],
+				fn ? function_tells_value(fn) : call->probe->dispatches);
 	c->awaited = end && end->attached_ns && hit->h.time_ns > end->attached_ns;
 }
 

@@ -42,6 +42,8 @@ int record_finish(struct recorder *r, bool ended, uint64_t started_ns, struct fa
 		ring_buffer__consume(r->ring);
 	if (r->flight)
 		return finish_flight(r, ended, started_ns, why);
+	if (r->s->options->verbose)
+		record_show_hits(r, r->s->options->json);
 	lost = r->skel->bss->lost;
 	if (lost)
 		ctf_writer_discard(r->writer, 0, lost, now_ns());

@@ -176,6 +176,11 @@ bool function_is_leaf(const struct function_probe *fn)
 	return fn->leave == wait_return;
 }
 
+bool function_tells_value(const struct function_probe *fn)
+{
+	return fn->leave == aio_poll_return || glib_probe_tells_value(fn);
+}
+
 int function_site(const struct function_probe *fn, const struct image *img, uint64_t link,
 		  struct site *ret)
 {

@@ -34,6 +34,9 @@ const struct symbol *function_symbol(const struct function_probe *fn, struct ima
 /* Does nothing of the program run inside it? Then its return may be probed. */
 bool function_is_leaf(const struct function_probe *fn);
 
+/* Is what it returns told, too? Then that must still be in place where its end is seen. */
+bool function_tells_value(const struct function_probe *fn);
+
 /* Where the function is probed. Errors as site_at()'s. */
 int function_site(const struct function_probe *fn, const struct image *img, uint64_t link,
 		  struct site *ret);

@@ -161,6 +161,11 @@ bool glib_loop_shows_phases(struct images *images)
 	return glib && !infer_glib_is_opaque() && loop_calls_exports(glib);
 }
 
+bool glib_probe_tells_value(const struct function_probe *fn)
+{
+	return fn->leave == glib_prepare_return || fn->leave == glib_check_return;
+}
+
 bool glib_probe_serves(struct images *images, const struct function_probe *fn)
 {
 	return (!is_phase(fn) && strcmp(fn->names[0], "g_main_context_dispatch")) ||

@@ -14,6 +14,9 @@ extern const size_t n_glib_probes;
 /* Is this one there, and does the loop of this GLib call it? */
 bool glib_probe_serves(struct images *images, const struct function_probe *fn);
 
+/* Is what it returns told, too? */
+bool glib_probe_tells_value(const struct function_probe *fn);
+
 /* Does the loop of this GLib call g_main_context_prepare() and the others, which are exported? */
 bool glib_loop_shows_phases(struct images *images);
 

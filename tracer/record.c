@@ -116,13 +116,17 @@ int record_take_hit(void *recorder, void *data, size_t size)
 {
 	struct recorder *r = recorder;
 	const struct record_hit *h = data;
-	const struct record_probe *probe;
+	struct record_probe *probe;
 	struct thread_state *t;
 
 	if (size < sizeof(*h) || h->cookie >= r->probes->len)
 		return 0;
 	probe = r->probes->pdata[h->cookie];
 	t = record_thread(r, h->tid);
+	if (h->kind == RECORD_RETURN && !probe->resumes)
+		probe->returns++;
+	else
+		probe->hits++;
 	if (h->kind == RECORD_USDT && size >= sizeof(struct record_usdt))
 		record_usdt_hit(r, data);
 	else if (h->kind == RECORD_RETURN && size >= sizeof(struct record_return))

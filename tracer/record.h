@@ -37,6 +37,8 @@ struct record_probe {
 	bool dispatches;      /* @callback is a GSource's dispatch function */
 	bool left_out;	      /* by --overhead */
 	uint64_t attached_ns; /* its hits are seen from then on; 0: not yet */
+	uint64_t hits;	      /* taken from the ring: of the probe; of a leaf, of its entry */
+	uint64_t returns;     /* of a leaf */
 };
 
 /* A call that has begun and not returned. */
@@ -223,6 +225,11 @@ void record_detach(struct recorder *r);
 int record_keep_budget(struct recorder *r, double percent, char **ret_words, struct failure *why);
 
 struct thread_state *record_thread(struct recorder *r, uint32_t tid);
+
+/* --- record-hits.c --- */
+
+/* Of each probe that was hit: how often, and what a hit costs. */
+void record_show_hits(const struct recorder *r, bool json);
 
 /* --- the sources of events --- */
 

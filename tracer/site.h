@@ -58,9 +58,10 @@ int site_at_return(const struct image *img, uint64_t link, struct site *ret, str
 
 /*
  * The end of a call without a return probe: at the return address @link, or a few instructions on
- * where nothing has moved the stack pointer, left the straight line or come in from elsewhere (nor,
- * with @keep_value, changed the returned value). That place is also reached without the call: the
- * stack pointer tells. Errors: -ENOENT (no proven function, or no call, ends there), -ENOEXEC.
+ * where nothing has moved the stack pointer or left the straight line (nor, with @keep_value,
+ * changed the returned value). That place is also reached without the call: the stack pointer
+ * tells, as a call that is under way keeps its caller from getting there. See site-after.c. Errors:
+ * -ENOENT (no proven function, or no call, ends there), -ENOEXEC.
  */
 int site_after_call(const struct image *img, uint64_t link, bool keep_value, struct site *ret,
 		    struct failure *why);

@@ -180,6 +180,7 @@ AT resume_value_from
 AT resume_joined_from
 	mov $2, %ecx
 1:	mov $3, %ecx
+AT resume_joined_at
 	push %rcx
 	call site_ret
 AT resume_stack_from
@@ -191,6 +192,43 @@ AT resume_indirect_from
 AT resume_last_from
 	ret
 END resume_calls
+
+/* Each round makes the call, also those that come from elsewhere. */
+SAMPLE resume_loop
+	jmp 2f
+1:	call site_ret
+AT resume_loop_from
+	inc %ecx
+2:	cmp %ecx, %edi
+AT resume_loop_at
+	jne 1b
+	ret
+END resume_loop
+
+/* Most rounds of the loop do not make the call. */
+SAMPLE resume_rare
+1:	test %esi, %esi
+	je 2f
+	call site_ret
+AT resume_rare_from
+	inc %ecx
+2:	cmp %ecx, %edi
+	jne 1b
+	ret
+END resume_rare
+
+/* Where the jump by a table goes nobody knows: back, perhaps. */
+SAMPLE resume_switch
+	test %esi, %esi
+	je 1f
+	call site_ret
+AT resume_switch_from
+	inc %ecx
+1:	cmp %ecx, %edi
+	jne 2f
+	ret
+2:	jmp *%rdx
+END resume_switch
 
 /* Stack before the site: two words and a frame. */
 SAMPLE site_stack

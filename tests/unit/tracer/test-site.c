@@ -198,10 +198,18 @@ static void test_end_of_a_call_keeps_the_value(void)
 	assert_resume(LINK(resume_value_from), false, LINK(resume_value_from) + 5, true);
 }
 
-/* The jump to 1: would be taken for the end of the call. */
-static void test_end_of_a_call_is_before_others_join(void)
+/* Who jumps to 1: gets there, too; the stack pointer tells. */
+static void test_end_of_a_call_where_others_join(void)
 {
-	assert_resume(LINK(resume_joined_from), false, LINK(resume_joined_from), false);
+	assert_resume(LINK(resume_joined_from), false, LINK(resume_joined_at), true);
+	assert_resume(LINK(resume_loop_from), false, LINK(resume_loop_at), true);
+}
+
+/* A round without the call is no end of it, and nobody knows how many there are. */
+static void test_end_of_a_call_is_in_no_loop_without_it(void)
+{
+	assert_resume(LINK(resume_rare_from), false, LINK(resume_rare_from), false);
+	assert_resume(LINK(resume_switch_from), false, LINK(resume_switch_from), false);
 }
 
 static void test_end_of_a_call_is_before_the_stack_moves(void)
@@ -269,8 +277,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/site/aligned-stack", test_a_stack_that_is_aligned_ends_the_search);
 	g_test_add_func("/site/end-of-a-call", test_end_of_a_call);
 	g_test_add_func("/site/end-of-a-call/keeps-the-value", test_end_of_a_call_keeps_the_value);
-	g_test_add_func("/site/end-of-a-call/before-others-join",
-			test_end_of_a_call_is_before_others_join);
+	g_test_add_func("/site/end-of-a-call/where-others-join",
+			test_end_of_a_call_where_others_join);
+	g_test_add_func("/site/end-of-a-call/no-loop-without-it",
+			test_end_of_a_call_is_in_no_loop_without_it);
 	g_test_add_func("/site/end-of-a-call/before-the-stack-moves",
 			test_end_of_a_call_is_before_the_stack_moves);
 	g_test_add_func("/site/end-of-a-call/no-call", test_no_call_ends_there);
