@@ -3,9 +3,9 @@
  * Stalls: times in which a loop's thread is away from its wait for too long, seen as they happen.
  *
  * The kernel measures them (bpf/stalls.bpf.c) and copies stacks while they last; stalls.c watches
- * over it and copies the stack of a thread that sleeps on. What a stack says, whose lock is waited
- * for and what was left waiting is found at that very moment (stall-view.c). Equal stalls are one
- * row (stall-rows.c), which cmd-stalls.c and JSON show.
+ * over it, stall-threads.c finds the threads, stall-take.c takes the stacks. What a stack says,
+ * whose lock is waited for and what was left waiting is found at that very moment (stall-view.c).
+ * Equal stalls are one row (stall-rows.c), which cmd-stalls.c and JSON show.
  */
 #ifndef TRACER_STALLS_H
 #define TRACER_STALLS_H

@@ -4,8 +4,8 @@
  * time of each thread goes. The kernel sums up (bpf/top.bpf.c), so that a busy loop sends no more
  * than an idle one; here the sums are read, once for each interval, and become rows.
  *
- * top-sites.c chooses the probes, top-read.c reads, top-rows.c sorts and filters, top-plain.c and
- * top-screen.c show.
+ * top-sites.c chooses the probes, top-open.c attaches them, top-follow.c learns callbacks;
+ * top-read.c reads, top-rows.c sorts and filters, top-plain.c and top-screen.c show.
  */
 #ifndef TRACER_TOP_H
 #define TRACER_TOP_H
@@ -77,7 +77,7 @@ struct top {
 	uint64_t seen_ns, seen_last_ns; /* how long windows were open; up to the last reading */
 };
 
-/* --- top-sites.c: all return 0 or a negative errno --- */
+/* --- top-open.c: all return 0 or a negative errno --- */
 
 /* One more copy of the program, to measure what it costs. */
 int top_load_copy(pid_t pid, struct overhead_program *ret, struct failure *why);
@@ -89,6 +89,8 @@ void top_close(struct top *top);
 /* Attach the probes and begin to count; remove them, having read what was counted. */
 int top_begin(struct top *top, struct failure *why);
 void top_end(struct top *top);
+
+/* --- top-follow.c --- */
 
 /* Every some milliseconds: probe where calls come back to, and callbacks that are new. */
 void top_follow(struct top *top);
