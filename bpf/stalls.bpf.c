@@ -161,22 +161,6 @@ int tick(void *ctx)
 
 /* --- the waits ------------------------------------------------------------------------------ */
 
-static bool is_wait(long nr)
-{
-	switch (nr) {
-	case NR_POLL:
-	case NR_PPOLL:
-	case NR_EPOLL_WAIT:
-	case NR_EPOLL_PWAIT:
-	case NR_EPOLL_PWAIT2:
-	case NR_IO_URING_ENTER:
-	case NR_RESTART_SYSCALL:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static bool is_own(__u32 tid, __u64 sp)
 {
 	struct stalls_own *o = bpf_map_lookup_elem(&own, &tid);
@@ -201,7 +185,7 @@ int BPF_PROG(enter_call, struct pt_regs *regs, long nr)
 		return 0;
 	t->nr = nr;
 	t->arg = regs->rdi;
-	if (!is_wait(nr))
+	if (!is_wait_call(nr) && nr != NR_RESTART_SYSCALL)
 		return 0;
 	t->sp = regs->rsp;
 	if (!is_own(tid, t->sp))

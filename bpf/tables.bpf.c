@@ -118,15 +118,8 @@ static void send_pollset(struct task_struct *task)
 	s.wait.args[1] = regs.rsi;
 	s.wait.args[2] = regs.rdx;
 	s.wait.args[3] = regs.r10;
-	switch (s.wait.nr) {
-	case NR_POLL:
-	case NR_PPOLL:
-	case NR_EPOLL_WAIT:
-	case NR_EPOLL_PWAIT:
-	case NR_EPOLL_PWAIT2:
-	case NR_IO_URING_ENTER:
+	if (is_wait_call(s.wait.nr))
 		send_wait(&s);
-	}
 }
 
 SEC("iter.s/task")

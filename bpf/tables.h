@@ -21,6 +21,22 @@ enum {
 	NR_EPOLL_PWAIT2 = 441,
 };
 
+/* Is it one of them? Not restart_syscall: sleeps and futex waits go on as that, too. */
+static inline _Bool is_wait_call(long nr)
+{
+	switch (nr) {
+	case NR_POLL:
+	case NR_PPOLL:
+	case NR_EPOLL_WAIT:
+	case NR_EPOLL_PWAIT:
+	case NR_EPOLL_PWAIT2:
+	case NR_IO_URING_ENTER:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 enum { TABLES_POLLSET = 1, TABLES_ELEMENT = 2 };
 
 /* A thread that waits in a system call, or is about to. */

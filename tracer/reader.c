@@ -2,8 +2,6 @@
 /* What the readers share, and the one that reads memory. See reader.h. */
 #include <errno.h>
 
-#include <linux/types.h>
-#include "bpf/tables.h"
 #include "tracer/reader.h"
 
 #define FDS_MAX (1 << 18) /* fds of one poll set */
@@ -13,21 +11,6 @@ const char *read_way_name(enum read_way way)
 	static const char *const names[] = { "mem", "iter", "probe" };
 
 	return names[way];
-}
-
-bool is_wait_call(long nr)
-{
-	switch (nr) {
-	case NR_POLL:
-	case NR_PPOLL:
-	case NR_EPOLL_WAIT:
-	case NR_EPOLL_PWAIT:
-	case NR_EPOLL_PWAIT2:
-	case NR_IO_URING_ENTER:
-		return true;
-	default:
-		return false;
-	}
 }
 
 static void free_list(void *list)

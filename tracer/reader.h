@@ -11,8 +11,10 @@
 #define TRACER_READER_H
 
 #include <glib.h>
+#include <linux/types.h>
 #include <stdint.h>
 
+#include "bpf/tables.h"
 #include "tracer/failure.h"
 #include "tracer/images.h"
 #include "tracer/target.h"
@@ -73,8 +75,5 @@ int tables_read_probe(struct target *t, struct images *images, int timeout_ms,
 
 /* Say why a bpf program cannot be loaded or run; returns -EPERM or -EOPNOTSUPP. */
 int bpf_failure(int err, struct failure *why);
-
-/* True if @nr is a system call in which a loop waits. */
-bool is_wait_call(long nr);
 
 #endif
