@@ -3,13 +3,11 @@
 Targets that a test only looks at live as long as the session; one that a test changes, stops or
 ends is started by that test. Without root, what only root can do is skipped and listed; on CI (the
 environment variable CI) as root, a skip is a failure.
-
-A test marked `full` takes long: it runs when FULL is in the environment (make check-full).
 """
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Generator, Iterator, List, Tuple
+from typing import Any, Dict, Generator, Iterator, Tuple
 
 import pytest
 import tracer_run
@@ -63,21 +61,10 @@ def many() -> Iterator[Demo]:
         yield target.wait_asleep()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "full: takes long, runs in make check-full")
+def pytest_configure() -> None:
     for program in (tracer_run.LOOPSCOPE, tracer_run.DEMO):
         if not program.exists():
             raise pytest.UsageError(f"{program} is not built: run make")
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: List[pytest.Item]
-) -> None:
-    if os.environ.get("FULL"):
-        return
-    later = [item for item in items if item.get_closest_marker("full")]
-    items[:] = [item for item in items if not item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=later)
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
