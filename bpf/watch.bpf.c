@@ -181,6 +181,7 @@ static void loop_turn(__u32 tid, __u64 sp)
 struct scan {
 	struct watch_thread *t;
 	struct watch_fd_key key;
+	bool slept;
 	__u64 left; /* ready descriptors not found yet */
 };
 
@@ -210,6 +211,7 @@ static long scan_chunk(__u32 chunk, struct scan *s)
 		fd = value_of(&fds, &s->key, &no_fd);
 		if (fd) {
 			fd->ready++;
+			fd->slept += s->slept;
 			fd->turn = t->turns;
 			fd->revents |= revents;
 		}
@@ -231,8 +233,9 @@ int on_wait_return(struct pt_regs *ctx)
 	t = bpf_map_lookup_elem(&threads, &tid);
 	if (!t || t->returned_ns >= t->entered_ns) /* it was in there before we came */
 		return 0;
+	s.slept = BPF_CORE_READ(task, nvcsw) != t->switches;
 	t->returned++;
-	t->slept += BPF_CORE_READ(task, nvcsw) != t->switches;
+	t->slept += s.slept;
 	if (ready > 0) {
 		t->ready++;
 		s.t = t;
@@ -452,6 +455,7 @@ int BPF_PROG(io_done, struct pt_regs *regs, long result)
 	int what = moves(regs->orig_rax);
 	struct watch_fd_key key;
 	struct watch_io *io;
+	__u64 value;
 
 	if (what == MOVES_NOTHING || !is_target(&key.tid))
 		return 0;
@@ -460,8 +464,13 @@ int BPF_PROG(io_done, struct pt_regs *regs, long result)
 	if (!io)
 		return 0;
 	__sync_fetch_and_add(&io->calls, 1);
-	if (result > 0 && what != MOVES_OUT)
+	if (result > 0 && what != MOVES_OUT) {
 		__sync_fetch_and_add(&io->in, 1);
+		__sync_fetch_and_add(&io->bytes, result);
+		if (!regs->orig_rax && result == sizeof(value) &&
+		    !bpf_probe_read_user(&value, sizeof(value), (void *)regs->rsi))
+			__sync_fetch_and_add(&io->counted, value);
+	}
 	if (result > 0 && what != MOVES_IN)
 		__sync_fetch_and_add(&io->out, 1);
 	return 0;

@@ -59,6 +59,7 @@ struct watch_fd_key {
  */
 struct watch_fd {
 	__u64 ready; /* polls of the thread that found it so */
+	__u64 slept; /* of these, that had to sleep for it */
 	__u64 turn;
 	__u32 revents; /* all that were seen */
 	__u32 pad;
@@ -116,6 +117,8 @@ struct watch_call {
 struct watch_io {
 	__u64 calls;
 	__u64 in, out; /* of these, that took something from it, or put something in */
+	__u64 bytes;   /* that were taken */
+	__u64 counted; /* of an eventfd: what the reads of 8 bytes returned, summed up */
 };
 
 /* Offsets in QEMU's structures, from the layout; negative: unknown. */

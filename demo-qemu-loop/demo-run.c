@@ -25,6 +25,8 @@ const DemoScenario *const demo_families[] = {
 	demo_scenarios_races,
 	demo_scenarios_dead,
 	demo_scenarios_leak,
+	demo_scenarios_client,
+	demo_scenarios_kick,
 	demo_scenarios_starved,
 	demo_scenarios_late,
 	demo_scenarios_drawn,

@@ -73,6 +73,8 @@ extern const DemoScenario demo_scenarios_hold[];
 extern const DemoScenario demo_scenarios_races[];
 extern const DemoScenario demo_scenarios_dead[];
 extern const DemoScenario demo_scenarios_leak[];
+extern const DemoScenario demo_scenarios_client[];
+extern const DemoScenario demo_scenarios_kick[];
 extern const DemoScenario demo_scenarios_starved[];
 extern const DemoScenario demo_scenarios_late[];
 extern const DemoScenario demo_scenarios_drawn[];

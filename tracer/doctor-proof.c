@@ -72,6 +72,9 @@ void spin_half(struct doctor *d)
 		p->half = spin_thread_counts(d, p->tid);
 		p->at_half = p->now;
 	}
+	if (d->fds_at_half)
+		g_array_free(d->fds_at_half, TRUE);
+	d->fds_at_half = watch_read_fds(d->watch);
 	d->half_ns = now_ns();
 }
 
@@ -109,6 +112,7 @@ static void look_at_levels(struct doctor *d, struct proof *proof)
 		int64_t now = spin_fd_level(d, level->fd);
 
 		level->fell |= now < level->last;
+		level->lowest = level->looks++ ? MIN(now, level->lowest) : now;
 		level->last = now;
 	}
 }
@@ -150,12 +154,13 @@ int proof_gather(struct doctor *d, struct proof *proof)
 
 	learn_clocks(d);
 	err = watch_suspects(d);
-	if (!err)
-		err = watch_io_start(d->watch, NULL);
 	if (err)
 		return err;
 	/* Each count needs one turn before it can be compared with another. */
 	usleep(PROOF_STEP_US);
+	err = watch_io_start(d->watch, NULL);
+	if (err)
+		return err;
 	spin_half(d);
 	proof->hungry = starved_look(d);
 	proof->before = counts_read(d);

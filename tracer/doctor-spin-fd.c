@@ -7,27 +7,13 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "tracer/doctor-spin.h"
+#include "tracer/fd-look.h"
 
 int64_t spin_fd_level(const struct doctor *d, int fd)
 {
-	int pidfd, copy, bytes = -1;
-
-	if (is_eventfd(d, fd))
-		return doctor_eventfd_count(d, fd);
-	pidfd = (int)syscall(SYS_pidfd_open, d->t->pid, 0);
-	copy = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	if (copy >= 0 && ioctl(copy, FIONREAD, &bytes))
-		bytes = -1;
-	if (copy >= 0)
-		close(copy);
-	if (pidfd >= 0)
-		close(pidfd);
-	return bytes;
+	return fd_level(d->t->pid, fd, is_eventfd(d, fd));
 }
 
 struct watch_fd spin_fd_before(const struct proof *proof, const struct watch_fd_key *key)
@@ -57,8 +43,7 @@ static bool is_drained_by_calls(const struct fd_info *info)
 	return false;
 }
 
-/* System calls of any thread on @fd. */
-static struct watch_io io_on(const struct proof *proof, int fd)
+struct watch_io spin_fd_calls(const struct proof *proof, int fd)
 {
 	struct watch_io sum = { 0 };
 
@@ -70,6 +55,8 @@ static struct watch_io io_on(const struct proof *proof, int fd)
 		sum.calls += io->value.calls;
 		sum.in += io->value.in;
 		sum.out += io->value.out;
+		sum.bytes += io->value.bytes;
+		sum.counted += io->value.counted;
 	}
 	return sum;
 }
@@ -88,7 +75,7 @@ static bool fell(const struct proof *proof, int fd, int64_t *ret_level)
 	return false;
 }
 
-static uint64_t callback_of(const struct doctor *d, const struct owner *o, unsigned revents)
+uint64_t spin_fd_callback(const struct doctor *d, const struct owner *o, unsigned revents)
 {
 	uint64_t dispatch = 0;
 
@@ -112,7 +99,7 @@ static char *blame(struct doctor *d, const struct patient *p, const struct watch
 	char *name, *text;
 
 	loops_owner(d->loops, p->tid, fd->key.fd, &owner);
-	callback = callback_of(d, &owner, fd->value.revents);
+	callback = spin_fd_callback(d, &owner, fd->value.revents);
 	name = callback ? doctor_callback_name(d, callback, NULL) : g_strdup("an unknown owner");
 	text = g_strdup_printf("%s never drains fd %d (%s%s%s)", name, fd->key.fd, info->kind,
 			       info->detail[0] ? " " : "", info->detail);
@@ -125,7 +112,7 @@ static bool explain(struct doctor *d, struct patient *p, const struct proof *pro
 {
 	struct watch_fd was = spin_fd_before(proof, &fd->key);
 	unsigned long long ready = fd->value.ready - was.ready;
-	struct watch_io io = io_on(proof, fd->key.fd);
+	struct watch_io io = spin_fd_calls(proof, fd->key.fd);
 	bool event = is_eventfd(d, fd->key.fd);
 	struct finding *f;
 	int64_t level;

@@ -87,16 +87,22 @@ void spin_conclude(struct doctor *d)
 	struct proof proof = { .levels = g_array_new(FALSE, TRUE, sizeof(struct level)) };
 	GPtrArray *suspects = g_ptr_array_new();
 
-	for (size_t i = 0; i < d->patients->len; i++)
-		if (is_suspect(d, d->patients->pdata[i]))
-			g_ptr_array_add(suspects, d->patients->pdata[i]);
+	d->looked_ns = now_ns();
+	for (size_t i = 0; i < d->patients->len; i++) {
+		struct patient *p = d->patients->pdata[i];
+
+		p->may_spin = is_suspect(d, p);
+		if (p->may_spin || flood_is_suspect(d, p))
+			g_ptr_array_add(suspects, p);
+	}
 	/* Who owns a descriptor is told by the poll sets, also of those that never sleep. */
 	if (suspects->len && !proof_gather(d, &proof) && !doctor_read_busy_loops(d, NULL)) {
 		for (size_t i = 0; i < suspects->len; i++) {
 			struct patient *p = suspects->pdata[i];
 
-			p->spins =
-				doctor_has_finding(d, p->tid, "DEAD FD") || explain(d, p, &proof);
+			p->spins = doctor_has_finding(d, p->tid, "DEAD FD") ||
+				   (p->may_spin && explain(d, p, &proof)) ||
+				   flood_explain(d, p, &proof);
 		}
 	}
 	proof_clear(&proof);

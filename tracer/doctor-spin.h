@@ -16,7 +16,8 @@ struct counts {
 /* What a descriptor holds: bytes, or what an eventfd counts; -1 while unknown. */
 struct level {
 	int fd;
-	int64_t last;
+	int64_t last, lowest;
+	int looks;
 	bool fell;
 };
 
@@ -48,6 +49,13 @@ bool spin_by_source(struct doctor *d, struct patient *p, const struct proof *pro
 /* None of these: not even the culprit is known, but that it spins. */
 bool spin_by_nothing(struct doctor *d, struct patient *p, const struct proof *proof);
 
+/*
+ * doctor-flood.c: kept awake from outside. Is there a descriptor that in both halves of the visit
+ * gave its thread no rest; and is it a client that floods, or a kick without end?
+ */
+bool flood_is_suspect(const struct doctor *d, const struct patient *p);
+bool flood_explain(struct doctor *d, struct patient *p, const struct proof *proof);
+
 /* Not a spin in itself, but one that keeps others from their turn: said in its place. */
 GArray *starved_look(const struct doctor *d);
 bool starved_by_source(struct doctor *d, struct patient *p, const struct proof *proof);
@@ -73,6 +81,9 @@ bool in_every_turn(const struct proof *proof, uint64_t n, uint64_t from_turn, ui
  */
 bool is_own_fd(const struct doctor *d, int fd);
 int64_t spin_fd_level(const struct doctor *d, int fd);
+/* System calls of any thread on it; and the callback of its owner that @revents are for, or 0. */
+struct watch_io spin_fd_calls(const struct proof *proof, int fd);
+uint64_t spin_fd_callback(const struct doctor *d, const struct owner *o, unsigned revents);
 /* The counts of a descriptor before the proof was gathered; zero if it had none. */
 struct watch_fd spin_fd_before(const struct proof *proof, const struct watch_fd_key *key);
 /*

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tracer/doctor.h"
+#include "tracer/fd-look.h"
 
 enum { NR_FUTEX = 202, MUTEX_OWNER = 8 }; /* int __lock; unsigned __count; int __owner; */
 
@@ -77,18 +78,7 @@ static const struct {
 
 int64_t doctor_eventfd_count(const struct doctor *d, int fd)
 {
-	char path[64], line[128];
-	int64_t count = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", d->t->pid, fd);
-	f = d->t->live ? fopen(path, "re") : NULL;
-	while (f && count < 0 && fgets(line, sizeof(line), f))
-		if (sscanf(line, "eventfd-count: %" SCNx64, (uint64_t *)&count) != 1)
-			count = -1;
-	if (f)
-		fclose(f);
-	return count;
+	return d->t->live ? fd_level(d->t->pid, fd, true) : -1;
 }
 
 /* The innermost function with a name whose name begins like one of libc's waits. */

@@ -144,6 +144,14 @@ static int watch_for(struct doctor *d, int64_t visit_ns, int64_t until_ns,
 	return 0;
 }
 
+static bool has_loop(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->patients->len; i++)
+		if (((struct patient *)d->patients->pdata[i])->is_loop)
+			return true;
+	return false;
+}
+
 /*
  * On a busy machine the doctor gets little done in its time, too. So it stays longer, up to three
  * times as long, if it came to look only now and then, or has one sample of something.
@@ -151,16 +159,14 @@ static int watch_for(struct doctor *d, int64_t visit_ns, int64_t until_ns,
 static bool is_undecided(const struct doctor *d, int duration_ms)
 {
 	bool open = d->looks * STEP_MS * 2 < duration_ms || (d->hold.owner && d->hold.samples == 1);
-	bool has_loop = false;
 
 	for (size_t i = 0; i < d->patients->len; i++) {
 		const struct patient *p = d->patients->pdata[i];
 
 		open |= p->blocked.call.is_known && p->blocked.samples < 2;
 		open |= p->nested.samples == 1;
-		has_loop |= p->is_loop;
 	}
-	return open || !has_loop || late_is_undecided(d);
+	return open || !has_loop(d) || late_is_undecided(d);
 }
 
 static int stay_longer(struct doctor *d, int duration_ms, const volatile sig_atomic_t *stop,
@@ -202,6 +208,9 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	spin_half(d);
 	if (!err)
 		err = watch_for(d, 2 * half, d->start_ns + 2 * half, stop, why);
+	/* One that never sleeps has to be asked while it polls. */
+	if (!err && !has_loop(d))
+		doctor_read_busy_loops(d, NULL);
 	if (!err)
 		err = stay_longer(d, duration_ms, stop, why);
 	if (!err)
@@ -227,6 +236,8 @@ void doctor_close(struct doctor *d)
 	stacks_close(d->stacks);
 	loops_free(d->loops);
 	leak_free(d->leak);
+	if (d->fds_at_half)
+		g_array_free(d->fds_at_half, TRUE);
 	late_free(d->late);
 	if (d->idle_bhs)
 		g_array_free(d->idle_bhs, TRUE);

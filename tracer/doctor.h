@@ -114,7 +114,7 @@ struct patient {
 	struct watch_thread half, done; /* counts at half time, or when a proof began; at its end */
 	struct blocked blocked;
 	struct nested nested;
-	bool spins;
+	bool may_spin, spins;	      /* suspected, proven */
 	struct past past[PAST_LOOKS]; /* the last looks, in turn */
 	unsigned n_past;
 };
@@ -134,7 +134,9 @@ struct doctor {
 	GPtrArray *findings;	   /* of struct finding * */
 	GHashTable *callbacks;	   /* run address -> what it is, of all that the tables name */
 	int64_t start_ns, half_ns; /* CLOCK_MONOTONIC: attached, half time */
+	int64_t looked_ns;	   /* the last look of the visit */
 	int64_t min_ns;		   /* blocked longer than this is a finding */
+	GArray *fds_at_half;	   /* of struct watched_fd */
 	struct leak *leak;
 	struct late *late;
 	int looks;

@@ -181,6 +181,37 @@ static void test_spin_warning(void)
 	result_free(&result);
 }
 
+/* Byte by byte, a command of 28 each; the one that floods is a command ahead. */
+static void test_clients(void)
+{
+	static const char *const scenarios[] = { "client-asks", "client-flood" };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(scenarios); i++) {
+		char *arguments = g_strdup_printf("--scenario %s --iterations 84", scenarios[i]);
+
+		expect_counts(arguments, "iterations=84\n"
+					 "bytes=84\n"
+					 "commands=3\n"
+					 "answers=3\n");
+		g_free(arguments);
+	}
+}
+
+/* Three kicks are one event; the last one's BH runs in the next iteration. */
+static void test_kicks(void)
+{
+	expect_counts("--scenario kick-requests --iterations 23", "iterations=23\n"
+								  "kicks=66\n"
+								  "runs=22\n"
+								  "buffers=264\n"
+								  "irqs=21\n");
+	expect_counts("--scenario kick-flood --iterations 23", "iterations=23\n"
+							       "kicks=66\n"
+							       "runs=22\n"
+							       "buffers=0\n"
+							       "irqs=0\n");
+}
+
 static void test_busy(void)
 {
 	expect_counts("--scenario busy --iterations 46", "iterations=46\n"
@@ -326,11 +357,13 @@ static void expect_verdict(const char *line, const char *name)
 		{ "bh-not-cancelled", "\"SPIN\"" },
 		{ "bql-hold", "\"BQL HOLD\"" },
 		{ "blocked-", "\"BLOCKED CALLBACK\"" },
+		{ "client-flood", "\"SPIN\"" },
 		{ "coroutine-wrong-context", "\"WRONG CONTEXT\"" },
 		{ "starved-source", "\"STARVED SOURCE\"" },
 		{ "dead-fd", "\"DEAD FD\"" },
 		{ "handler-leak", "\"HANDLER LEAK\"" },
 		{ "deleted-handler", "\"NESTED WAIT\"" },
+		{ "kick-flood", "\"SPIN\"" },
 		{ "lost-wakeup", "\"LOST WAKEUP\"" },
 		{ "missing-kick", "\"NESTED WAIT\"" },
 		{ "nested-bql", "\"BQL HOLD\"" },
@@ -551,6 +584,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/iothread-counts-are-exact-in-every-loop", test_iothread);
 	g_test_add_func("/program/spin-warning-is-of-its-era", test_spin_warning);
 	g_test_add_func("/program/busy-counts-are-exact", test_busy);
+	g_test_add_func("/program/clients-counts-are-exact", test_clients);
+	g_test_add_func("/program/kicks-counts-are-exact", test_kicks);
 	g_test_add_func("/program/blocked-callbacks-are-one-an-iteration", test_blocked);
 	g_test_add_func("/program/waits-counts-are-exact", test_waits);
 	g_test_add_func("/program/thread-pool-counts-are-exact", test_thread_pool);
