@@ -111,8 +111,12 @@ int on_entry(struct pt_regs *ctx)
 						    (void *)(r->args[arg] + site->reads[i].off));
 		}
 	}
-	if (bpf_probe_read_user(r->stack, sizeof(r->stack), (void *)r->sp))
+	if (site && site->back) {
+		r->stack[0] = site->back;
+		r->stack[1] = r->stack[2] = 0;
+	} else if (bpf_probe_read_user(r->stack, sizeof(r->stack), (void *)r->sp)) {
 		r->stack[0] = r->stack[1] = r->stack[2] = 0;
+	}
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 0;
 }

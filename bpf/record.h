@@ -20,7 +20,8 @@ struct record_site {
 		__u16 arg;
 		__u16 off;
 	} reads[RECORD_READS];
-	__u32 stack_bytes; /* from the stack pointer there up to the return address */
+	__s32 stack_bytes; /* from the stack pointer there up to the return address */
+	__u64 back;	   /* the return address, where it is not on the stack yet; else 0 */
 };
 
 /* What every hit begins with: its kind, and the cookie of its site. */

@@ -9,6 +9,8 @@
 #include "tracer/record-glib.h"
 #include "tracer/usdt.h"
 
+#define TABLES 2 /* of functions: QEMU's, GLib's */
+
 struct event_row {
 	const char *event;
 	const char *from; /* "USDT", "function", "-" */
@@ -63,37 +65,46 @@ static int list_usdt(const struct image *program, struct table *table)
 	return n;
 }
 
-/* The function, if its calls stand for @event in this target: appended to @where. */
-static bool gives(struct session *s, const struct function_probe *fn, const char *event,
-		  GString *where, struct event_row *row)
+/* Does it serve in this target? */
+static bool serves(const struct function_probe *fn, const void *session)
 {
-	struct image *img = NULL;
-	const struct symbol *symbol = function_symbol(fn, s->images, &img);
-	char **events = g_strsplit(fn->gives, " ", -1);
-	struct site site = { 0 };
-	bool found = symbol && g_strv_contains((const char *const *)events, event) &&
-		     (layout_is_qemu(s->l) || glib_probe_serves(s->images, fn)) &&
-		     !function_site(fn, img, symbol->link, &site);
+	const struct session *s = session;
 
-	g_strfreev(events);
-	if (!found)
-		return false;
-	g_string_append_printf(where, "%s%s()", where->len ? ", " : "", symbol->name);
-	row->from = "function";
-	row->cost = cost(site.emulated, fn->leave != NULL);
-	return true;
+	return layout_is_qemu(s->l) || glib_probe_serves(s->images, fn);
 }
 
 /* The functions whose calls stand for @event, as far as this target has them. */
-static void list_function_event(struct session *s, const char *event, struct table *table, int *n)
+static int add_givers(const GArray *functions, const char *event, GString *where,
+		      struct event_row *row)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < functions->len; i++) {
+		const struct function_sites *f =
+			&g_array_index(functions, struct function_sites, i);
+		char **events = g_strsplit(f->fn->gives, " ", -1);
+		bool found =
+			g_strv_contains((const char *const *)events, event) && function_n_sites(f);
+
+		g_strfreev(events);
+		if (!found)
+			continue;
+		g_string_append_printf(where, "%s%s()", where->len ? ", " : "", f->symbol->name);
+		row->from = "function";
+		row->cost = cost(function_site_nth(f, 0)->emulated, f->fn->leave != NULL);
+		n++;
+	}
+	return n;
+}
+
+static void list_function_event(GArray *const *functions, const char *event, struct table *table,
+				int *n)
 {
 	struct event_row row = { .event = event, .from = "-", .cost = "-" };
 	GString *where = g_string_new(NULL);
 
-	for (size_t i = 0; i < n_function_probes; i++)
-		*n += gives(s, &function_probes[i], event, where, &row);
-	for (size_t i = 0; !layout_is_qemu(s->l) && i < n_glib_probes; i++)
-		*n += gives(s, &glib_probes[i], event, where, &row);
+	for (int i = 0; i < TABLES; i++)
+		*n += add_givers(functions[i], event, where, &row);
 	row.where = where->len ? where->str : NULL;
 	show(table, &row);
 	g_string_free(where, TRUE);
@@ -127,6 +138,11 @@ static const char *from_tables(const struct session *s, const char *event)
 
 static int list_functions(struct session *s, struct table *table)
 {
+	GArray *functions[TABLES] = {
+		function_find_sites(function_probes, n_function_probes, s->images, serves, s),
+		function_find_sites(glib_probes, layout_is_qemu(s->l) ? 0 : n_glib_probes,
+				    s->images, serves, s),
+	};
 	int n = 0;
 
 	for (int id = 0; id < LOOP_EV_END; id++) {
@@ -138,12 +154,14 @@ static int list_functions(struct session *s, struct table *table)
 		row.event = desc->name;
 		row.where = (char *)from_tables(s, desc->name);
 		if (!row.where) {
-			list_function_event(s, desc->name, table, &n);
+			list_function_event(functions, desc->name, table, &n);
 			continue;
 		}
 		show(table, &row);
 		n++;
 	}
+	for (int i = 0; i < TABLES; i++)
+		g_array_free(functions[i], TRUE);
 	return n;
 }
 

@@ -41,6 +41,8 @@ static void recorder_free(struct recorder *r)
 	g_hash_table_destroy(r->named);
 	g_hash_table_destroy(r->callbacks);
 	g_hash_table_destroy(r->resumes);
+	if (r->functions)
+		g_array_free(r->functions, TRUE);
 	if (r->known)
 		g_hash_table_destroy(r->known);
 	if (r->glib_funcs)

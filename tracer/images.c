@@ -2,6 +2,7 @@
 /* See images.h. */
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tracer/code.h"
 #include "tracer/images.h"
@@ -13,6 +14,7 @@ struct images {
 	struct target *t;
 	GPtrArray *list;    /* of struct image *, the program first */
 	GHashTable *opened; /* path -> struct image *, NULL for what could not be opened */
+	GHashTable *asked;  /* paths of files that import none of what was asked for */
 };
 
 int images_open(struct target *t, struct images **ret, struct failure *why)
@@ -27,6 +29,7 @@ int images_open(struct target *t, struct images **ret, struct failure *why)
 	set->t = t;
 	set->list = g_ptr_array_new();
 	set->opened = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	set->asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_ptr_array_add(set->list, program);
 	g_hash_table_insert(set->opened, g_strdup(program->path), program);
 	*ret = set;
@@ -41,6 +44,7 @@ void images_close(struct images *set)
 		image_close(set->list->pdata[i]);
 	g_ptr_array_free(set->list, TRUE);
 	g_hash_table_destroy(set->opened);
+	g_hash_table_destroy(set->asked);
 	g_free(set);
 }
 
@@ -84,6 +88,63 @@ struct image *images_library(struct images *set, const char *prefix)
 			return open_map(set, map);
 	}
 	return NULL;
+}
+
+struct image *images_nth(const struct images *set, size_t i)
+{
+	return i < set->list->len ? set->list->pdata[i] : NULL;
+}
+
+static bool imports(Elf *elf, const char *const *names)
+{
+	Elf_Scn *scn = NULL;
+	GElf_Shdr sh;
+	GElf_Sym sym;
+
+	while ((scn = elf_nextscn(elf, scn))) {
+		Elf_Data *data = gelf_getshdr(scn, &sh) && sh.sh_type == SHT_DYNSYM
+					 ? elf_getdata(scn, NULL)
+					 : NULL;
+
+		for (int i = 0; data && gelf_getsym(data, i, &sym); i++) {
+			const char *name = elf_strptr(elf, sh.sh_link, sym.st_name);
+
+			if (sym.st_shndx == SHN_UNDEF && name && g_strv_contains(names, name))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Most libraries import none: they are not taken apart. */
+static bool file_imports(struct images *set, const struct map *map, const char *const *names)
+{
+	char *path = NULL;
+	int fd = target_open_file(set->t, map, &path) ? -1 : target_open_regular(path);
+	Elf *elf = fd < 0 ? NULL : elf_begin(fd, ELF_C_READ, NULL);
+	bool found = elf && imports(elf, names);
+
+	elf_end(elf);
+	if (fd >= 0)
+		close(fd);
+	g_free(path);
+	return found;
+}
+
+void images_open_importers(struct images *set, const char *const *names)
+{
+	for (size_t i = 0; i < set->t->maps->len; i++) {
+		const struct map *map = &g_array_index(set->t->maps, struct map, i);
+
+		if (!map->exec || map->path[0] != '/' ||
+		    g_hash_table_contains(set->opened, map->path) ||
+		    g_hash_table_contains(set->asked, map->path))
+			continue;
+		if (file_imports(set, map, names))
+			open_map(set, map);
+		else
+			g_hash_table_add(set->asked, g_strdup(map->path));
+	}
 }
 
 const char *images_refused(const struct images *set)

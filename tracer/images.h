@@ -19,6 +19,14 @@ struct image *images_at(struct images *set, uint64_t addr);
 /* The library whose file name starts with @prefix, or NULL if the target has none. */
 struct image *images_library(struct images *set, const char *prefix);
 
+/* The image number @i of those that are open, the program first; NULL behind the last. */
+struct image *images_nth(const struct images *set, size_t i);
+/*
+ * Open all that import one of the functions @names (NULL-terminated); when it is called again, for
+ * the same names, only new ones are looked at.
+ */
+void images_open_importers(struct images *set, const char *const *names);
+
 /* True if a function of any image starts at the run address. */
 bool images_is_function(struct images *set, uint64_t addr);
 

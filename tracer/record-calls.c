@@ -109,7 +109,8 @@ static void end_calls(struct recorder *r, struct thread_state *t, int first,
 	}
 }
 
-void record_settle(struct recorder *r, struct thread_state *t, const struct record_entry *hit)
+void record_settle(struct recorder *r, struct thread_state *t, const struct record_probe *probe,
+		   const struct record_entry *hit)
 {
 	const struct ending ending = { .time_ns = hit->h.time_ns };
 	uint64_t stack;
@@ -120,9 +121,12 @@ void record_settle(struct recorder *r, struct thread_state *t, const struct reco
 	for (int i = 0; i < t->n_calls; i++) {
 		const struct call *c = &t->calls[i];
 
-		/* One whose end is awaited is still there when it jumps to another function. */
+		/*
+		 * One whose end is awaited is still there when it jumps to another function; but it
+		 * is over when its caller makes another call.
+		 */
 		if (c->stack == stack && stack &&
-		    (c->sp < hit->sp || (c->sp == hit->sp && !c->awaited))) {
+		    (c->sp < hit->sp || (c->sp == hit->sp && (!c->awaited || probe->reads.back)))) {
 			end_calls(r, t, i, &ending);
 			return;
 		}

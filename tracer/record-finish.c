@@ -77,7 +77,7 @@ void record_say_attached(struct recorder *r)
 		const struct record_probe *p = r->probes->pdata[i];
 
 		usdt += p->event && !p->left_out;
-		functions += !p->event && !p->left_out;
+		functions += !p->event && !p->left_out && !p->again;
 	}
 	fprintf(stderr, "loopscope: attached to process %d: %d USDT probes, %d functions", r->pid,
 		usdt, functions);

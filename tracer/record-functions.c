@@ -7,6 +7,7 @@
  * entry, by the layout's offsets; a field the layout does not know is 0. What happened on a thread
  * before we attached is not known: contexts and the big lock start as unknown.
  */
+#include "tracer/attach.h"
 #include "tracer/record-functions.h"
 #include "tracer/record-glib.h"
 #include "tracer/record-meanings.h"
@@ -188,39 +189,148 @@ int function_site(const struct function_probe *fn, const struct image *img, uint
 									 NULL);
 }
 
-static void add_functions(struct recorder *r, const struct function_probe *fns, size_t n)
+size_t function_n_sites(const struct function_sites *f)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct function_probe *fn = &fns[i];
-		struct record_probe p = { .function = fn };
-		const struct symbol *symbol;
-		struct image *img;
+	return f->callers.sites ? f->callers.sites->len : f->own.img != NULL;
+}
 
-		/* How deep a wait is nested, iterations and aio_poll()s say. */
-		if (!record_wants_any(r, fn->gives) &&
-		    !(strstr(fn->gives, "iteration_") &&
-		      record_wants_any(r, "poll_enter poll_exit")))
+const struct site *function_site_nth(const struct function_sites *f, size_t i)
+{
+	return f->callers.sites ? &g_array_index(f->callers.sites, struct site, i) : &f->own;
+}
+
+/* Look for callers of those that have such, in images that have not been looked at. */
+static void look_for_callers(struct images *images, const GArray *functions)
+{
+	struct site_callers **wanted = g_new0(struct site_callers *, functions->len + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < functions->len; i++) {
+		struct function_sites *f = &g_array_index(functions, struct function_sites, i);
+
+		if (f->callers.name && !f->callers.refused)
+			wanted[n++] = &f->callers;
+	}
+	if (n)
+		site_find_callers(images, wanted, n);
+	g_free(wanted);
+}
+
+static void free_callers(struct function_sites *f)
+{
+	if (f->callers.sites)
+		g_array_free(f->callers.sites, TRUE);
+	f->callers = (struct site_callers){ 0 };
+}
+
+static void free_sites(void *function)
+{
+	free_callers(function);
+}
+
+GArray *function_find_sites(const struct function_probe *fns, size_t n, struct images *images,
+			    function_choice *choose, const void *arg)
+{
+	GArray *found = g_array_new(FALSE, FALSE, sizeof(struct function_sites));
+
+	g_array_set_clear_func(found, free_sites);
+	for (size_t i = 0; i < n; i++) {
+		struct function_sites f = { .fn = &fns[i] };
+
+		f.symbol = choose(f.fn, arg) ? function_symbol(f.fn, images, &f.img) : NULL;
+		if (!f.symbol)
 			continue;
-		symbol = function_symbol(fn, r->s->images, &img);
-		if (!symbol || function_site(fn, img, symbol->link, &p.site)) {
-			r->refused += symbol != NULL;
-			continue;
-		}
-		if (!layout_is_qemu(r->s->l) && !glib_probe_serves(r->s->images, fn))
-			continue;
-		fill_reads(fn, r->s->l, &p.reads);
-		p.reads.stack_bytes = p.site.stack_bytes;
-		r->stepped += !p.site.emulated;
+		function_site(f.fn, f.img, f.symbol->link, &f.own);
+		/* A library's function may be called by many. */
+		if (f.own.img && !f.own.emulated && !f.fn->library && attach_has_multi())
+			f.callers = (struct site_callers){ .img = f.img,
+							   .link = f.symbol->link,
+							   .name = f.symbol->name };
+		g_array_append_val(found, f);
+	}
+	look_for_callers(images, found);
+	for (size_t i = 0; i < found->len; i++) {
+		struct function_sites *f = &g_array_index(found, struct function_sites, i);
+
+		if (f->callers.refused)
+			free_callers(f);
+	}
+	return found;
+}
+
+/* How deep a wait is nested, iterations and aio_poll()s say. */
+static bool is_wanted(const struct function_probe *fn, const void *recorder)
+{
+	const struct recorder *r = recorder;
+
+	return (record_wants_any(r, fn->gives) ||
+		(strstr(fn->gives, "iteration_") && record_wants_any(r, "poll_enter poll_exit"))) &&
+	       (layout_is_qemu(r->s->l) || glib_probe_serves(r->s->images, fn));
+}
+
+static bool is_left_out(const struct recorder *r, const struct function_probe *fn)
+{
+	for (size_t i = 0; i < r->probes->len; i++) {
+		const struct record_probe *p = r->probes->pdata[i];
+
+		if (p->function == fn)
+			return p->left_out;
+	}
+	return false;
+}
+
+/* Add the sites from number @first on. */
+static void add_sites(struct recorder *r, const struct function_sites *f, size_t first)
+{
+	for (size_t i = first; i < function_n_sites(f); i++) {
+		const struct site *site = function_site_nth(f, i);
+		struct record_probe p = { .function = f->fn, .site = *site, .again = i > 0 };
+
+		p.left_out = i > 0 && is_left_out(r, f->fn);
+		fill_reads(f->fn, r->s->l, &p.reads);
+		p.reads.stack_bytes = site->stack_bytes;
+		if (site->stack_bytes < 0)
+			p.reads.back = site->img->bias + site->link + CALL_BYTES;
+		r->stepped += !site->emulated;
 		record_add_probe(r, &p);
 	}
 }
 
+static GArray *add_functions(struct recorder *r, const struct function_probe *fns, size_t n)
+{
+	GArray *found = function_find_sites(fns, n, r->s->images, is_wanted, r);
+
+	for (size_t i = 0; i < found->len; i++) {
+		const struct function_sites *f = &g_array_index(found, struct function_sites, i);
+
+		r->refused += !f->own.img;
+		add_sites(r, f, 0);
+	}
+	return found;
+}
+
+void record_follow_functions(struct recorder *r)
+{
+	size_t *before;
+
+	if (!r->functions || target_refresh(r->s->t, NULL))
+		return;
+	before = g_new(size_t, r->functions->len + 1);
+	for (size_t i = 0; i < r->functions->len; i++)
+		before[i] =
+			function_n_sites(&g_array_index(r->functions, struct function_sites, i));
+	look_for_callers(r->s->images, r->functions);
+	for (size_t i = 0; i < r->functions->len; i++)
+		add_sites(r, &g_array_index(r->functions, struct function_sites, i), before[i]);
+	g_free(before);
+}
+
 void record_add_functions(struct recorder *r)
 {
-	add_functions(r, function_probes, n_function_probes);
+	r->functions = add_functions(r, function_probes, n_function_probes);
 	if (layout_is_qemu(r->s->l))
 		return;
-	add_functions(r, glib_probes, n_glib_probes);
+	g_array_free(add_functions(r, glib_probes, n_glib_probes), TRUE);
 	record_glib_kinds(r);
 }
 

@@ -4,6 +4,7 @@
 #define TRACER_RECORD_FUNCTIONS_H
 
 #include "tracer/record.h"
+#include "tracer/site-callers.h"
 
 /* In place of a layout field: a fixed offset, of a structure that is ABI. */
 #define RAW_OFFSET(n) (N_LAYOUT_FIELDS + (n))
@@ -37,9 +38,31 @@ bool function_is_leaf(const struct function_probe *fn);
 /* Is what it returns told, too? Then that must still be in place where its end is seen. */
 bool function_tells_value(const struct function_probe *fn);
 
-/* Where the function is probed. Errors as site_at()'s. */
+/* Where the function itself is probed. Errors as site_at()'s. */
 int function_site(const struct function_probe *fn, const struct image *img, uint64_t link,
 		  struct site *ret);
+
+/* The sites that see each call of a function: its own, or all where it is called. */
+struct function_sites {
+	const struct function_probe *fn;
+	const struct symbol *symbol;
+	struct image *img;
+	struct site own; /* of the function itself; of no image: no probe is safe there */
+	struct site_callers callers; /* if they are probed instead: its sites */
+};
+
+typedef bool function_choice(const struct function_probe *fn, const void *arg);
+
+/*
+ * Of those of @fns that @choose takes and that the target has, the sites where a recording sees
+ * them: struct function_sites, to be freed.
+ */
+GArray *function_find_sites(const struct function_probe *fns, size_t n, struct images *images,
+			    function_choice *choose, const void *arg);
+
+/* How many sites these are, and each. */
+size_t function_n_sites(const struct function_sites *f);
+const struct site *function_site_nth(const struct function_sites *f, size_t i);
 
 /* A timer was armed: its callback may be new (record-callbacks.c). */
 void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,

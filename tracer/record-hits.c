@@ -36,15 +36,23 @@ static const char *cost(const struct record_probe *p)
 	return p->site.emulated ? "emulated" : "single-stepped";
 }
 
-/* "main_loop_wait+0x1c2", "libc.so.6+0x1234" where there is no symbol. To be freed. */
+/* "main_loop_wait+0x1c2", "libc.so.6+0x1234" where there is no symbol, and what is called there.
+ * To be freed. */
 static char *place(const struct record_probe *p)
 {
 	const struct symbol *symbol = image_symbol_at(p->site.img, p->site.link);
 
+	char *at, *text;
+
 	if (p->event)
 		return g_strdup(loop_event_desc(p->event)->name);
-	return symbol ? g_strdup_printf("%s+0x%" PRIx64, symbol->name, p->site.link - symbol->link)
-		      : g_strdup_printf("%s+0x%" PRIx64, p->site.img->name, p->site.link);
+	at = symbol ? g_strdup_printf("%s+0x%" PRIx64, symbol->name, p->site.link - symbol->link)
+		    : g_strdup_printf("%s+0x%" PRIx64, p->site.img->name, p->site.link);
+	if (!p->site.of_call)
+		return at;
+	text = g_strdup_printf("%s, called at %s", p->site.name, at);
+	g_free(at);
+	return text;
 }
 
 static void show(struct table *table, const struct record_probe *p)

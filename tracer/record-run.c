@@ -80,6 +80,7 @@ static void follow_changes(struct recorder *r)
 		return;
 	}
 	emit_tables(r, before);
+	record_follow_functions(r);
 	record_add_callbacks(r, before);
 	loops_free(before);
 }

@@ -132,7 +132,7 @@ int record_take_hit(void *recorder, void *data, size_t size)
 	else if (h->kind == RECORD_RETURN && size >= sizeof(struct record_return))
 		record_take_return(r, t, data);
 	else if (h->kind == RECORD_ENTRY && size >= sizeof(struct record_entry)) {
-		record_settle(r, t, data);
+		record_settle(r, t, probe, data);
 		if (probe->function)
 			record_function_entry(r, t, probe, data);
 		else if (probe->dispatches)

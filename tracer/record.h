@@ -35,6 +35,7 @@ struct record_probe {
 	uint64_t callback;    /* run address, of a callback */
 	bool resumes;	      /* where calls come back to (record-calls.c) */
 	bool dispatches;      /* @callback is a GSource's dispatch function */
+	bool again;	      /* one more place where the function before is called */
 	bool left_out;	      /* by --overhead */
 	uint64_t attached_ns; /* its hits are seen from then on; 0: not yet */
 	uint64_t hits;	      /* taken from the ring: of the probe; of a leaf, of its entry */
@@ -106,6 +107,7 @@ struct recorder {
 	struct ring_buffer *ring;
 	GPtrArray *attachments; /* struct attachment * */
 	GPtrArray *probes;	/* struct record_probe *, by cookie */
+	GArray *functions;	/* struct function_sites, of those that are probed; or NULL */
 	GHashTable *threads;	/* tid -> struct thread_state */
 	GHashTable *named;	/* addresses whose symbol is in the recording */
 	GHashTable *callbacks;	/* run addresses of callbacks that are probed, or cannot be */
@@ -235,6 +237,8 @@ void record_show_hits(const struct recorder *r, bool json);
 
 int record_add_usdt(struct recorder *r, const struct image *program);
 void record_add_functions(struct recorder *r);
+/* Libraries may have come that call what is probed where it is called. */
+void record_follow_functions(struct recorder *r);
 void record_usdt_hit(struct recorder *r, const struct record_usdt *hit);
 void record_function_entry(struct recorder *r, struct thread_state *t,
 			   const struct record_probe *probe, const struct record_entry *hit);
@@ -252,7 +256,8 @@ void record_callback_end(struct recorder *r, const struct thread_state *t, const
 /* --- record-calls.c --- */
 
 /* An entry: the calls that it shows to be over end, before anything is said of it. */
-void record_settle(struct recorder *r, struct thread_state *t, const struct record_entry *hit);
+void record_settle(struct recorder *r, struct thread_state *t, const struct record_probe *probe,
+		   const struct record_entry *hit);
 /* A call whose end matters has begun; its members up to `op` are set. */
 void record_begin_call(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		       const struct call *call);

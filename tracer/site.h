@@ -14,6 +14,8 @@
 
 #include "tracer/image.h"
 
+#define CALL_BYTES 5 /* of a direct call */
+
 struct site {
 	const struct image *img; /* borrowed */
 	char name[64];		 /* of the function, for messages */
@@ -22,7 +24,8 @@ struct site {
 	uint64_t ref_ctr_offset; /* of a USDT semaphore in the file, or 0 */
 	uint64_t cookie;	 /* what the bpf program gets */
 	bool emulated;
-	int stack_bytes; /* from the stack pointer there up to the return address */
+	bool of_call;	 /* where the function is called, or jumped to: site-callers.h */
+	int stack_bytes; /* from the stack pointer there up to the return address; at a call, -8 */
 	bool on_return;	 /* the probe runs when the function returns */
 };
 

@@ -253,6 +253,80 @@ site_no_fde:
 	ret
 	.size site_no_fde, . - site_no_fde
 
+/* --- callers --------------------------------------------------------------------------------
+ * Functions whose address the tests must not take: callers_NAME_near lies 16 bytes before each.
+ */
+.macro CALLED name
+	.p2align 4
+AT \name\()_near
+	.skip 16, 0x90
+SAMPLE \name
+	lock incl (%rdi)
+	ret
+END \name
+.endm
+
+.macro BRANCH opcode, target
+	.byte \opcode
+	.long \target - . - 4
+.endm
+
+CALLED callers_few
+
+SAMPLE callers_of_few
+	push %rbx
+AT callers_few_call
+	BRANCH 0xe8, callers_few
+	/* Not a call: the same bytes in the middle of an instruction. */
+	.byte 0x48, 0xb8, 0xe8
+	.long callers_few - . - 4
+	.byte 0, 0, 0
+	pop %rbx
+AT callers_few_jump
+	BRANCH 0xe9, callers_few
+END callers_of_few
+
+CALLED callers_none
+
+/* Whoever has the address may call it. */
+CALLED callers_taken
+
+SAMPLE callers_of_taken
+	BRANCH 0xe8, callers_taken
+	lea callers_taken(%rip), %rax
+	ret
+END callers_of_taken
+
+CALLED callers_in_data
+
+SAMPLE callers_of_in_data
+	BRANCH 0xe8, callers_in_data
+	ret
+END callers_of_in_data
+
+/* Taken or not: a probe on the jump cannot tell. */
+CALLED callers_conditional
+
+SAMPLE callers_of_conditional
+	test %edi, %edi
+	.byte 0x0f
+	BRANCH 0x84, callers_conditional
+	ret
+END callers_of_conditional
+
+/* From nearby, in two bytes. */
+CALLED callers_short
+
+SAMPLE callers_of_short
+	.byte 0xeb, callers_short - . - 1
+END callers_of_short
+
+/* What no FDE proves may be code. */
+CALLED callers_unproven
+
+	BRANCH 0xe8, callers_unproven
+	ret
+
 /* --- values ------------------------------------------------------------------------------- */
 
 SAMPLE walk_getter
@@ -379,6 +453,7 @@ END walk_string
 
 	.section .data
 	.p2align 3
+	.quad callers_in_data
 	.globl sample_global
 	.hidden sample_global
 	.type sample_global, @object
