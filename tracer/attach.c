@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <glib.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -219,15 +220,67 @@ int attach_sites(struct bpf_program *prog, enum attach_how how, pid_t pid, const
 	}
 }
 
+/* A link's last close waits for every CPU to have left its programs, 0.1 s: so all wait at once. */
+#define CLOSERS 32
+
+struct closer {
+	const GArray *links;
+	guint first;
+};
+
+static void *close_links(void *data)
+{
+	const struct closer *c = data;
+
+	for (guint i = c->first; i < c->links->len; i += CLOSERS)
+		close(g_array_index(c->links, int, i));
+	return NULL;
+}
+
+static void close_at_once(const GArray *links)
+{
+	guint n = MIN(links->len, CLOSERS);
+	struct closer closers[CLOSERS];
+	pthread_t threads[CLOSERS];
+	bool started[CLOSERS];
+
+	for (guint i = 0; i < n; i++) {
+		closers[i] = (struct closer){ links, i };
+		started[i] = i && !pthread_create(&threads[i], NULL, close_links, &closers[i]);
+	}
+	for (guint i = 0; i < n; i++)
+		if (!started[i])
+			close_links(&closers[i]);
+	for (guint i = 0; i < n; i++)
+		if (started[i])
+			pthread_join(threads[i], NULL);
+}
+
+void attach_remove_all(GPtrArray *attachments)
+{
+	GArray *links = g_array_new(FALSE, FALSE, sizeof(int));
+
+	for (guint i = 0; i < attachments->len; i++) {
+		struct attachment *a = attachments->pdata[i];
+
+		g_array_append_vals(links, a->links->data, a->links->len);
+		for (guint k = 0; k < a->slow->len; k++)
+			bpf_link__destroy(a->slow->pdata[k]);
+		g_array_free(a->links, TRUE);
+		g_ptr_array_free(a->slow, TRUE);
+		g_free(a);
+	}
+	close_at_once(links);
+	g_array_free(links, TRUE);
+	g_ptr_array_set_size(attachments, 0);
+}
+
 void attach_remove(struct attachment *a)
 {
-	if (!a)
-		return;
-	for (size_t i = 0; i < a->links->len; i++)
-		close(g_array_index(a->links, int, i));
-	for (size_t i = 0; i < a->slow->len; i++)
-		bpf_link__destroy(a->slow->pdata[i]);
-	g_array_free(a->links, TRUE);
-	g_ptr_array_free(a->slow, TRUE);
-	g_free(a);
+	GPtrArray *one = g_ptr_array_new();
+
+	if (a)
+		g_ptr_array_add(one, a);
+	attach_remove_all(one);
+	g_ptr_array_free(one, TRUE);
 }

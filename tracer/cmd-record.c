@@ -29,6 +29,7 @@
 
 static void recorder_free(struct recorder *r)
 {
+	attach_remove_all(r->attachments);
 	g_ptr_array_free(r->attachments, TRUE);
 	ring_buffer__free(r->ring);
 	record_bpf__destroy(r->skel);
@@ -56,7 +57,7 @@ static int recorder_init(struct recorder *r, struct session *s, struct failure *
 
 	memset(r, 0, sizeof(*r));
 	r->s = s;
-	r->attachments = g_ptr_array_new_with_free_func((GDestroyNotify)attach_remove);
+	r->attachments = g_ptr_array_new();
 	r->probes = g_ptr_array_new_with_free_func(g_free);
 	r->threads = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	r->named = g_hash_table_new(NULL, NULL);

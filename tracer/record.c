@@ -108,8 +108,7 @@ int record_attach(struct recorder *r, size_t first, struct failure *why)
 void record_detach(struct recorder *r)
 {
 	r->skel->bss->closed = true;
-	while (r->attachments->len)
-		g_ptr_array_set_size(r->attachments, r->attachments->len - 1);
+	attach_remove_all(r->attachments);
 }
 
 int record_take_hit(void *recorder, void *data, size_t size)

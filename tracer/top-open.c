@@ -62,7 +62,7 @@ int top_open(struct top *top, struct session *s, struct failure *why)
 
 	*top = (struct top){ .s = s };
 	top->probes = g_ptr_array_new_with_free_func(g_free);
-	top->attachments = g_ptr_array_new_with_free_func((GDestroyNotify)attach_remove);
+	top->attachments = g_ptr_array_new();
 	top->probed = g_hash_table_new(NULL, NULL);
 	top->notifiers = g_hash_table_new(NULL, NULL);
 	top_read_init(top);
@@ -84,6 +84,7 @@ int top_open(struct top *top, struct session *s, struct failure *why)
 
 void top_close(struct top *top)
 {
+	attach_remove_all(top->attachments);
 	g_ptr_array_free(top->attachments, TRUE);
 	top_bpf__destroy(top->skel);
 	g_ptr_array_free(top->probes, TRUE);
@@ -182,6 +183,6 @@ void top_end(struct top *top)
 	top->skel->bss->open = false;
 	top_read_window_end(top);
 	top->window_ns = 0;
-	g_ptr_array_set_size(top->attachments, 0);
+	attach_remove_all(top->attachments);
 	top->on_ns = now_ns() - top->opened_ns;
 }

@@ -233,8 +233,7 @@ void watch_close(struct watch *w)
 	if (!w)
 		return;
 	watch_io_stop(w);
-	for (size_t i = 0; i < w->attachments->len; i++)
-		attach_remove(w->attachments->pdata[i]);
+	attach_remove_all(w->attachments);
 	g_ptr_array_free(w->attachments, TRUE);
 	g_array_free(w->called, TRUE);
 	watch_bpf__destroy(w->skel);
