@@ -10,7 +10,6 @@ PR_SET_PDEATHSIG, which would end a target already with the thread that started 
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,12 +21,13 @@ OF_RUN = "LOOPSCOPE_TEST_RUN_"
 def watch() -> None:
     """Whatever is started from now on ends with this process."""
     mark = f"{OF_RUN}{os.getpid()}_{os.urandom(4).hex()}"
-    subprocess.Popen(
+    os.posix_spawn(
+        sys.executable,
         [sys.executable, __file__, str(os.getpid()), mark],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]
+        + [(os.POSIX_SPAWN_DUP2, 0, fd) for fd in (1, 2)],
+        setsid=True,
     )
     os.environ[mark] = "1"
 

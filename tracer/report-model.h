@@ -322,6 +322,9 @@ struct report {
 int report_read(const char *path, struct report **ret_report, struct failure *why);
 int report_read_watched(const char *path, const struct report_watcher *watcher,
 			struct report **ret_report, struct failure *why);
+
+/* Say which recordings lie in the directory @path: returns @err then, 0 if there are none. */
+int report_fail_inside(const char *path, int err, struct failure *why);
 void report_free(struct report *report);
 
 /* --- report-events.c, report-names.c: an event into the model --------------------------------- */

@@ -249,7 +249,8 @@ int report_read_watched(const char *path, const struct report_watcher *watcher,
 		const char *error = ctf_reader_error(report->reader);
 		bool named = !strncmp(error, path, strlen(path));
 
-		fail(why, err, "%s%s%s", named ? "" : path, named ? "" : ": ", error);
+		if (err != -EPROTO || !report_fail_inside(path, err, why))
+			fail(why, err, "%s%s%s", named ? "" : path, named ? "" : ": ", error);
 		report_free(report);
 		return err;
 	}

@@ -215,6 +215,20 @@ def test_nothing_happened_nothing_is_written(tmp_path: Path, demo: Demo) -> None
     assert row["why"] == "end" and (tmp_path / "f" / "end-1").is_dir()
 
 
+def test_the_directory_of_recordings_is_none_and_names_them(tmp_path: Path) -> None:
+    directory = tmp_path / "f"
+    for number, name in enumerate(("stall-2", "stall-10", "end-1")):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "metadata").touch()
+        os.utime(directory / name / "metadata", ns=(number, number))
+        if number == 0:
+            said = f"{directory}: not a recording; the one in it is {directory}/stall-2"
+            assert said in run("report", directory).refused()
+    said = f"3 lie in it: stall-2, stall-10, end-1; the last is {directory}/end-1"
+    for words in ("report",), ("stalls",), ("doctor",), ("export", "--to", "csv"):
+        assert said in run(*words, directory).refused()
+
+
 def test_a_directory_with_something_in_it_is_left_alone(
     tmp_path: Path, demo: Demo
 ) -> None:
