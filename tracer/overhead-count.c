@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
+#include <linux/types.h>
 #include <unistd.h>
 
+#include "bpf/overhead.h"
 #include "bpf/overhead.skel.h"
 #include "tracer/attach.h"
 #include "tracer/clock.h"
@@ -24,11 +26,35 @@ static uint64_t hits_of(int map, uint32_t site)
 	return sum;
 }
 
-int overhead_count(pid_t pid, const struct site *sites, size_t n, int ms, uint64_t *hits,
+/* The places that calls come back to, with their counts. */
+static GArray *take_ends(int map)
+{
+	GArray *ends = g_array_new(FALSE, FALSE, sizeof(struct overhead_end));
+	struct overhead_return key, *last = NULL;
+
+	for (; !bpf_map_get_next_key(map, last, &key); last = &key) {
+		struct overhead_end end = { key.site, key.addr, 0 };
+
+		if (!bpf_map_lookup_elem(map, &key, &end.hits))
+			g_array_append_val(ends, end);
+	}
+	return ends;
+}
+
+static void tell_above(int map, const struct overhead_site *sites, size_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		int32_t above = sites[i].ends ? sites[i].site.stack_bytes : -1;
+
+		bpf_map_update_elem(map, &i, &above, BPF_ANY);
+	}
+}
+
+int overhead_count(pid_t pid, struct overhead_site *sites, size_t n, int ms, GArray **ret_ends,
 		   double *ret_seconds, struct failure *why)
 {
 	struct overhead_bpf *skel = overhead_bpf__open();
-	struct site *numbered = g_memdup2(sites, n * sizeof(*sites));
+	struct site *numbered = g_new0(struct site, n);
 	struct attachment *attachment = NULL;
 	int64_t begin;
 	int err = skel ? 0 : bpf_failure(-errno, why);
@@ -42,16 +68,20 @@ int overhead_count(pid_t pid, const struct site *sites, size_t n, int ms, uint64
 		err = bpf_failure(err, why);
 		goto cleanup;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		numbered[i] = sites[i].site;
 		numbered[i].cookie = i;
+	}
+	tell_above(bpf_map__fd(skel->maps.above), sites, n);
 	err = attach_sites(skel->progs.on_hit, ATTACH_BEST, pid, numbered, n, &attachment, why);
 	if (err)
 		goto cleanup;
 	begin = now_ns();
 	usleep((useconds_t)ms * 1000);
 	for (size_t i = 0; i < n; i++)
-		hits[i] = hits_of(bpf_map__fd(skel->maps.hits), i);
+		sites[i].hits = hits_of(bpf_map__fd(skel->maps.hits), i);
 	*ret_seconds = (double)(now_ns() - begin) / 1e9;
+	*ret_ends = take_ends(bpf_map__fd(skel->maps.returns));
 
 cleanup:
 	attach_remove(attachment);

@@ -151,27 +151,64 @@ static GPtrArray *units_of(const struct recorder *r)
 
 /* --- what is left out --- */
 
-/*
- * What a hit costs together with the end of its call, if that is probed. Where calls come back to
- * is not known yet; few places there have an instruction that the kernel need not step.
- */
-static double hit_percent(const struct record_probe *p, const struct overhead_cost *cost)
-{
-	bool leaf = p->function && function_is_leaf(p->function);
-	bool ends = !p->event && (!p->function || p->function->leave);
+/* How often a second something would be hit, by what a hit costs. */
+struct rates {
+	double emulated, stepped;
+};
 
-	return overhead_percent(cost, p->site.emulated + leaf, !p->site.emulated + (ends && !leaf));
+static void add_rate(struct rates *rates, bool emulated, double rate)
+{
+	if (emulated)
+		rates->emulated += rate;
+	else
+		rates->stepped += rate;
+}
+
+static bool is_leaf(const struct record_probe *p)
+{
+	return p->function && function_is_leaf(p->function);
+}
+
+/* Is the end of its calls probed where they come back to? */
+static bool has_ends(const struct record_probe *p)
+{
+	return !p->event && (!p->function || p->function->leave) && !is_leaf(p);
+}
+
+/* Of each probe, with the ends of its calls: where they come back to was seen. */
+static struct rates *rates_of(struct recorder *r, const struct overhead_site *sites,
+			      const GArray *ends, double seconds)
+{
+	struct rates *rates = g_new0(struct rates, r->probes->len);
+
+	for (size_t i = 0; i < r->probes->len; i++) {
+		const struct record_probe *p = r->probes->pdata[i];
+		double rate = (double)sites[i].hits / seconds;
+
+		add_rate(&rates[i], p->site.emulated, rate);
+		if (is_leaf(p))
+			add_rate(&rates[i], true, rate);
+	}
+	for (size_t i = 0; i < ends->len; i++) {
+		const struct overhead_end *end = &g_array_index(ends, struct overhead_end, i);
+		struct site site;
+
+		if (!record_end_site(r, r->probes->pdata[end->site], end->addr, &site))
+			add_rate(&rates[end->site], site.emulated, (double)end->hits / seconds);
+	}
+	return rates;
 }
 
 static double percent_of(const struct unit *u, const struct overhead_cost *cost,
-			 const uint64_t *hits, double seconds)
+			 const struct rates *rates)
 {
 	double sum = 0;
 
 	for (size_t i = 0; i < u->probes->len; i++) {
 		const struct record_probe *p = u->probes->pdata[i];
+		const struct rates *rate = &rates[p->site.cookie];
 
-		sum += (double)hits[p->site.cookie] / seconds * hit_percent(p, cost);
+		sum += overhead_percent(cost, rate->emulated, rate->stepped);
 	}
 	return sum;
 }
@@ -235,33 +272,39 @@ static char *choose(struct recorder *r, const GPtrArray *units, struct overhead_
 int record_keep_budget(struct recorder *r, double percent, char **ret_words, struct failure *why)
 {
 	size_t n = r->probes->len;
-	struct site *sites = g_new0(struct site, n);
-	uint64_t *hits = g_new0(uint64_t, n);
+	struct overhead_site *sites = g_new0(struct overhead_site, n);
 	GPtrArray *units = units_of(r);
 	struct overhead_unit *costs = g_new0(struct overhead_unit, units->len);
 	struct overhead_cost cost;
+	struct rates *rates = NULL;
+	GArray *ends = NULL;
 	double seconds;
 	int err;
 
 	copy_usdt = n && ((struct record_probe *)r->probes->pdata[0])->event;
-	for (size_t i = 0; i < n; i++)
-		sites[i] = ((struct record_probe *)r->probes->pdata[i])->site;
+	for (size_t i = 0; i < n; i++) {
+		const struct record_probe *p = r->probes->pdata[i];
+
+		sites[i] = (struct overhead_site){ .site = p->site, .ends = has_ends(p) };
+	}
 	err = overhead_measure(load_copy, &cost, why);
 	if (!err)
-		err = overhead_count(r->pid, sites, n, COUNT_MS, hits, &seconds, why);
+		err = overhead_count(r->pid, sites, n, COUNT_MS, &ends, &seconds, why);
 	if (!err) {
+		rates = rates_of(r, sites, ends, seconds);
 		for (size_t i = 0; i < units->len; i++) {
 			const struct unit *u = units->pdata[i];
 
 			costs[i].rank = u->rank;
-			costs[i].percent = percent_of(u, &cost, hits, seconds);
+			costs[i].percent = percent_of(u, &cost, rates);
 		}
 		*ret_words = choose(r, units, costs, percent);
 		emit_text(r, LOOP_EV_NOTE, VALUES(0, 0, 0), *ret_words);
+		g_array_free(ends, TRUE);
 	}
+	g_free(rates);
 	g_free(costs);
 	g_ptr_array_free(units, TRUE);
-	g_free(hits);
 	g_free(sites);
 	return err;
 }

@@ -10,6 +10,7 @@
 #define TRACER_OVERHEAD_H
 
 #include <bpf/libbpf.h>
+#include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -43,11 +44,23 @@ int overhead_measure(overhead_load *load, struct overhead_cost *ret, struct fail
 /* The share of a processor, in percent, of so many hits a second. */
 double overhead_percent(const struct overhead_cost *cost, double emulated, double stepped);
 
+struct overhead_site {
+	struct site site;
+	bool ends;     /* where its calls come back to is wanted, too */
+	uint64_t hits; /* the result */
+};
+
+/* So many of the hits of site number @site come back to @addr. */
+struct overhead_end {
+	size_t site;
+	uint64_t addr, hits;
+};
+
 /*
  * Count the hits of @sites in process @pid for @ms milliseconds, by a program that does nothing
- * else; hits[i] is what sites[i] had. Errors: those of attach_sites().
+ * else. *ret_ends, to be freed, has struct overhead_end. Errors: those of attach_sites().
  */
-int overhead_count(pid_t pid, const struct site *sites, size_t n, int ms, uint64_t *hits,
+int overhead_count(pid_t pid, struct overhead_site *sites, size_t n, int ms, GArray **ret_ends,
 		   double *ret_seconds, struct failure *why);
 
 /*

@@ -11,6 +11,8 @@
  *
  * Return probes themselves are left to leaves, the waits of libc: see site_at_return().
  */
+#include <errno.h>
+
 #include "tracer/clock.h"
 #include "tracer/record-functions.h"
 #include "tracer/record-glib.h"
@@ -43,17 +45,31 @@ static struct record_probe *find_resume(const struct recorder *r, const struct s
 	return NULL;
 }
 
-/* The probe where calls that return to @addr end; NULL if it cannot be placed. */
-static const struct record_probe *resume_at(struct recorder *r, uint64_t addr, bool keep_value)
+/* Is what it returns told? Then it has to be there still where the end is seen. */
+static bool tells_value(const struct record_probe *p)
+{
+	return p->function ? function_tells_value(p->function) : p->dispatches;
+}
+
+int record_end_site(struct recorder *r, const struct record_probe *probe, uint64_t addr,
+		    struct site *ret)
+{
+	struct image *img = images_at(r->s->images, addr);
+
+	return img ? site_after_call(img, addr - img->bias, tells_value(probe), ret, NULL)
+		   : -ENOENT;
+}
+
+/* The probe where calls of @of that return to @addr end; NULL if it cannot be placed. */
+static const struct record_probe *resume_at(struct recorder *r, const struct record_probe *of,
+					    uint64_t addr)
 {
 	struct record_probe p = { .resumes = true }, *probe;
-	struct image *img;
 	gpointer known;
 
 	if (g_hash_table_lookup_extended(r->resumes, (void *)addr, NULL, &known))
 		return known;
-	img = images_at(r->s->images, addr);
-	if (!img || site_after_call(img, addr - img->bias, keep_value, &p.site, NULL)) {
+	if (record_end_site(r, of, addr, &p.site)) {
 		g_hash_table_insert(r->resumes, (void *)addr, NULL);
 		return NULL;
 	}
@@ -80,8 +96,7 @@ void record_begin_call(struct recorder *r, struct thread_state *t, const struct 
 	c->sp = hit->sp;
 	c->stack = stack_of(r, hit->sp, hit->h.time_ns);
 	if (!fn || !function_is_leaf(fn))
-		end = resume_at(r, hit->stack[0],
-				fn ? function_tells_value(fn) : call->probe->dispatches);
+		end = resume_at(r, call->probe, hit->stack[0]);
 	c->awaited = end && end->attached_ns && hit->h.time_ns > end->attached_ns;
 }
 

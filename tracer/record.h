@@ -258,6 +258,10 @@ void record_callback_end(struct recorder *r, const struct thread_state *t, const
 /* An entry: the calls that it shows to be over end, before anything is said of it. */
 void record_settle(struct recorder *r, struct thread_state *t, const struct record_probe *probe,
 		   const struct record_entry *hit);
+/* Where the end of a call of @probe is seen that comes back to @addr. Errors: site_after_call()'s.
+ */
+int record_end_site(struct recorder *r, const struct record_probe *probe, uint64_t addr,
+		    struct site *ret);
 /* A call whose end matters has begun; its members up to `op` are set. */
 void record_begin_call(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		       const struct call *call);
