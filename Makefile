@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-full check-unit check-spin check-integration check-tracer check-gdb check-vm check-labs labs grade release stress-notify lint bench-attach bench-tables bench-gdb bench-loop bench-selfrec bench-stalls help clean
+.PHONY: all setup demo check check-full check-unit check-spin check-integration check-tracer check-gdb check-vm check-labs labs grade release stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec bench-stalls help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -186,9 +186,6 @@ bench-loop: $(BUILD)/bench/bench-loop ## print what the loop's operations cost, 
 
 bench-selfrec: $(BUILD)/bench/selfrec $(if $(LTTNG_UST),$(BUILD)/bench/selfrec-lttng) ## print what an event costs a program that records itself, and losses
 	$(Q)tests/bench/selfrec.sh $^
-
-bench-tables: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## print what reading the tables of 10,000 handlers costs, and the time to attach
-	$(Q)BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/tables.py
 
 bench-gdb: $(BUILD)/demo-qemu-loop ## print what listing 10,000 of a kind costs in gdb, beside a script written by hand
 	$(Q)$(PYTHON) tests/bench/gdb_tables.py --build $(BUILD)

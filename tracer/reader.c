@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What the readers share, and the one that reads memory. See reader.h. */
 #include <errno.h>
+#include <string.h>
 
 #include "tracer/reader.h"
 
@@ -81,6 +82,16 @@ struct poll_set *tables_add_set(struct tables *tables, pid_t tid, long nr, const
 	return &g_array_index(tables->sets, struct poll_set, tables->sets->len - 1);
 }
 
+/* Of what was read, where it is part of that: one read an element, and both of one moment. */
+static int read_next(struct target *t, const struct list_spec *spec, const struct element *e,
+		     uint64_t *ret)
+{
+	if (spec->next + sizeof(*ret) > spec->size)
+		return target_read_u64(t, e->addr + spec->next, ret);
+	memcpy(ret, e->bytes + spec->next, sizeof(*ret));
+	return 0;
+}
+
 /*
  * A list that leads back into itself has no end: it is left when the element at the last power of
  * two is met again. That one is taken twice, so the caller sees that it does not point back there.
@@ -94,8 +105,7 @@ static void read_list(struct target *t, const struct list_spec *spec, GArray *li
 		struct element e = { .addr = at };
 
 		closed = at == mark;
-		e.failed = target_read(t, at, e.bytes, spec->size) ||
-			   target_read_u64(t, at + spec->next, &at);
+		e.failed = target_read(t, at, e.bytes, spec->size) || read_next(t, spec, &e, &at);
 		if (e.failed)
 			at = 0;
 		g_array_append_val(list, e);

@@ -1,8 +1,9 @@
 """What looking costs: printed by "make bench-tables".
 
 The tables of a loop with 10,000 handlers, and the time until loopscope is attached to a real QEMU.
-Each is the median of some runs of the whole command: processor time (time, of attaching), and what
-10,000 handlers add to that of a loop with 10. "handlers" also asks the kernel what each descriptor is,
+Each is the median of some runs: processor time (time, of attaching), and what 10,000 handlers add to
+that of a loop with 10. "bare" is the reading alone (tables-bare.c), by the iterator with the loading of
+its program; the others are whole commands: "handlers" also asks the kernel what each descriptor is,
 "fds" polls it, too. The target's own turns are counted meanwhile: it is not stopped.
 """
 
@@ -19,7 +20,7 @@ from typing import Callable, Iterator, List
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 # pylint: disable=wrong-import-position
-from tracer_run import DEMO, LOOPSCOPE
+from tracer_run import BUILD, DEMO, LOOPSCOPE
 from tracer_targets import Demo, Qemu
 
 RUNS = 15
@@ -33,6 +34,14 @@ def timed(command: List[str]) -> float:
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, command
     return 1e3 * (usage.ru_utime + usage.ru_stime)
+
+
+def bare(way: str, target: Demo, handlers: int) -> float:
+    """Of reading its loops alone, in ms of the processor."""
+    words = [BUILD / "bench" / "tables-bare", str(target.pid), way, str(RUNS)]
+    ms, read = subprocess.check_output(words, text=True).split()
+    assert int(read) >= handlers, f"{read} of {handlers} handlers"
+    return float(ms)
 
 
 def until_attached(pid: int, directory: str) -> float:
@@ -73,21 +82,28 @@ def sleeps(pid: int) -> int:
     return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
 
 
+def row(what: str, costs: List[float]) -> None:
+    print(
+        f"{what:34}{costs[0]:14.1f} ms{costs[1]:14.1f} ms{costs[1] - costs[0]:8.1f} ms"
+    )
+
+
 def tables() -> None:
     print(f"{'':34}{FEW:>8} handlers{MANY:>8} handlers  {MANY:,} add")
     with Demo("many-fds", "--fds", FEW) as few, Demo("many-fds", "--fds", MANY) as many:
         few.wait_asleep()
         many.wait_asleep()
+        for way in ("iter", "mem"):
+            row(f"bare, by {way}", [bare(way, few, FEW), bare(way, many, MANY)])
         for command in ("handlers", "fds"):
             for way in ("iter", "mem"):
                 words = [str(LOOPSCOPE), command, "--via", way, "-p"]
-                costs = [
-                    median(lambda pid=t.pid: timed([*words, str(pid)]))
-                    for t in (few, many)
-                ]
-                print(
-                    f"{command + ' --via ' + way:34}{costs[0]:14.1f} ms"
-                    f"{costs[1]:14.1f} ms{costs[1] - costs[0]:8.1f} ms"
+                row(
+                    f"{command} --via {way}",
+                    [
+                        median(lambda pid=t.pid: timed([*words, str(pid)]))
+                        for t in (few, many)
+                    ],
                 )
 
 
