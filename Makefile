@@ -85,6 +85,12 @@ $(BUILD)/tests/high-stack: tests/integration/high-stack.c $(HIGH_STACK_OBJ) $(BU
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEMO_CFLAGS) -DNO_PROBES $(ALL_LDFLAGS) -rdynamic $^ -o $@ \
 		$$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
+# With probes, and more callbacks than top has room for.
+$(BUILD)/tests/many-callbacks: tests/integration/many-callbacks.c $(PROBES_OBJ)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ -o $@
+
 # --- the bpf programs -------------------------------------------------------------------------
 BPF_CC    = $(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror -I. -I$(BUILD) \
             -idirafter /usr/include/$$($(CC) -print-multiarch) -MMD -MP
@@ -245,7 +251,7 @@ $(BUILD)/guest/vmlinuz: | tests/guest-kernel.sh
 check-integration: check-tracer check-gdb ## loopscope and gdb on the demo and on QEMU
 
 # One after the other: some count all bpf programs of the system.
-check-tracer: $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack
+check-tracer: $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack $(BUILD)/tests/many-callbacks
 	$(Q)tests/integration/run.sh $(BUILD) tests/integration --ignore tests/integration/gdb
 
 # Nothing of a gdb test is seen by another: as many at once as there are processors.

@@ -31,7 +31,7 @@ from tracer_run import (
     parse,
     start,
 )
-from tracer_targets import Demo, Qemu, installed, summary
+from tracer_targets import Demo, Qemu, Target, installed, summary
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -250,6 +250,49 @@ def test_a_coroutine_above_the_stack_of_its_thread() -> None:
     assert sum(r["calls"] - r["timed"] for r in rows) <= 4
 
 
+# --- what is lost ---------------------------------------------------------------------------------
+
+
+class ManyCallbacks(Target):
+    """It calls @n callbacks, each once, when it is told to."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__("many")
+        self.start([BUILD / "tests" / "many-callbacks", n], stdin=subprocess.PIPE)
+        self.answers("ready")
+
+    def answers(self, word: str) -> None:
+        assert self.process and self.process.stdout
+        assert self.process.stdout.readline().decode() == f"{word}\n", self.said()
+
+    def call_each(self) -> None:
+        assert self.process and self.process.stdin
+        self.process.stdin.write(b"go\n")
+        self.answers("done")
+
+
+ROOM = 4096  # for callbacks (TOP_MAX_CALLS)
+
+
+def test_calls_that_find_no_room_are_counted_as_lost() -> None:
+    with ManyCallbacks(ROOM + 904) as target:
+        with Top(target.pid, "--json", *ALL) as top:
+            for _ in range(3):
+                target.call_each()
+            result = top.end()
+        assert target.alive()
+    rows = [r for r in in_all(result) if r["type"] == "callback"]
+    assert (len(rows), {r["calls"] for r in rows}) == (ROOM, {3})
+    assert result.total["lost"] == 3 * 904
+
+
+def test_what_is_lost_is_said() -> None:
+    with ManyCallbacks(ROOM + 904) as target, Top(target.pid, *ALL) as top:
+        target.call_each()
+        lines = top.end().out.splitlines()
+    assert "LOST: 904 calls of callbacks beyond the first 4096" in lines
+
+
 # --- what people see ------------------------------------------------------------------------------
 
 
@@ -297,10 +340,13 @@ def test_it_refuses_what_has_no_loop() -> None:
 class Screen:
     """A terminal of that size with the live view in it, by tmux."""
 
-    def __init__(self, pid: int, where: Path, columns: int, lines: int) -> None:
+    def __init__(
+        self, pid: int, where: Path, columns: int, lines: int, *options: str
+    ) -> None:
         installed("tmux")
         self.socket = str(where / "tmux")
-        words = f"'{LOOPSCOPE}' top -p {pid} -i 0.2; echo rc=$?; cat"
+        top = f"'{LOOPSCOPE}' top -p {pid} -i 0.2 {' '.join(options)}"
+        words = f"{top}; echo rc=$?; cat"
         size = ("-x", str(columns), "-y", str(lines))
         env = "env -u NO_COLOR TERM=screen sh -c"
         self.tmux("-f", "/dev/null", "new-session", "-d", *size, f'{env} "{words}"')
@@ -399,6 +445,19 @@ def test_the_live_view(tmp_path: Path) -> None:
         assert screen.lines() == picture
         screen.press("q")
         screen.shows(lambda: "rc=0" in screen.lines(), "its end")
+
+
+def test_the_live_view_shows_what_is_lost_in_red(tmp_path: Path) -> None:
+    with ManyCallbacks(ROOM + 904) as target:
+        with Screen(target.pid, tmp_path, 100, 30, *ALL) as screen:
+            screen.shows(lambda: screen.last().startswith("q quit"), "the view")
+            assert not any("LOST" in line for line in screen.lines())
+            target.call_each()
+            lost = "LOST: 904 calls of callbacks beyond the first 4096"
+            screen.shows(lambda: lost in screen.lines(), "the loss")
+            with_colours = screen.tmux("capture-pane", "-p", "-e")
+            (line,) = [s for s in with_colours.splitlines() if "LOST" in s]
+            assert line.startswith("\033[1m\033[31m" + lost), repr(line)
 
 
 def test_the_live_view_ends_with_its_target(tmp_path: Path) -> None:
