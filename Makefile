@@ -66,13 +66,15 @@ $(BUILD)/demo-qemu-loop-noprobes: $(DEMO_BARE_OBJ) $(BUILD)/libtrace.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic $^ -o $@ $$(pkg-config --libs $(DEMO_PKGS)) -lpthread
 
 # --- GLib's basic examples: programs of their own, which need nothing but GLib ------------------
-GLIB_EXAMPLES := $(BUILD)/glib-io-watch $(BUILD)/glib-custom-source
+GLIB_EXAMPLES := $(BUILD)/glib-io-watch $(BUILD)/glib-custom-source $(BUILD)/glib-faults
 GLIB_OBJ      := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard demo-qemu-loop/glib/*.c))
 all: $(GLIB_EXAMPLES)
 
 $(GLIB_EXAMPLES): $(BUILD)/glib-%: $(BUILD)/obj/demo-qemu-loop/glib/%.o $(BUILD)/obj/demo-qemu-loop/glib/example.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic $^ -o $@ $$(pkg-config --libs glib-2.0)
+
+$(BUILD)/glib-faults: $(BUILD)/obj/demo-qemu-loop/glib/faults-away.o
 
 -include $(GLIB_OBJ:.o=.d)
 

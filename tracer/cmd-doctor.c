@@ -9,7 +9,7 @@
 #include "tracer/clock.h"
 #include "tracer/describe.h"
 #include "tracer/doctor-trace.h"
-#include "tracer/doctor.h"
+#include "tracer/doctor-glib.h"
 #include "tracer/out.h"
 #include "tracer/session.h"
 
@@ -77,6 +77,7 @@ struct looked {
 	double seconds;
 	uint64_t lost;
 	const char *how; /* "watched for", "recorded for" */
+	bool glib;	 /* a program that is no QEMU */
 };
 
 static void show(const struct doctor *d, const struct options *options, const struct looked *looked)
@@ -102,9 +103,13 @@ static void show(const struct doctor *d, const struct options *options, const st
 
 		printf("no finding: %d loop%s of %s, %s %.1f s.\n", looked->loops,
 		       looked->loops == 1 ? "" : "s", looked->target, looked->how, looked->seconds);
-		printf("Checked: callbacks and nested waits that block for over %s, the big lock, "
-		       "spinning\nwithout progress, sleeping with work to do, handlers that are "
-		       "dead or pile up, late timers.\n",
+		printf(looked->glib
+			       ? "Checked: callbacks and nested loops that block for over %s, spinning "
+				 "without progress,\nsleeping with work to do, sources that starve, are "
+				 "dead or pile up, contexts that no\nthread runs, late timeouts.\n"
+			       : "Checked: callbacks and nested waits that block for over %s, the big "
+				 "lock, spinning\nwithout progress, sleeping with work to do, handlers "
+				 "that are dead or pile up, late timers.\n",
 		       min);
 		g_free(min);
 	}
@@ -134,6 +139,15 @@ static int show_core(const struct doctor *d, const struct options *options)
 	return d->findings->len ? EXIT_FINDING : EXIT_FINE;
 }
 
+/* What no verdict can rest on where GLib's private parts are not proven. */
+static void say_unproven(const struct doctor *d)
+{
+	if (d->l->off[PRIV_READY_TIME] < 0)
+		printf("Not known of this GLib, and so not judged: when a source is due.\n");
+	if (d->l->off[GCTX_OWNER] < 0)
+		printf("Not known of this GLib, and so not judged: contexts that no thread runs.\n");
+}
+
 static int visit(struct doctor *d, const struct options *options, struct failure *why)
 {
 	struct looked looked = { .how = "watched for" };
@@ -161,11 +175,14 @@ static int visit(struct doctor *d, const struct options *options, struct failure
 	if (err)
 		goto cleanup;
 	looked.target = describe_target(d->loops);
+	looked.glib = glib_only(d);
 	looked.loops = count_loops(d);
 	looked.threads = (int)d->patients->len;
 	looked.seconds = (double)(now_ns() - d->start_ns) / 1e9;
 	looked.lost = d->lost + watch_lost(d->watch) + stacks_lost(d->stacks);
 	show(d, options, &looked);
+	if (looked.glib && !options->json)
+		say_unproven(d);
 	if (looked.lost && !options->json)
 		printf("INCOMPLETE: %lu counts or stacks found no room.\n",
 		       (unsigned long)looked.lost);

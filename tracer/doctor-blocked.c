@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "tracer/clock.h"
-#include "tracer/doctor.h"
+#include "tracer/doctor-glib.h"
 #include "tracer/out.h"
 
 #define CONFIRM_NS (50 * 1000000LL)
@@ -160,12 +160,27 @@ static const char *advice_for(const struct blocked *b, const struct where *w)
 	if (b->stack.thread.state == 'R')
 		return "It computes while every other event of this loop waits: do it in pieces, or in "
 		       "a thread.";
-	if (strstr(b->wait, "mutex"))
+	if (strstr(b->wait, "mutex") || strstr(b->wait, "GMutex") || strstr(b->wait, "GRWLock"))
 		return "Look at the holder: a callback must not wait for a lock that is held for long.";
 	if (b->stack.thread.state == 'D')
 		return "It waits for storage: look at the device behind the file, or make the call "
 		       "asynchronous.";
 	return "A callback must not sleep: make the descriptor non-blocking, or do this in a thread.";
+}
+
+/* The source that it is called for, unless that is QEMU's business. */
+static void say_source(struct doctor *d, struct finding *f, uint64_t callback)
+{
+	const struct loop_gcontext *g;
+	const struct loop_source *s = glib_source_called(d, callback, &g);
+	char *words;
+
+	if (!s)
+		return;
+	words = glib_source_words(d, g, s);
+	finding_say(f, "called for %s%s%s%s", s->name[0] ? "\"" : "", s->name,
+		    s->name[0] ? "\", " : "", words);
+	g_free(words);
 }
 
 static void conclude(struct doctor *d, struct patient *p)
@@ -191,6 +206,8 @@ static void conclude(struct doctor *d, struct patient *p)
 		f->culprit =
 			g_strdup("a coroutine: the chain of calls ends where its stack begins");
 	finding_say(f, "%s", b->wait);
+	if (w.callback >= 0)
+		say_source(d, f, b->stack.frames[w.callback].function);
 	finding_say(f,
 		    "one call of it lasts %s, without what it waited for a CPU; it used one for "
 		    "%.0f ms since its last wait",

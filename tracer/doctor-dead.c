@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: MIT
 /*
- * DEAD FD: a handler whose descriptor is closed.
+ * DEAD FD: a handler, or a GSource, whose descriptor is closed.
  *
  * poll() answers POLLNVAL at once, for which no handler is called, so the loop turns for nothing;
  * epoll forgets the descriptor, and the handler waits for ever. Who removes a handler closes the
  * descriptor next, so a list read a moment ago may name a closed one: the same handler has to be on
- * the list in two readings, and its number closed at every look in between. (A descriptor that is
- * open and whose other end is gone makes its loop spin: doctor-spin-fd.c.)
+ * the list in two readings, and its number closed at every look in between. The same of the sources
+ * of a GMainContext. (A descriptor that is open and whose other end is gone makes its loop spin:
+ * doctor-spin-fd.c.)
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "tracer/doctor.h"
+#include "tracer/doctor-glib.h"
 
 #define LOOKS	6
 #define LOOK_US 10000
 
 struct suspect {
-	uint64_t ctx, node, callback;
+	uint64_t ctx, node, callback; /* node: an AioHandler, or a GSource */
 	int fd;
 };
 
@@ -40,12 +41,38 @@ static void find_in(const struct doctor *d, const struct context *c, GArray *lis
 	}
 }
 
+static void find_in_source(const struct doctor *d, const struct loop_gcontext *g,
+			   const struct loop_source *s, const GArray *fds, GArray *list)
+{
+	for (size_t i = 0; i < fds->len; i++) {
+		const GPollFD *fd = &g_array_index(fds, GPollFD, i);
+		struct suspect suspect = { g->addr, s->addr, glib_called(s), fd->fd };
+
+		if (fd->events && fd->fd >= 0 && is_closed(d, fd->fd))
+			g_array_append_val(list, suspect);
+	}
+}
+
+static void find_in_sources(const struct doctor *d, const struct loop_gcontext *g, GArray *list)
+{
+	for (size_t i = 0; i < g->sources->len; i++) {
+		const struct loop_source *s = g->sources->pdata[i];
+
+		if (s->is_aio_context || !(s->flags & SOURCE_ACTIVE))
+			continue;
+		find_in_source(d, g, s, s->fds, list);
+		find_in_source(d, g, s, s->unix_fds, list);
+	}
+}
+
 static GArray *find(const struct doctor *d)
 {
 	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct suspect));
 
 	for (size_t i = 0; i < d->loops->contexts->len; i++)
 		find_in(d, d->loops->contexts->pdata[i], list);
+	for (size_t i = 0; i < d->loops->gcontexts->len; i++)
+		find_in_sources(d, d->loops->gcontexts->pdata[i], list);
 	return list;
 }
 
@@ -101,6 +128,53 @@ static void conclude(struct doctor *d, const struct context *c, const GArray *fi
 		finding_say(f, "%d such handlers in all", n);
 }
 
+/* How many polls answered that it is closed. */
+static unsigned long long polls_of(const struct doctor *d, pid_t tid, int fd)
+{
+	GArray *fds = watch_read_fds(d->watch);
+	unsigned long long n = 0;
+
+	for (size_t i = 0; i < fds->len; i++) {
+		const struct watched_fd *w = &g_array_index(fds, struct watched_fd, i);
+
+		if (w->key.tid == (uint32_t)tid && w->key.fd == fd && w->value.revents & G_IO_NVAL)
+			n = w->value.ready;
+	}
+	g_array_free(fds, TRUE);
+	return n;
+}
+
+static void conclude_source(struct doctor *d, const struct suspect *dead)
+{
+	const struct loop_gcontext *g;
+	const struct loop_source *s = glib_source_at(d, dead->node, &g);
+	struct patient *p = s ? glib_home(d, g) : NULL;
+	unsigned long long polls;
+	char *name, *words;
+	struct finding *f;
+
+	if (!p || doctor_has_finding(d, p->tid, "DEAD FD"))
+		return;
+	name = glib_source_name(d, s);
+	words = glib_source_words(d, g, s);
+	polls = polls_of(d, p->tid, dead->fd);
+	f = finding_new(d, "DEAD FD", p);
+	f->span = g_strdup("attached and closed");
+	f->culprit = g_strdup_printf("%s polls fd %d, which is closed", name, dead->fd);
+	finding_say(f, "it is %s", words);
+	finding_say(f,
+		    "it was on the list of its context in two readings, and fd %d closed at %d "
+		    "looks between them",
+		    dead->fd, LOOKS);
+	if (polls)
+		finding_say(f, "%llu polls answered POLLNVAL at once: the loop cannot sleep",
+			    polls);
+	f->advice = "Who closes a descriptor has to destroy its source first: g_source_destroy(), "
+		    "or g_source_remove() of its id.";
+	g_free(name);
+	g_free(words);
+}
+
 /* Once is enough: what is dead stays so. */
 static bool is_said(const struct doctor *d)
 {
@@ -125,6 +199,9 @@ int dead_check(struct doctor *d, struct failure *why)
 		second = find(d);
 		for (size_t i = 0; i < d->loops->contexts->len; i++)
 			conclude(d, d->loops->contexts->pdata[i], first, second);
+		for (size_t i = 0; i < second->len; i++)
+			if (holds(first, &g_array_index(second, struct suspect, i)))
+				conclude_source(d, &g_array_index(second, struct suspect, i));
 		g_array_free(second, TRUE);
 	}
 	if (first)

@@ -307,6 +307,37 @@ bool doctor_nest(struct doctor *d, pid_t tid, const struct stack *stack, struct 
 	return true;
 }
 
+/*
+ * From the wait outwards: the loop's own functions, of which the last is who runs it; and, for a
+ * nested one, some function of another loop further out that called a callback in between.
+ */
+bool doctor_glib_nest(struct doctor *d, const struct stack *stack, struct nest *ret)
+{
+	struct nest nest = { .poll = -1, .callback = -1 };
+
+	for (int i = 0; i < stack->n && nest.callback < 0; i++) {
+		struct where w = { .machine = i, .callback = -1 };
+		const struct frame *f = &stack->frames[i];
+		bool glib;
+
+		if (!is_machinery(d, f))
+			continue;
+		glib = is_called(d, f, "g_main_loop_run") ||
+		       is_called(d, f, "g_main_context_iteration") ||
+		       is_called(d, f, "g_main_context_iterate");
+		if (nest.poll < 0 && (!glib || i > MAX_WAIT_FRAMES))
+			return false;
+		if (nest.poll >= 0)
+			find_callback(d, stack, &w);
+		if (w.callback > nest.poll)
+			nest.callback = w.callback;
+		else if (glib)
+			nest.poll = i;
+	}
+	*ret = nest;
+	return nest.callback >= 0;
+}
+
 uint64_t doctor_function(const struct doctor *d, const char *name)
 {
 	const struct image *img = images_program(d->images);

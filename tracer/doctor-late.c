@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "tracer/clock.h"
-#include "tracer/doctor.h"
+#include "tracer/doctor-glib.h"
 #include "tracer/out.h"
 
 #define LATE_NS	   (20 * 1000000LL)
@@ -31,6 +31,7 @@ enum { NR_FUTEX = 202 };
 /* A list of timers, and what the looks at it found. */
 struct list {
 	uint64_t addr, ctx; /* ctx 0: main_loop_tlg */
+	bool glib;	    /* no list: the sources of the GMainContext at addr */
 	int clock;
 	int looks, late_looks;
 	int times[2]; /* late expiries, in each half of the visit */
@@ -38,7 +39,7 @@ struct list {
 	int64_t expire_ns; /* the last late one */
 	uint64_t first_turn, last_turn;
 	int64_t worst_ns;
-	uint64_t worst_cb;
+	uint64_t worst, worst_cb;
 	int64_t stack_ns;
 	int stacks;
 	GHashTable *seen; /* name of a callback -> in how many stacks */
@@ -73,19 +74,20 @@ void late_free(struct late *late)
 
 /* --- the lists ------------------------------------------------------------------------------ */
 
-static void add_list(struct late *late, uint64_t addr, uint64_t ctx, int clock)
+static struct list *add_list(struct late *late, uint64_t addr, uint64_t ctx, int clock)
 {
 	struct list *list;
 
 	for (size_t i = 0; i < late->lists->len; i++)
 		if (((struct list *)late->lists->pdata[i])->addr == addr)
-			return;
+			return late->lists->pdata[i];
 	list = g_new0(struct list, 1);
 	list->addr = addr;
 	list->ctx = ctx;
 	list->clock = clock;
 	list->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_ptr_array_add(late->lists, list);
+	return list;
 }
 
 static void add_group(struct doctor *d, uint64_t tlg, uint64_t ctx)
@@ -102,6 +104,11 @@ void late_find_lists(struct doctor *d)
 {
 	uint64_t main_loop = doctor_function(d, "main_loop_tlg");
 
+	for (size_t i = 0; glib_only(d) && i < d->loops->gcontexts->len; i++) {
+		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];
+
+		add_list(d->late, g->addr, g->addr, CLOCK_REALTIME_OF_QEMU)->glib = true;
+	}
 	if (d->l->off[CTX_TLG] < 0 || d->l->off[TL_ACTIVE] < 0 || d->l->off[TIMER_EXPIRE] < 0)
 		return;
 	if (main_loop)
@@ -127,7 +134,10 @@ static const struct context *context_of(const struct doctor *d, const struct lis
 static struct patient *home_of(struct doctor *d, const struct list *list)
 {
 	const struct context *c = context_of(d, list);
+	const struct loop_gcontext *g = list->glib ? loops_gcontext(d->loops, list->addr) : NULL;
 
+	if (list->glib)
+		return g ? glib_home(d, g) : NULL;
 	if (!list->ctx)
 		return doctor_patient(d, d->t->pid);
 	return c ? doctor_home(d, c) : NULL;
@@ -168,6 +178,8 @@ static bool read_first(const struct doctor *d, const struct list *list, uint64_t
 	const struct layout *l = d->l;
 	uint64_t head = list->addr + l->off[TL_ACTIVE], timer, again, of, expire, cb = 0;
 
+	if (list->glib)
+		return glib_first_due(d, list->addr, ret_timer, ret_expire, ret_cb);
 	if (target_read_u64(d->t, head, &timer) || !timer ||
 	    target_read_u64(d->t, timer + l->off[TIMER_EXPIRE], &expire) ||
 	    target_read_u64(d->t, timer + l->off[TIMER_CB], &cb) ||
@@ -249,6 +261,7 @@ static void look_at(struct doctor *d, struct list *list, int64_t visit_ns)
 	list->expire_ns = expire;
 	if (late_ns > list->worst_ns) {
 		list->worst_ns = late_ns;
+		list->worst = timer;
 		list->worst_cb = cb;
 	}
 	take_stack(d, list, p);
@@ -303,6 +316,20 @@ bool late_is_undecided(const struct doctor *d)
 	return false;
 }
 
+/* "timer foo"; of a GMainContext "GSource "clock" (foo)". To be freed. */
+static char *timer_name(const struct doctor *d, const struct list *list)
+{
+	const struct loop_source *s = list->glib ? glib_source_at(d, list->worst, NULL) : NULL;
+	char *function, *text;
+
+	if (s)
+		return glib_source_name(d, s);
+	function = images_name(d->images, list->worst_cb);
+	text = g_strdup_printf("%s %s", list->glib ? "timeout" : "timer", function);
+	g_free(function);
+	return text;
+}
+
 static void conclude(struct doctor *d, const struct list *list)
 {
 	int times = list->times[0] + list->times[1], n;
@@ -319,12 +346,15 @@ static void conclude(struct doctor *d, const struct list *list)
 		return;
 	f = finding_new(d, "TIMER LATE", p);
 	before = most_seen(list, &n);
-	name = images_name(d->images, list->worst_cb);
+	name = timer_name(d, list);
 	worst = out_duration(list->worst_ns);
-	of = g_strdup(c ? c->name : "main_loop_tlg");
+	if (list->glib)
+		of = glib_context_name(loops_gcontext(d->loops, list->addr));
+	else
+		of = g_strdup(c ? c->name : "main_loop_tlg");
 	f->span = g_strdup_printf("by up to %s", worst);
-	f->culprit = g_strdup_printf("timer %s of %s comes late%s%s", name, of,
-				     before ? ", behind " : "", before ?: "");
+	f->culprit = g_strdup_printf("%s of %s comes late%s%s", name, of, before ? ", behind " : "",
+				     before ?: "");
 	finding_say(f, "overdue by more than %lld ms in %d of %d looks, at %d expiries",
 		    LATE_NS / 1000000, list->late_looks, list->looks, times);
 	finding_say(f,

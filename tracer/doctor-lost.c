@@ -80,6 +80,9 @@ static const char *advice_for(const struct missed *m)
 	if (g_str_has_prefix(m->key, "handler"))
 		return "Was it added while the context changed its fd monitor? Adding another handler, "
 		       "or removing this one and adding it again, wakes the loop.";
+	if (g_str_has_prefix(m->key, "source"))
+		return "The poll did not heed the timeout that GLib's sources allow: look at the "
+		       "function given to g_main_context_set_poll_func().";
 	if (g_str_has_prefix(m->key, "timer"))
 		return "Whoever armed it has to wake the loop when it becomes the first: look at the "
 		       "list's notify callback.";

@@ -10,6 +10,7 @@
 
 #include "tracer/clock.h"
 #include "tracer/describe.h"
+#include "tracer/doctor-glib.h"
 #include "tracer/doctor-lost.h"
 #include "tracer/out.h"
 
@@ -112,18 +113,54 @@ static void check_fds(const struct doctor *d, const struct patient *p, const str
 	for (size_t i = 0; i < set->fds->len; i++) {
 		const GPollFD *fd = &g_array_index(set->fds, GPollFD, i);
 		const struct fd_info *info;
+		struct owner owner;
+		char *source;
 
 		if (!fd->events || fds_ready(d->fds, fd->fd, (short)fd->events) <= 0)
 			continue;
 		info = fds_get(d->fds, fd->fd);
+		loops_owner(d->loops, p->tid, fd->fd, &owner);
+		source = owner.source ? glib_source_name(d, owner.source) : NULL;
 		add(list, p, NULL, g_strdup_printf("fd %d", fd->fd),
-		    g_strdup_printf("fd %d (%s%s%s)", fd->fd, info->kind,
-				    info->detail[0] ? " " : "", info->detail),
+		    g_strdup_printf("fd %d (%s%s%s)%s%s", fd->fd, info->kind,
+				    info->detail[0] ? " " : "", info->detail, source ? " of " : "",
+				    source ?: ""),
 		    g_strdup_printf(
 			    "fd %d is ready (%s) and in the poll set of a thread that sleeps "
 			    "on: the set holds another file under that number, or the "
 			    "kernel did not wake it",
 			    fd->fd, out_events(fd->events)));
+		g_free(source);
+	}
+}
+
+/*
+ * Sources of a GMainContext that are due, or are idle sources: with one of these there is no sleep.
+ * Those that are being dispatched, below a nested loop, do not count.
+ */
+static void check_sources(const struct doctor *d, const struct patient *p,
+			  const struct loop_gcontext *g, GArray *list)
+{
+	for (size_t i = 0; i < g->sources->len; i++) {
+		const struct loop_source *s = g->sources->pdata[i];
+		bool idle = !g_strcmp0(loops_source_kind(d->loops, s), "idle");
+		int64_t due_ns = glib_ready_now(d, s), late_ns = now_ns() - due_ns;
+		char *name, *late, *words;
+
+		if (s->is_aio_context || !d->t->live || !(s->flags & SOURCE_ACTIVE) ||
+		    s->flags & (SOURCE_BLOCKED | SOURCE_IN_CALL) ||
+		    (!idle && (due_ns < 0 || late_ns < OVERDUE_NS)))
+			continue;
+		name = glib_source_name(d, s);
+		words = glib_source_words(d, g, s);
+		late = idle ? g_strdup("always ready") : out_duration(late_ns);
+		add(list, p, NULL, g_strdup_printf("source %" PRIx64 " %u", s->addr, s->id),
+		    g_strdup(name),
+		    g_strdup_printf("%s, %s, is %s%s", name, words, idle ? "" : "overdue by ",
+				    late));
+		g_free(name);
+		g_free(words);
+		g_free(late);
 	}
 }
 
@@ -179,6 +216,7 @@ void lost_check_sleeper(const struct doctor *d, const struct patient *p, GArray 
 		if (g->tid != p->tid)
 			continue;
 		is_loop = true;
+		check_sources(d, p, g, list);
 		/* main_loop_wait() of the default context also waits for the device timers. */
 		if (i == 0)
 			check_timers(d, p, NULL, d->loops->main_timers, list);

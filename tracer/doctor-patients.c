@@ -4,7 +4,7 @@
 
 #include "tracer/clock.h"
 #include "tracer/describe.h"
-#include "tracer/doctor.h"
+#include "tracer/doctor-glib.h"
 
 #define PROBE_MS    100 /* how long a thread that does not sleep is waited for at its next poll */
 #define STACK_WORDS 2048
@@ -19,6 +19,7 @@ void patient_free(void *patient)
 	g_ptr_array_free(p->blocked.others, TRUE);
 	nested_clear(&p->nested);
 	g_ptr_array_free(p->nested.evidence, TRUE);
+	glib_nested_clear(&p->glib_nested);
 	g_free(p);
 }
 
@@ -86,9 +87,13 @@ void doctor_note_homes(struct doctor *d)
 		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];
 		struct patient *p = g->tid ? doctor_patient(d, g->tid) : NULL;
 
-		if (p)
-			p->is_loop = true;
+		if (!p)
+			continue;
+		p->is_loop = true;
+		if (!p->role && glib_only(d))
+			p->role = describe_role(d->loops, g->tid);
 	}
+	glib_note_homes(d);
 }
 
 static int read_loops(struct doctor *d, enum read_way way, int timeout_ms, struct failure *why)
@@ -145,6 +150,10 @@ static char *role_by_stack(struct doctor *d, const struct patient *p)
 		loops_name_iothreads(d->loops);
 		return describe_role(d->loops, p->tid);
 	}
+	if (glib_only(d) && p->is_loop)
+		return p->tid == d->t->pid
+			       ? g_strdup("GLib loop")
+			       : g_strdup_printf("GLib loop \"%s\"", doctor_comm(d, p->tid));
 	return p->tid == d->t->pid ? g_strdup("main loop") : describe_role(d->loops, p->tid);
 }
 

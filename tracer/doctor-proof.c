@@ -26,8 +26,11 @@ bool is_eventfd(const struct doctor *d, int fd)
 
 bool in_every_turn(const struct proof *proof, uint64_t n, uint64_t from_turn, uint64_t to_turn)
 {
-	uint64_t turns = to_turn - from_turn;
+	/* Where nothing was counted before, it began with the first turn. */
+	uint64_t turns = to_turn - (from_turn ? from_turn : proof->first_turn);
 
+	if (proof->silent)
+		return is_all(n, proof->turns);
 	/* The last time it was counted is the last turn, but for what went on while it was read. */
 	return is_all(n, turns) && 2 * turns >= proof->turns &&
 	       to_turn * 10 >= proof->last_turn * 9;
@@ -159,6 +162,8 @@ int proof_gather(struct doctor *d, struct proof *proof)
 	/* Each count needs one turn before it can be compared with another. */
 	usleep(PROOF_STEP_US);
 	err = watch_io_start(d->watch, NULL);
+	if (!err)
+		err = doctor_look(d, NULL);
 	if (err)
 		return err;
 	spin_half(d);
@@ -176,6 +181,7 @@ int proof_gather(struct doctor *d, struct proof *proof)
 
 		p->done = spin_thread_counts(d, p->tid);
 	}
+	doctor_look(d, NULL);
 	watch_io_stop(d->watch);
 	proof->ios = watch_read_ios(d->watch);
 	return 0;
@@ -192,15 +198,36 @@ bool is_own_fd(const struct doctor *d, int fd)
 	return false;
 }
 
+/* A source is dispatched at most once in a turn: so many there were at least. */
+static unsigned long long turns_by_sources(const struct proof *proof, pid_t tid)
+{
+	unsigned long long most = 0;
+
+	for (size_t i = 0; i < proof->after->sources->len; i++) {
+		const struct watched_source *s =
+			&g_array_index(proof->after->sources, struct watched_source, i);
+
+		if (s->value.tid == (uint32_t)tid)
+			most = MAX(most,
+				   s->value.dispatched - spin_source_before(proof, s).dispatched);
+	}
+	return most;
+}
+
 void proof_of(const struct doctor *d, const struct patient *p, struct proof *proof)
 {
 	uint64_t polls = p->done.polls - p->half.polls;
 
 	proof->turns = p->done.turns - p->half.turns;
+	proof->first_turn = p->half.turns;
 	proof->last_turn = p->done.turns;
 	/* A turn without a poll had no time to wait for anything. */
 	proof->zero =
 		p->done.zero - p->half.zero + (proof->turns > polls ? proof->turns - polls : 0);
+	proof->silent = !proof->turns;
+	if (proof->silent)
+		proof->turns = proof->zero = turns_by_sources(proof, p->tid);
+	proof->turn_ns = proof->turns ? (p->now.run_ns - p->at_half.run_ns) / proof->turns : 0;
 	proof->seconds = (double)(proof->after->at_ns - proof->before->at_ns) / 1e9;
 	proof->moved = 0;
 	for (size_t i = 0; i < proof->ios->len; i++) {

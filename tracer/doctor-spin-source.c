@@ -4,22 +4,8 @@
 #include <string.h>
 
 #include "tracer/describe.h"
+#include "tracer/doctor-glib.h"
 #include "tracer/doctor-spin.h"
-
-static const struct loop_source *find_source(const struct doctor *d, uint64_t addr)
-{
-	for (size_t i = 0; i < d->loops->gcontexts->len; i++) {
-		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];
-
-		for (size_t k = 0; k < g->sources->len; k++) {
-			const struct loop_source *s = g->sources->pdata[k];
-
-			if (s->addr == addr)
-				return s;
-		}
-	}
-	return NULL;
-}
 
 struct watch_source spin_source_before(const struct proof *proof, const struct watched_source *w)
 {
@@ -50,12 +36,36 @@ static bool some_fd_is_ready(const struct doctor *d, const struct patient *p,
 	return false;
 }
 
-static uint64_t source_function(const struct doctor *d, const struct loop_source *s, size_t member)
-{
-	uint64_t addr = 0;
+#define WORK_NS	      (100 * 1000) /* a turn that takes so long may get something done */
+#define AT_ONCE_PER_S 1500	   /* no timeout of a millisecond and more is due that often */
 
-	target_read_u64(d->t, s->funcs + member, &addr);
-	return addr;
+/* Why a source of one of GLib's own kinds is ready each time, and what to do; by what is known of
+ * the kind. */
+static const char *always(const struct doctor *d, const struct loop_source *s,
+			  const struct proof *proof, unsigned long long n, const char **ret_advice)
+{
+	const char *kind = loops_source_kind(d->loops, s);
+
+	if (!g_strcmp0(kind, "timeout")) {
+		*ret_advice = "Give it an interval, or let the event that it looks for call it; "
+			      "an interval of 0 is an idle source of high priority.";
+		return (double)n > AT_ONCE_PER_S * proof->seconds
+			       ? "is due again at once: a timeout of 0 ms"
+			       : "is due in every turn";
+	}
+	if (!g_strcmp0(kind, "idle")) {
+		*ret_advice = "Its callback has to return G_SOURCE_REMOVE when there is nothing "
+			      "more to do, and be added again when there is.";
+		return "is an idle source that stays";
+	}
+	if (!kind && glib_ready_now(d, s) >= 0) {
+		*ret_advice = "Its dispatch() has to set the next ready time, or -1: "
+			      "g_source_set_ready_time().";
+		return "is due in every turn: its ready time has come and stays";
+	}
+	*ret_advice = "Its prepare() or check() must say ready only when there is something to be "
+		      "done.";
+	return "is always ready";
 }
 
 static bool explain_source(struct doctor *d, struct patient *p, const struct proof *proof,
@@ -63,33 +73,41 @@ static bool explain_source(struct doctor *d, struct patient *p, const struct pro
 {
 	struct watch_source was = spin_source_before(proof, w);
 	unsigned long long n = w->value.dispatched - was.dispatched;
-	uint64_t callback;
-	const struct loop_source *s = find_source(d, w->source);
-	char *name, *prepare;
+	const struct loop_gcontext *g;
+	const struct loop_source *s = glib_source_at(d, w->source, &g);
+	char *name, *words, *prepare;
 	struct finding *f;
+	const char *why;
 
 	if (!s || s->is_aio_context || !in_every_turn(proof, n, was.turn, w->value.turn) ||
-	    proof->moved * 10 > n || some_fd_is_ready(d, p, proof))
+	    proof->moved * 10 > n || proof->turn_ns > WORK_NS || some_fd_is_ready(d, p, proof))
 		return false;
-	callback =
-		s->callback ? s->callback : source_function(d, s, offsetof(GSourceFuncs, dispatch));
-	name = images_name(d->images, callback);
-	prepare =
-		describe_callback(d->loops, source_function(d, s, offsetof(GSourceFuncs, prepare)));
+	name = glib_source_name(d, s);
+	words = glib_source_words(d, g, s);
 	f = spin_finding(d, p, proof);
-	f->culprit = s->name[0]
-			     ? g_strdup_printf("GSource \"%s\" (%s) is always ready", s->name, name)
-			     : g_strdup_printf("GSource %u (%s) is always ready", s->id, name);
-	finding_say(f, "dispatched %llu times in %llu turns of %.1f s; %llu of them had timeout 0",
-		    n, proof->turns, proof->seconds, proof->zero);
-	finding_say(f, "no descriptor was ready in more than a tenth of them");
-	finding_say(f, "prepare() is %s, the callback %s, the priority %d",
-		    prepare ? prepare : "not set", name, s->priority);
+	why = always(d, s, proof, n, &f->advice);
+	f->culprit = g_strdup_printf("%s %s", name, why);
+	finding_say(f, "it is %s", words);
+	if (!loops_source_kind(d->loops, s)) {
+		prepare = describe_callback(d->loops, s->prepare);
+		finding_say(f, "its prepare() is %s", prepare ?: "not set");
+		g_free(prepare);
+	}
+	if (proof->silent)
+		finding_say(f,
+			    "dispatched %llu times in %.1f s, and the loop did not even poll: "
+			    "nothing of lower priority was looked at",
+			    n, proof->seconds);
+	else
+		finding_say(f,
+			    "dispatched %llu times in %llu turns of %.1f s; %llu of them had "
+			    "timeout 0",
+			    n, proof->turns, proof->seconds, proof->zero);
+	if (!proof->silent)
+		finding_say(f, "no descriptor was ready in more than a tenth of them");
 	finding_say(f, "the thread moved data in %llu system calls meanwhile", proof->moved);
-	f->advice =
-		"Its prepare() or check() must say ready only when there is something to be done.";
 	g_free(name);
-	g_free(prepare);
+	g_free(words);
 	return true;
 }
 
@@ -133,7 +151,7 @@ static bool something_happens(const struct doctor *d, const struct patient *p,
 		const struct watched_source *s =
 			&g_array_index(proof->after->sources, struct watched_source, i);
 
-		const struct loop_source *source = find_source(d, s->source);
+		const struct loop_source *source = glib_source_at(d, s->source, NULL);
 
 		/* An AioContext's dispatch is no event: what it calls is counted. */
 		if (source && source->is_aio_context)

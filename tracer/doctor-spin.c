@@ -8,6 +8,7 @@
  * turn, and that nobody took any data from it. No proof, no verdict.
  */
 #include "tracer/clock.h"
+#include "tracer/doctor-glib.h"
 #include "tracer/doctor-spin.h"
 
 #define MIN_TURNS_PER_S 100
@@ -18,13 +19,17 @@ static bool per_second(uint64_t n, int64_t ns, uint64_t at_least)
 	return n * 1000000000ULL >= (uint64_t)ns * at_least;
 }
 
-/* On a CPU for most of the time in which it could have been. */
+/*
+ * On a CPU for most of the time in which it could have been. A queue is counted only when it ends;
+ * but who did not go to sleep by itself in all that time had no other time.
+ */
 static bool runs(const struct thread_now *from, const struct thread_now *to, int64_t ns)
 {
 	int64_t ran = (int64_t)(to->run_ns - from->run_ns);
 	int64_t queued = (int64_t)(to->delay_ns - from->delay_ns);
 
-	return ran > 0 && 2 * ran >= ns - queued;
+	return ran > 0 && (2 * ran >= ns - queued || (from->state == 'R' && to->state == 'R' &&
+						      from->switches == to->switches));
 }
 
 static bool turns_without_sleep(const struct watch_thread *from, const struct watch_thread *to,
@@ -51,6 +56,24 @@ static bool turns_in_timers(const struct doctor *d, pid_t tid)
 	return turns;
 }
 
+/*
+ * A loop of GLib's does not even poll as long as what is ready has a higher priority than all that
+ * has a descriptor, its own wake-up among them. Some context then is polled by nobody.
+ */
+static bool never_polls(const struct doctor *d, const struct patient *p,
+			const struct watch_thread *now)
+{
+	if (!glib_only(d) || now->polls != p->half.polls)
+		return false;
+	for (size_t i = 0; i < d->loops->gcontexts->len; i++) {
+		const struct loop_gcontext *g = d->loops->gcontexts->pdata[i];
+
+		if (!g->tid)
+			return true;
+	}
+	return false;
+}
+
 static bool is_suspect(const struct doctor *d, const struct patient *p)
 {
 	static const struct watch_thread none;
@@ -62,7 +85,7 @@ static bool is_suspect(const struct doctor *d, const struct patient *p)
 		return false;
 	return (turns_without_sleep(&none, &p->half, first) &&
 		turns_without_sleep(&p->half, &now, second)) ||
-	       turns_in_timers(d, p->tid);
+	       turns_in_timers(d, p->tid) || never_polls(d, p, &now);
 }
 
 struct finding *spin_finding(struct doctor *d, struct patient *p, const struct proof *proof)

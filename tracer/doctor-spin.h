@@ -28,8 +28,10 @@ struct proof {
 	GArray *ios;	/* of struct watched_io */
 	GArray *hungry; /* doctor-starved.c: what was ready and waited when it began */
 	/* Of the suspect in question. */
-	unsigned long long turns, zero; /* turns of its loop, and those with timeout 0 */
-	unsigned long long last_turn;	/* the number of the last */
+	unsigned long long turns, zero;		  /* turns of its loop, and those with timeout 0 */
+	unsigned long long first_turn, last_turn; /* the numbers of the first and the last */
+	uint64_t turn_ns; /* what a turn takes on a CPU, the probes' share included */
+	bool silent; /* it never polls: GLib's does not while what is ready excludes all else */
 	double seconds;
 	unsigned long long
 		moved; /* system calls of its thread that moved data; waking itself is none */

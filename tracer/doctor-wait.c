@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tracer/doctor.h"
+#include "tracer/doctor-glib.h"
 #include "tracer/fd-look.h"
 
 enum { NR_FUTEX = 202, MUTEX_OWNER = 8 }; /* int __lock; unsigned __count; int __owner; */
@@ -244,7 +244,8 @@ char *doctor_describe_wait(struct doctor *d, const struct stack *stack, GPtrArra
 	else if (function)
 		text = g_strdup_printf("asleep in %s", function);
 	else
-		text = g_strdup_printf("asleep in futex, at 0x%" PRIx64, now->args[0]);
+		text = glib_describe_lock(d, stack)
+			       ?: g_strdup_printf("asleep in futex, at 0x%" PRIx64, now->args[0]);
 	g_free(function);
 	return text;
 }

@@ -8,7 +8,7 @@
 
 #include "tracer/bql.h"
 #include "tracer/clock.h"
-#include "tracer/doctor.h"
+#include "tracer/doctor-glib.h"
 
 #define STEP_MS	    20
 #define EXTRA_STEPS 4
@@ -79,6 +79,9 @@ void doctor_begin(struct doctor *d, struct target *t, struct images *images, str
 	d->leak = leak_new();
 	d->late = late_new();
 	d->idle_bhs = idle_new();
+	d->glib_leak = glib_leak_new();
+	d->glib_idle = glib_contexts_new();
+	d->glib_homes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	d->bql = bql_find(images);
 	d->patients = g_ptr_array_new_with_free_func(patient_free);
 	d->findings = g_ptr_array_new_with_free_func(finding_free);
@@ -109,6 +112,8 @@ int doctor_open(struct doctor *d, struct target *t, struct images *images, struc
 	int err = doctor_open_tables(d, t, images, l, fds, why);
 
 	if (!err)
+		glib_find_homes(d);
+	if (!err)
 		err = watch_open(t, images, l, &d->watch, why);
 	if (!err)
 		late_find_lists(d);
@@ -136,7 +141,10 @@ static int watch_for(struct doctor *d, int64_t visit_ns, int64_t until_ns,
 		blocked_sample(d);
 		nested_sample(d);
 		hold_sample(d);
+		glib_nested_sample(d);
 		leak_sample(d, visit_ns);
+		glib_leak_sample(d, visit_ns);
+		glib_contexts_sample(d);
 		late_sample(d, visit_ns);
 		d->looks++;
 		usleep(STEP_MS * 1000);
@@ -164,9 +172,10 @@ static bool is_undecided(const struct doctor *d, int duration_ms)
 		const struct patient *p = d->patients->pdata[i];
 
 		open |= p->blocked.call.is_known && p->blocked.samples < 2;
-		open |= p->nested.samples == 1;
+		open |= p->nested.samples == 1 || glib_nested_is_open(d, p);
 	}
-	return open || !has_loop(d) || late_is_undecided(d);
+	/* GLib's loops were waited for (glib_find_homes()): what did not poll then never does. */
+	return open || (!has_loop(d) && !glib_only(d)) || late_is_undecided(d);
 }
 
 static int stay_longer(struct doctor *d, int duration_ms, const volatile sig_atomic_t *stop,
@@ -223,9 +232,12 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	idle_conclude(d);
 	blocked_conclude(d);
 	nested_conclude(d);
+	glib_nested_conclude(d);
 	hold_conclude(d);
 	blocked_conclude_waiters(d);
 	leak_conclude(d);
+	glib_leak_conclude(d);
+	glib_contexts_conclude(d);
 	late_conclude(d);
 	return 0;
 }
@@ -239,6 +251,10 @@ void doctor_close(struct doctor *d)
 	if (d->fds_at_half)
 		g_array_free(d->fds_at_half, TRUE);
 	late_free(d->late);
+	glib_leak_free(d->glib_leak);
+	glib_contexts_free(d->glib_idle);
+	if (d->glib_homes)
+		g_hash_table_destroy(d->glib_homes);
 	if (d->idle_bhs)
 		g_array_free(d->idle_bhs, TRUE);
 	hold_clear(&d->hold);

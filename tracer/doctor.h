@@ -81,6 +81,18 @@ struct nested {
 	struct stack stack;  /* the last */
 };
 
+/* A loop of GLib's that runs inside of a callback: doctor-glib-nested.c. */
+struct glib_nested {
+	struct call call;      /* of that callback */
+	uint64_t own_switches; /* names a sleep that was seen to be the loop's own */
+	int64_t sampled_ns, longest_ns;
+	int samples; /* stacks that showed it */
+	char *culprit, *chain;
+	bool same;	     /* the loop runs the context that the callback is of */
+	GPtrArray *evidence; /* char *, or NULL */
+	struct stack stack;  /* the last */
+};
+
 /* Who holds the big lock while somebody sleeps for it. */
 struct hold {
 	pid_t owner, waiter;
@@ -114,13 +126,16 @@ struct patient {
 	struct watch_thread half, done; /* counts at half time, or when a proof began; at its end */
 	struct blocked blocked;
 	struct nested nested;
+	struct glib_nested glib_nested;
 	bool may_spin, spins;	      /* suspected, proven */
 	struct past past[PAST_LOOKS]; /* the last looks, in turn */
 	unsigned n_past;
 };
 
-struct leak; /* doctor-leak.c's: the handlers in the readings so far */
-struct late; /* doctor-late.c's: the lists of timers */
+struct leak;		   /* doctor-leak.c's: the handlers in the readings so far */
+struct late;		   /* doctor-late.c's: the lists of timers */
+struct glib_leak;	   /* doctor-glib-leak.c's: the sources in the readings so far */
+struct glib_idle_contexts; /* doctor-glib-context.c's: those that nobody was seen to run */
 
 struct doctor {
 	struct target *t;
@@ -139,6 +154,9 @@ struct doctor {
 	GArray *fds_at_half;	   /* of struct watched_fd */
 	struct leak *leak;
 	struct late *late;
+	struct glib_leak *glib_leak;
+	struct glib_idle_contexts *glib_idle;
+	GHashTable *glib_homes; /* address of a GMainContext -> tid that polled it last */
 	int looks;
 	GArray *idle_bhs; /* doctor-spin-idle.c's: that were scheduled in readings so far */
 	int idle_readings;
@@ -198,6 +216,8 @@ struct nest {
 
 /* False if the wait is the loop's own, or no wait of aio_poll(). */
 bool doctor_nest(struct doctor *d, pid_t tid, const struct stack *stack, struct nest *ret);
+/* The same of a g_main_loop_run() or g_main_context_iteration(); ret->callback is one. */
+bool doctor_glib_nest(struct doctor *d, const struct stack *stack, struct nest *ret);
 /* The name of a frame's function. To be freed. */
 char *frame_name(const struct doctor *d, const struct frame *f);
 /* Is some frame in this function? */

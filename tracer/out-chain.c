@@ -63,7 +63,7 @@ void out_chain(GPtrArray *names)
 
 void out_folded(const char *mark, const char *text)
 {
-	int left = OUT_COLUMNS - 4;
+	int left = OUT_COLUMNS - 3 - (int)strlen(mark);
 
 	printf("  %s ", mark);
 	while ((int)strlen(text) > left) {
@@ -75,6 +75,7 @@ void out_folded(const char *mark, const char *text)
 			break;
 		printf("%.*s\n    ", cut, text);
 		text += cut + 1;
+		left = OUT_COLUMNS - 4;
 	}
 	printf("%s\n", text);
 }

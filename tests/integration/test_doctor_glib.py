@@ -1,0 +1,131 @@
+"""loopscope doctor on GLib programs that are no QEMU: glib-faults, one fault at a time."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+from glib_programs import Example
+from test_doctor import FINDING, healthy, only, those, visit
+from tracer_run import BUILD, COLUMNS, FINE, run
+
+pytestmark = pytest.mark.usefixtures("root")
+
+# How each culprit begins; functions are those of glib-faults, sources as it names them.
+CULPRITS = {
+    "compute": "GSource callback compute",
+    "sleep": "GSource callback read_a_config",
+    "lock": "GSource callback want_it",
+    "never-drained": "GSource callback leave_it never drains fd ",
+    "zero-timeout": 'GSource "ticker" (count) is due again at once: a timeout of 0 ms',
+    "idle-for-ever": 'GSource "redraw" (count) is an idle source that stays',
+    "prepare-ready": 'GSource "queue" (count) is always ready',
+    "ready-time-past": 'GSource "deadline" (count) is due in every turn: its ready time',
+    "starved": 'GSource "importer" (count, priority -100) leaves GSource "reader" (drain)',
+    "starved-timeout": 'GSource "importer" (count, priority -100) leaves GSource "autosave"',
+    "nested-loop": "GSource callback ask waits in g_main_loop_run()",
+    "nested-iteration": "GSource callback wait_for_reply waits in g_main_context_iteration()",
+    "closed-fd": 'GSource "reader" (never) polls fd ',
+    "leak": 'more and more sources like GSource "client" (never)',
+    "late": 'GSource "clock" (tick) of the default GMainContext comes late, behind ',
+    "no-thread": 'GSource "refresh" (refresh) waits in GMainContext 0x',
+    "reused-fd": "fd ",
+    "poll-for-ever": 'GSource "refresh" (refresh)',
+}
+
+
+def forms() -> Dict[str, Any]:
+    """The verdict of each, None of a healthy one."""
+    out = subprocess.run(
+        [BUILD / "glib-faults", "--list", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    rows = [json.loads(line) for line in out.splitlines()]
+    return {row["name"]: row["verdict"] for row in rows}
+
+
+def faults(name: str, program: Path = BUILD / "glib-faults") -> Example:
+    return Example(str(program), *([] if name == "healthy" else ["--bug", name]))
+
+
+def length(name: str) -> List[object]:
+    """One that computes gets little done in a second of a machine that has other work."""
+    return ["-d", 3] if name in ("compute", "late", "leak") else ["-d", 1]
+
+
+QUICK = ["nested-loop", "no-thread"]
+
+
+@pytest.mark.parametrize("name", those(forms(), QUICK))
+def test_each_fault_gets_its_verdict(name: str) -> None:
+    verdict = forms()[name]
+    with faults(name) as target:
+        result = visit(target.pid, *length(name))
+    if verdict is None:
+        assert healthy(result)["loops"] == (2 if name == "healthy" else 1)
+        return
+    row = only(result)
+    assert (row["verdict"], row["thread"]) == (verdict, target.pid)
+    assert row["role"] == "GLib loop"
+    assert row["culprit"].startswith(CULPRITS[name])
+    assert row["evidence"] and row["advice"]
+
+
+def test_a_stripped_program_has_its_sources_names(tmp_path: Path) -> None:
+    """And functions by their place in it: --bug has their names in no symbol table."""
+    program = tmp_path / "glib-faults"
+    subprocess.run(
+        ["objcopy", "--strip-all", BUILD / "glib-faults", program], check=True
+    )
+    with faults("zero-timeout", program) as target:
+        row = only(visit(target.pid))
+    assert re.fullmatch(
+        r'GSource "ticker" \(glib-faults\+0x[0-9a-f]+\) is due again at once: '
+        r"a timeout of 0 ms",
+        row["culprit"],
+    )
+    assert "a timeout (id 1, priority 0) of the default GMainContext" in str(
+        row["evidence"]
+    )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", sorted(forms()))
+def test_a_glib_that_tells_less(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, a context that no thread polls is not known, unless it is the default one."""
+    monkeypatch.setenv("LOOPSCOPE_GLIB", "opaque")
+    verdict = forms()[name]
+    with faults(name) as target:
+        result = visit(target.pid, *length(name))
+    if verdict is None or name == "no-thread":
+        healthy(result)
+        return
+    row = only(result)
+    assert row["verdict"] == verdict
+    assert row["culprit"].startswith(CULPRITS[name])
+
+
+def test_text_says_what_was_checked_in_glibs_terms() -> None:
+    with faults("healthy") as target:
+        result = run("doctor", "-p", target.pid, "-d", 0.5)
+    assert result.rc == FINE, result.out
+    first, *checked = result.out.splitlines()
+    assert re.fullmatch(
+        r"no finding: 2 loops of glib-faults \(pid \d+\), watched for \d+\.\d s\.",
+        first,
+    )
+    assert "the big lock" not in result.out and "contexts that no" in result.out
+    assert all(len(line) <= COLUMNS for line in checked)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", sorted(n for n, v in forms().items() if v))
+def test_text_fits(name: str) -> None:
+    with faults(name) as target:
+        result = run("doctor", "-p", target.pid, *length(name))
+    assert result.rc == FINDING
+    assert all(len(line) <= COLUMNS for line in result.out.splitlines())
