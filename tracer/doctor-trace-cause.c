@@ -43,9 +43,10 @@ static bool leaves_no_turn(struct trace_doctor *d, const struct trace_source *gr
 
 	if (!greedy || !greedy->attached)
 		return false;
-	report_each(&d->sources, s) if (s->attached && s->gctx == greedy->gctx &&
-					s->priority > greedy->priority && s->asked_ns < since_ns &&
-					s->dispatched_ns < since_ns) return true;
+	report_each (&d->sources, s)
+		if (s->attached && s->gctx == greedy->gctx && s->priority > greedy->priority &&
+		    s->asked_ns < since_ns && s->dispatched_ns < since_ns)
+			return true;
 	return false;
 }
 
@@ -77,9 +78,10 @@ static const struct trace_counter *find_cause(struct trace_doctor *d, const stru
 {
 	const struct trace_counter *c, *best = NULL;
 
-	report_each(&t->spin.counters, c) if (c->window == t->spin.window &&
-					      is_cause(d, t, c, turns) &&
-					      (!best || c->key.a < best->key.a)) best = c;
+	report_each (&t->spin.counters, c)
+		if (c->window == t->spin.window && is_cause(d, t, c, turns) &&
+		    (!best || c->key.a < best->key.a))
+			best = c;
 	return best;
 }
 
@@ -88,8 +90,9 @@ static bool is_driven_by_fd(const struct trace_thread *t, uint64_t turns)
 {
 	const struct trace_counter *c;
 
-	report_each(&t->spin.counters, c) if (c->window == t->spin.window && c->key.a == CAUSE_FD &&
-					      c->n * 10 > turns) return true;
+	report_each (&t->spin.counters, c)
+		if (c->window == t->spin.window && c->key.a == CAUSE_FD && c->n * 10 > turns)
+			return true;
 	return false;
 }
 

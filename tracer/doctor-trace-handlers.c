@@ -151,8 +151,11 @@ void trace_handlers_conclude(struct trace_doctor *d)
 	const struct trace_handlers *group;
 	const struct trace_fd *fd;
 
-	report_each(&d->handlers, group) if (is_leak(d, group)) say_leak(d, group);
-	report_each(&d->fds, fd) if (fd->closed >= MIN_CLOSED &&
-				     fd->last_ns - fd->first_ns >= MIN_SPAN_NS &&
-				     !trace_has_finding(d, fd->tid, "DEAD FD")) say_dead(d, fd);
+	report_each (&d->handlers, group)
+		if (is_leak(d, group))
+			say_leak(d, group);
+	report_each (&d->fds, fd)
+		if (fd->closed >= MIN_CLOSED && fd->last_ns - fd->first_ns >= MIN_SPAN_NS &&
+		    !trace_has_finding(d, fd->tid, "DEAD FD"))
+			say_dead(d, fd);
 }

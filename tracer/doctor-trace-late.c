@@ -26,8 +26,7 @@ static uint64_t ordinary_ns(const struct report_thread *thread,
 	const struct report_callback *callback;
 	uint64_t sum = 0, most = 0;
 
-	report_each(&thread->callbacks, callback)
-	{
+	report_each (&thread->callbacks, callback) {
 		uint64_t ns =
 			report_hist_quantile(&callback->calls.ns, 500) * callback->calls.ns.count;
 
@@ -79,18 +78,17 @@ void trace_late_conclude(struct trace_doctor *d)
 {
 	const struct report_thread *thread;
 
-	report_each(&d->report->threads, thread)
-	{
+	report_each (&d->report->threads, thread) {
 		const struct report_callback *callback, *most = NULL, *latest = NULL;
 		uint64_t sum = ordinary_ns(thread, &most), span = thread->end_ns - thread->first_ns;
 
 		if (!most || sum * MIN_SHARE < span || trace_has_finding(d, thread->tid, NULL))
 			continue;
-		report_each(&thread->callbacks,
-			    callback) if (callback->late && callback->late->count >= MIN_TIMES &&
-					  report_hist_quantile(callback->late, 500) >= LATE_NS &&
-					  (!latest || callback->late->max > latest->late->max))
-			latest = callback;
+		report_each (&thread->callbacks, callback)
+			if (callback->late && callback->late->count >= MIN_TIMES &&
+			    report_hist_quantile(callback->late, 500) >= LATE_NS &&
+			    (!latest || callback->late->max > latest->late->max))
+				latest = callback;
 		if (latest)
 			say_late(d, thread, latest, most, sum);
 	}
@@ -130,6 +128,7 @@ void trace_idle_conclude(struct trace_doctor *d)
 	const struct report_thread *thread;
 	const struct report_chooser *chooser;
 
-	report_each(&d->report->threads, thread) report_each(&thread->choosers, chooser)
-		check_chooser(d, thread, chooser);
+	report_each (&d->report->threads, thread)
+		report_each (&thread->choosers, chooser)
+			check_chooser(d, thread, chooser);
 }

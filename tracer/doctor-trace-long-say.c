@@ -135,7 +135,9 @@ static void say_hold(struct trace_doctor *d, const struct trace_long *l)
 	char *name, *site;
 	struct finding *f;
 
-	report_each(&d->report->bql, b) if (b->site == l->site) bql = b;
+	report_each (&d->report->bql, b)
+		if (b->site == l->site)
+			bql = b;
 	if (!is_sure(d, l, bql ? bql->hold.ns.count : 0) || trace_has_finding(d, tid, NULL))
 		return;
 	name = trace_thread_name(d, tid);
@@ -156,8 +158,13 @@ void trace_long_say(struct trace_doctor *d)
 {
 	const struct trace_long *l;
 
-	report_each(&d->longs, l) if (l->kind == REPORT_AIO_POLL || l->kind == REPORT_AIO_WAIT)
-		say_wait(d, l);
-	report_each(&d->longs, l) if (l->kind <= REPORT_NOTIFIER) say_blocked(d, l);
-	report_each(&d->longs, l) if (l->kind == REPORT_BQL_WAIT) say_hold(d, l);
+	report_each (&d->longs, l)
+		if (l->kind == REPORT_AIO_POLL || l->kind == REPORT_AIO_WAIT)
+			say_wait(d, l);
+	report_each (&d->longs, l)
+		if (l->kind <= REPORT_NOTIFIER)
+			say_blocked(d, l);
+	report_each (&d->longs, l)
+		if (l->kind == REPORT_BQL_WAIT)
+			say_hold(d, l);
 }

@@ -53,8 +53,9 @@ static uint32_t lock_waiters(struct trace_doctor *d, uint64_t begin_ns, uint64_t
 	const struct trace_thread *t;
 	uint32_t n = 0;
 
-	report_each(&d->threads, t) if (t->bql_wait_ns && now_ns - MAX(t->bql_wait_ns, begin_ns) >=
-								  (uint64_t)d->min_ns) n++;
+	report_each (&d->threads, t)
+		if (t->bql_wait_ns && now_ns - MAX(t->bql_wait_ns, begin_ns) >= (uint64_t)d->min_ns)
+			n++;
 	return n;
 }
 
@@ -64,8 +65,7 @@ static uint64_t stuck_context(struct trace_doctor *d, const struct trace_thread 
 {
 	const struct trace_work *work;
 
-	report_each(&d->work, work)
-	{
+	report_each (&d->work, work) {
 		const struct trace_context *c =
 			report_map_find(&d->contexts, (struct report_key){ .a = work->ctx });
 

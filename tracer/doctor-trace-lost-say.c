@@ -61,8 +61,7 @@ static struct trace_miss *first_miss(struct trace_doctor *d, uint32_t tid)
 {
 	struct trace_miss *miss, *best = NULL;
 
-	report_each(&d->misses, miss)
-	{
+	report_each (&d->misses, miss) {
 		/* Where not all is recorded, a descriptor may have been drained unseen. */
 		if (miss->key.a != tid ||
 		    (!trace_is_complete(d) && (miss->key.b == WORK_FD || !miss->work.was_taken)))
@@ -111,8 +110,7 @@ void trace_lost_conclude(struct trace_doctor *d)
 	struct trace_thread *t;
 	const struct trace_work *work;
 
-	report_each(&d->work, work)
-	{
+	report_each (&d->work, work) {
 		bool known = work->was_taken || trace_is_complete(d);
 		uint32_t home =
 			work->open && known && work->key.a != WORK_CO ? home_at_end(d, work) : 0;
@@ -121,8 +119,7 @@ void trace_lost_conclude(struct trace_doctor *d)
 		if (t && t->waits)
 			work_check(d, t, work, d->report->end_ns, true);
 	}
-	report_each(&d->threads, t)
-	{
+	report_each (&d->threads, t) {
 		const struct trace_miss *miss = first_miss(d, t->tid);
 
 		if (miss)

@@ -83,7 +83,9 @@ static void forget_timers(struct trace_doctor *d)
 {
 	struct trace_work *work;
 
-	report_each(&d->work, work) if (work->key.a == WORK_TIMER) work->open = false;
+	report_each (&d->work, work)
+		if (work->key.a == WORK_TIMER)
+			work->open = false;
 }
 
 static void notify(struct trace_doctor *d, const struct trace_thread *t,

@@ -112,8 +112,7 @@ static void say_starved(struct trace_doctor *d, uint32_t tid, const struct trace
 	char *name = source_name(d, run->a, run->cb);
 	GString *others = g_string_new(NULL);
 
-	report_each(&d->sources, s)
-	{
+	report_each (&d->sources, s) {
 		char *other;
 
 		if (s->gctx != greedy->gctx || s->priority <= greedy->priority ||
@@ -143,8 +142,7 @@ void trace_spin_conclude(struct trace_doctor *d)
 {
 	struct trace_thread *t;
 
-	report_each(&d->threads, t)
-	{
+	report_each (&d->threads, t) {
 		const struct trace_run *run = &t->spin.best;
 		size_t n = d->findings->len;
 		struct finding *f;

@@ -251,8 +251,7 @@ void trace_doctor_describe(const struct trace_doctor *d, char **ret_target, int 
 	*ret_target = g_strdup_printf("%s (recording)", base ? base : "a program");
 	*ret_loops = 0;
 	*ret_threads = 0;
-	report_each(&d->report->threads, thread)
-	{
+	report_each (&d->report->threads, thread) {
 		*ret_loops += report_is_loop(thread);
 		(*ret_threads)++;
 	}

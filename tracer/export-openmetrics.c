@@ -156,7 +156,8 @@ static void write_wakeups(const struct metrics *m)
 
 		if (!report_is_loop(thread))
 			continue;
-		report_each(&thread->wakeups, wakeup) causes[wakeup->cause] += wakeup->count;
+		report_each (&thread->wakeups, wakeup)
+			causes[wakeup->cause] += wakeup->count;
 		for (int cause = 0; cause < REPORT_CAUSES; cause++)
 			count_with(name, m->labels->pdata[i], "cause", report_cause_name(cause),
 				   causes[cause]);
@@ -300,8 +301,9 @@ static void write_callbacks(const struct metrics *m)
 	{
 		const struct report_callback *callback;
 
-		report_each(&thread->callbacks, callback) add_series(
-			all, callback_labels(m, m->labels->pdata[i], callback), &callback->calls);
+		report_each (&thread->callbacks, callback)
+			add_series(all, callback_labels(m, m->labels->pdata[i], callback),
+				   &callback->calls);
 	}
 	head(m, calls, "histogram", "Calls of a callback, with all that was called in it.");
 	g_tree_foreach(all, write_histogram, calls);
@@ -317,8 +319,7 @@ static void write_bql(const struct metrics *m)
 	GTree *waits = series_new(), *holds = series_new();
 	const struct report_bql *bql;
 
-	report_each(&m->report->bql, bql)
-	{
+	report_each (&m->report->bql, bql) {
 		char *place = report_bql_place(m->report, bql);
 
 		add_series(waits, with_label(NULL, "site", place), &bql->wait);

@@ -72,8 +72,7 @@ static void add_thread(struct diff *diff, int side, const struct report_thread *
 
 	if (is_loop)
 		add_loop(diff, side, thread, loop);
-	report_each(&thread->callbacks, callback)
-	{
+	report_each (&thread->callbacks, callback) {
 		struct report_frame frame = { .kind = callback->kind, .entry = (void *)callback };
 		struct diff_row *row =
 			row_of(diff->callbacks, loop, report_kind_name(callback->kind),
@@ -83,15 +82,13 @@ static void add_thread(struct diff *diff, int side, const struct report_thread *
 		row->unfinished[side] += callback->calls.unfinished;
 		report_hist_merge(&row->ns[side], &callback->calls.ns);
 	}
-	report_each(&thread->choosers, chooser)
-	{
+	report_each (&thread->choosers, chooser) {
 		struct diff_row *row =
 			row_of(diff->choosers, loop, "", report_chooser_words(report, chooser));
 
 		row->count[side] += chooser->count;
 	}
-	report_each(&thread->wakeups, wakeup)
-	{
+	report_each (&thread->wakeups, wakeup) {
 		struct diff_row *row = row_of(diff->causes, loop, report_cause_name(wakeup->cause),
 					      report_wakeup_words(report, wakeup, 0));
 
@@ -194,8 +191,10 @@ void report_print_diff(const struct report *a, const struct report *b, bool json
 
 		report_span(diff.sides[side], &first_ns, &end_ns);
 		diff.length_ns[side] = end_ns - first_ns;
-		report_each(&diff.sides[side]->threads, thread) add_thread(&diff, side, thread);
-		report_each(&diff.sides[side]->bql, bql) add_bql(&diff, side, bql);
+		report_each (&diff.sides[side]->threads, thread)
+			add_thread(&diff, side, thread);
+		report_each (&diff.sides[side]->bql, bql)
+			add_bql(&diff, side, bql);
 	}
 	if (json) {
 		diff_print_json(&diff);

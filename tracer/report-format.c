@@ -81,7 +81,8 @@ GPtrArray *report_sorted(const struct report_map *map, GCompareFunc compare)
 	GPtrArray *array = g_ptr_array_new();
 	void *entry;
 
-	report_each(map, entry) g_ptr_array_add(array, entry);
+	report_each (map, entry)
+		g_ptr_array_add(array, entry);
 	g_ptr_array_sort(array, compare);
 	return array;
 }
@@ -101,8 +102,7 @@ void report_span(const struct report *report, uint64_t *ret_first_ns, uint64_t *
 	uint64_t first_ns = report->end_ns, end_ns = report->begin_ns;
 	const struct report_thread *thread;
 
-	report_each(&report->threads, thread)
-	{
+	report_each (&report->threads, thread) {
 		if (!thread->events)
 			continue;
 		first_ns = MIN(first_ns, thread->first_ns);

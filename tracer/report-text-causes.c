@@ -126,8 +126,7 @@ static GArray *fold_wakeups(const struct report *report, const struct report_map
 	const struct wakeups *row;
 	unsigned int n;
 
-	report_each(map, wakeup)
-	{
+	report_each (map, wakeup) {
 		struct wakeups one = { wakeup, report_wakeup_callback(report, wakeup),
 				       wakeup->count, 1 };
 

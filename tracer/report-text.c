@@ -188,8 +188,7 @@ static void print_pairs(const struct report *report)
 	const struct report_thread *thread;
 	GString *line;
 
-	report_each(&report->threads, thread)
-	{
+	report_each (&report->threads, thread) {
 		unfinished += thread->unfinished - thread->n_open;
 		unbegun += thread->unbegun;
 	}

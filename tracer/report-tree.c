@@ -118,8 +118,7 @@ static void add_children(const struct report_thread *thread, uint32_t parent, GP
 	GPtrArray *children = g_ptr_array_new();
 	const struct report_node *node;
 
-	report_each(&thread->tree, node)
-	{
+	report_each (&thread->tree, node) {
 		if (node->parent == parent)
 			g_ptr_array_add(children, (void *)node);
 	}

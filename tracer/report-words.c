@@ -161,8 +161,7 @@ static const struct report_context *home_context(const struct report *report,
 	if (found && found->kind)
 		return found;
 	found = NULL;
-	report_each(&report->contexts, context)
-	{
+	report_each (&report->contexts, context) {
 		if (context->home_tid != thread->tid || !context->kind)
 			continue;
 		if (!found || context->key.a < found->key.a) /* whatever the map's order */
