@@ -245,6 +245,11 @@ static void describe(const struct walk *w, const cs_insn *insn, struct code_step
 	}
 }
 
+bool code_is_landing_pad(const struct code_step *step)
+{
+	return step->insn->id == X86_INS_ENDBR64;
+}
+
 int code_walk(const struct image *img, uint64_t link, code_visitor *visit, void *arg)
 {
 	struct walk w = { .img = img, .fn = image_function_at(img, link), .reached = true };

@@ -67,6 +67,12 @@ typedef bool code_visitor(const struct code_step *step, void *arg);
 /* Walk the function at link address @link. -ENOENT if no FDE or symbol proves a function there. */
 int code_walk(const struct image *img, uint64_t link, code_visitor *visit, void *arg);
 
+/*
+ * Is it the mark (endbr64) where indirect branches may land? A build for such processors begins its
+ * functions with one; it does nothing.
+ */
+bool code_is_landing_pad(const struct code_step *step);
+
 /* A decoder with details, for one thread; NULL if capstone cannot. Closed by cs_close(). */
 csh code_decoder(void);
 

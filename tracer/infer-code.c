@@ -10,9 +10,11 @@
 #include "tracer/code.h"
 #include "tracer/infer-private.h"
 
-/* A getter loads its global with its first instruction. */
+/* A getter loads its global with its first instruction that does anything. */
 static bool see_getter(const struct code_step *step, void *arg)
 {
+	if (code_is_landing_pad(step))
+		return false;
 	if (step->insn->id == X86_INS_MOV && !step->mem_write && step->mem_size == 8 &&
 	    step->mem.kind == VALUE_LINK)
 		*(uint64_t *)arg = step->mem.n;
@@ -194,6 +196,8 @@ void infer_bh_lists(struct infer *in)
 /* iothread_get_aio_context() returns a field of its argument. */
 static bool see_field(const struct code_step *step, void *arg)
 {
+	if (code_is_landing_pad(step))
+		return false;
 	if (step->insn->id == X86_INS_MOV && !step->mem_write && step->mem_size == 8 &&
 	    step->mem.kind == VALUE_ARG0)
 		*(int64_t *)arg = step->mem.n;

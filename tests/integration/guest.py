@@ -12,6 +12,7 @@ commands come through a socket. The kernel needs some seconds to boot under TCG:
 """
 
 import hashlib
+import shutil
 import socket
 import threading
 import time
@@ -82,11 +83,13 @@ class Guest(Target):
         self.socket: Optional[socket.socket] = None
         self.unread = b""
         try:
+            # All that it is given lies in its directory: it may see no other of this host's.
+            shutil.copy(guest_image.kernel(), self.dir / "vmlinuz")
             (self.dir / "initramfs").write_bytes(guest_image.initramfs(programs))
             for disk in DISKS:
                 (self.dir / disk).write_bytes(pattern(DISK_BLOCKS))
             (self.dir / "disk2").write_bytes(bytes(BLOCK * DISK_BLOCKS))
-            self.start([path, *self.machine(guest_image.kernel()), *args])
+            self.start([path, *self.machine(), *args])
             wait_until(self._listens, f"{program} listens at {self.port}")
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(BOOT_S)
@@ -97,10 +100,10 @@ class Guest(Target):
             self.__exit__(None, None, None)
             raise
 
-    def machine(self, kernel: Path) -> List[object]:
+    def machine(self) -> List[object]:
         words: List[object] = ["-accel", "tcg", "-m", "256", "-nodefaults"]
         words += ["-display", "none", "-vnc", f"unix:{self.vnc}"]
-        words += ["-kernel", kernel, "-initrd", self.dir / "initramfs"]
+        words += ["-kernel", self.dir / "vmlinuz", "-initrd", self.dir / "initramfs"]
         words += ["-append", f"console=ttyS0 quiet panic=-1 {KERNEL_OPTIONS}"]
         words += ["-no-reboot", "-object", "iothread,id=io0"]
         for disk, loop in DISKS.items():
