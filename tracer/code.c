@@ -245,11 +245,6 @@ static void describe(const struct walk *w, const cs_insn *insn, struct code_step
 	}
 }
 
-bool code_is_landing_pad(const struct code_step *step)
-{
-	return step->insn->id == X86_INS_ENDBR64;
-}
-
 int code_walk(const struct image *img, uint64_t link, code_visitor *visit, void *arg)
 {
 	struct walk w = { .img = img, .fn = image_function_at(img, link), .reached = true };
@@ -286,4 +281,21 @@ int code_walk(const struct image *img, uint64_t link, code_visitor *visit, void 
 	g_array_free(w.pending, TRUE);
 	cs_close(&w.cs);
 	return 0;
+}
+
+static bool see_getter(const struct code_step *step, void *arg)
+{
+	if (step->insn->id == X86_INS_ENDBR64)
+		return false;
+	if (step->insn->id == X86_INS_MOV && !step->mem_write && step->mem_size == 8)
+		*(struct value *)arg = step->mem;
+	return true;
+}
+
+struct value code_getter(const struct image *img, uint64_t link)
+{
+	struct value place = { 0 };
+
+	code_walk(img, link, see_getter, &place);
+	return place;
 }

@@ -68,10 +68,11 @@ typedef bool code_visitor(const struct code_step *step, void *arg);
 int code_walk(const struct image *img, uint64_t link, code_visitor *visit, void *arg);
 
 /*
- * Is it the mark (endbr64) where indirect branches may land? A build for such processors begins its
- * functions with one; it does nothing.
+ * Where a getter has what it returns: the address that the first instruction of the function at
+ * @link loads a word from. A build for processors that check indirect branches begins each function
+ * with a mark (endbr64), which does nothing. Unknown if the function begins with something else.
  */
-bool code_is_landing_pad(const struct code_step *step);
+struct value code_getter(const struct image *img, uint64_t link);
 
 /* A decoder with details, for one thread; NULL if capstone cannot. Closed by cs_close(). */
 csh code_decoder(void);

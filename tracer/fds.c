@@ -123,8 +123,11 @@ static void describe(struct fds *fds, int fd, struct fd_info *info)
 	unsigned long inode;
 	ssize_t n;
 
-	snprintf(info->kind, sizeof(info->kind), "unknown");
-	if (!fds->live)
+	snprintf(info->kind, sizeof(info->kind), fd < 0 ? "none" : "unknown");
+	if (fd < 0)
+		snprintf(info->detail, sizeof(info->detail),
+			 "no descriptor: poll() passes over it");
+	if (!fds->live || fd < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", fds->pid, fd);
 	n = readlink(path, target, sizeof(target) - 1);
@@ -209,6 +212,8 @@ int fds_ready(struct fds *fds, int fd, short events)
 
 	if (fds->pidfd < 0)
 		return -ENOSYS;
+	if (fd < 0)
+		return 0;
 	if (!strcmp(fds_get(fds, fd)->kind, "signalfd"))
 		return signalfd_ready(fds->pid, fd);
 	p.fd = (int)syscall(SYS_pidfd_getfd, fds->pidfd, fd, 0);

@@ -13,8 +13,8 @@ struct fds;
 
 struct fd_info {
 	bool open;
-	char kind[16]; /* eventfd, signalfd, unix, tcp, pipe, file, chr, ...; "unknown" for a core
-			*/
+	char kind[16]; /* eventfd, signalfd, unix, tcp, pipe, file, chr, ...; "none" for a negative
+			  one, "unknown" for a core */
 	char detail[160]; /* path, listening address or peer; "" if there is none; safe to show */
 };
 

@@ -10,29 +10,21 @@
 #include "tracer/code.h"
 #include "tracer/infer-private.h"
 
-/* A getter loads its global with its first instruction that does anything. */
-static bool see_getter(const struct code_step *step, void *arg)
-{
-	if (code_is_landing_pad(step))
-		return false;
-	if (step->insn->id == X86_INS_MOV && !step->mem_write && step->mem_size == 8 &&
-	    step->mem.kind == VALUE_LINK)
-		*(uint64_t *)arg = step->mem.n;
-	return true;
-}
-
 static int find_global(struct infer *in, const char *getter, enum layout_global g)
 {
 	const struct symbol *symbol = image_symbol(in->program, getter);
-	uint64_t link = 0, addr;
+	struct value place;
+	uint64_t link, addr;
 	int err;
 
 	if (!symbol)
 		return fail(in->why, -ENOENT, "%s is not a QEMU: it exports no %s()",
 			    in->program->name, getter);
-	if (code_walk(in->program, symbol->link, see_getter, &link) || !link)
+	place = code_getter(in->program, symbol->link);
+	if (place.kind != VALUE_LINK)
 		return fail(in->why, -EBADMSG, "%s: %s() does not begin by loading a global",
 			    in->program->name, getter);
+	link = place.n;
 	if (target_read_u64(in->t, link + in->program->bias, &addr))
 		return fail(in->why, -EBADMSG, "%s: %s is not in memory", in->program->name,
 			    layout_global_name(g));
@@ -194,25 +186,16 @@ void infer_bh_lists(struct infer *in)
 }
 
 /* iothread_get_aio_context() returns a field of its argument. */
-static bool see_field(const struct code_step *step, void *arg)
-{
-	if (code_is_landing_pad(step))
-		return false;
-	if (step->insn->id == X86_INS_MOV && !step->mem_write && step->mem_size == 8 &&
-	    step->mem.kind == VALUE_ARG0)
-		*(int64_t *)arg = step->mem.n;
-	return true;
-}
-
 static void find_iothread(struct infer *in)
 {
 	const struct symbol *symbol = image_symbol(in->program, "iothread_get_aio_context");
-	int64_t ctx = -1;
+	struct value place = { 0 };
 
 	if (symbol)
-		code_walk(in->program, symbol->link, see_field, &ctx);
-	if (ctx >= 0)
-		layout_set(in->l, IOTHREAD_CTX, ctx, "iothread_get_aio_context() returns it");
+		place = code_getter(in->program, symbol->link);
+	if (place.kind == VALUE_ARG0 && place.n >= 0)
+		layout_set(in->l, IOTHREAD_CTX, (int32_t)place.n,
+			   "iothread_get_aio_context() returns it");
 }
 
 int infer_from_code(struct infer *in)

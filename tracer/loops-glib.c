@@ -13,7 +13,10 @@
 #define MAX_FDS	    4096 /* of one source */
 #define PRIV_WORDS  8	 /* of GSourcePrivate that are looked at for a list of fds */
 
-/* A GSList of GPollFD pointers at @link: append what it holds. */
+/*
+ * A GSList of GPollFD pointers at @link: append what it holds. A source may keep a GPollFD of no
+ * descriptor (-1), which poll() passes over.
+ */
 static void read_fd_list(struct target *t, uint64_t link, GArray *fds)
 {
 	for (int n = 0; link && n < MAX_FDS; n++) {
@@ -21,10 +24,40 @@ static void read_fd_list(struct target *t, uint64_t link, GArray *fds)
 		GPollFD fd;
 
 		if (link % 8 || target_read(t, link, node, sizeof(node)) ||
-		    target_read(t, node[0], &fd, sizeof(fd)) || fd.fd < 0 || fd.events & ~0x3f)
+		    target_read(t, node[0], &fd, sizeof(fd)) || fd.fd < -1 || fd.events & ~0x3f)
 			return;
 		g_array_append_val(fds, fd);
 		link = node[1];
+	}
+}
+
+static bool is_source_of(struct target *t, uint64_t addr, uint64_t gctx)
+{
+	uint64_t word;
+
+	return !target_read_u64(t, addr + offsetof(GSource, context), &word) && word == gctx;
+}
+
+/*
+ * The fds that g_source_add_unix_fd() gave a source of @gctx are on a list that some word of
+ * GSourcePrivate leads to. Other words lead to its parent and to a list of its children.
+ */
+static void read_private_fds(struct target *t, uint64_t priv, uint64_t gctx, GArray *fds)
+{
+	uint64_t words[PRIV_WORDS], first;
+
+	if (!priv || target_read(t, priv, words, sizeof(words)))
+		return;
+	for (int i = 0; i < PRIV_WORDS; i++) {
+		guint before = fds->len;
+
+		if (!words[i] || is_source_of(t, words[i], gctx) ||
+		    target_read_u64(t, words[i], &first) || is_source_of(t, first, gctx))
+			continue;
+		read_fd_list(t, words[i], fds);
+		for (guint k = before; k < fds->len; k++)
+			if (g_array_index(fds, GPollFD, k).fd < 0)
+				g_array_set_size(fds, before);
 	}
 }
 
@@ -59,7 +92,7 @@ static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t a
 			const GSource *source)
 {
 	struct loop_source *s = g_new0(struct loop_source, 1);
-	uint64_t priv[PRIV_WORDS], funcs[3];
+	uint64_t funcs[3];
 
 	s->addr = addr;
 	s->funcs = (uintptr_t)source->source_funcs;
@@ -82,26 +115,21 @@ static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t a
 		s->is_aio_context |= ((struct context *)loops->contexts->pdata[i])->addr == addr;
 	read_callback(loops, source, s);
 	read_fd_list(loops->t, (uintptr_t)source->poll_fds, s->fds);
-	if (source->priv && !target_read(loops->t, (uintptr_t)source->priv, priv, sizeof(priv)))
-		for (int i = 0; i < PRIV_WORDS; i++)
-			read_fd_list(loops->t, priv[i], s->unix_fds);
+	read_private_fds(loops->t, (uintptr_t)source->priv, g->addr, s->unix_fds);
 	g_ptr_array_add(g->sources, s);
 }
 
 /* What g_source_add_unix_fd() gave a source: for an AioContext, its fd monitor's descriptor. */
 int loops_unix_fd(const struct loops *loops, uint64_t addr)
 {
-	uint64_t priv[PRIV_WORDS];
 	GArray *found;
 	GSource source;
 	int fd = -1;
 
-	if (target_read(loops->t, addr, &source, sizeof(source)) || !source.priv ||
-	    target_read(loops->t, (uintptr_t)source.priv, priv, sizeof(priv)))
+	if (target_read(loops->t, addr, &source, sizeof(source)))
 		return -1;
 	found = g_array_new(FALSE, FALSE, sizeof(GPollFD));
-	for (int i = 0; i < PRIV_WORDS; i++)
-		read_fd_list(loops->t, priv[i], found);
+	read_private_fds(loops->t, (uintptr_t)source.priv, (uintptr_t)source.context, found);
 	if (found->len == 1)
 		fd = g_array_index(found, GPollFD, 0).fd;
 	g_array_free(found, TRUE);

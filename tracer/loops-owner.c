@@ -19,7 +19,7 @@ static bool find_handler(const struct context *c, int fd, struct owner *ret)
 	for (size_t i = 0; i < c->handlers->len; i++) {
 		const struct handler *h = &g_array_index(c->handlers, struct handler, i);
 
-		if (h->fd != fd || h->deleted)
+		if (fd < 0 || h->fd != fd || h->deleted)
 			continue;
 		ret->kind = fd == c->notifier_fd ? OWNER_NOTIFIER : OWNER_HANDLER;
 		ret->context = c;
@@ -54,7 +54,7 @@ void loops_owner(const struct loops *loops, pid_t tid, int fd, struct owner *ret
 			continue;
 		if (find_handler(c, fd, ret))
 			return;
-		if (fd == c->fdmon_fd) {
+		if (fd >= 0 && fd == c->fdmon_fd) {
 			ret->kind = OWNER_FDMON;
 			ret->context = c;
 			return;
@@ -65,7 +65,7 @@ void loops_owner(const struct loops *loops, pid_t tid, int fd, struct owner *ret
 
 		if (g->tid != tid)
 			continue;
-		if (fd == g->wakeup_fd) {
+		if (fd >= 0 && fd == g->wakeup_fd) {
 			ret->kind = OWNER_WAKEUP;
 			ret->gcontext = g;
 			return;

@@ -30,6 +30,7 @@ class FdInfo(NamedTuple):
 
 
 UNKNOWN = FdInfo("unknown", "")
+NO_DESCRIPTOR = FdInfo("none", "no descriptor: poll() passes over it")
 KINDS = {
     stat.S_IFCHR: "chr",
     stat.S_IFBLK: "blk",
@@ -63,6 +64,8 @@ class Fds:
         return self._known[fd]
 
     def _describe(self, fd: int) -> FdInfo:
+        if fd < 0:
+            return NO_DESCRIPTOR
         if self._proc is None:
             return UNKNOWN
         path = f"{self._proc}/fd/{fd}"
@@ -147,6 +150,9 @@ class Fds:
         try:
             for i in some:
                 fd, events = wanted[i]
+                if fd < 0:
+                    found[i] = False
+                    continue
                 if self.get(fd).kind == "signalfd":
                     found[i] = self._signalfd_ready(fd)
                     continue

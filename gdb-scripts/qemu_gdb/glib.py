@@ -76,11 +76,9 @@ class GLib:
 
     def unix_fd(self, addr: int) -> Optional[int]:
         """What g_source_add_unix_fd() gave a source: an AioContext's fd monitor."""
-        found: list[PollFd] = []
         try:
-            priv = SOURCE.unpack(self._memory.read(addr, SOURCE.size))[-1]
-            for word in self._memory.words(priv, PRIV_WORDS) if priv else ():
-                found += self._fd_list(word)
+            fields = SOURCE.unpack(self._memory.read(addr, SOURCE.size))
+            found = self._private_fds(fields[-1], fields[4])
         except Unreadable:
             return None
         return found[0].fd if len(found) == 1 else None
@@ -113,15 +111,13 @@ class GLib:
                 yield self._source(addr, fields)
 
     def _source(self, addr: int, fields: tuple[int, ...]) -> Source:
-        data, data_funcs, funcs, refs, _, priority, flags, number = fields[:8]
+        data, data_funcs, funcs, refs, gctx, priority, flags, number = fields[:8]
         fds, _, _, name, priv = fields[8:]
         found = self._fd_list(fds)
-        if priv:
-            try:
-                for word in self._memory.words(priv, PRIV_WORDS):
-                    found += self._fd_list(word)
-            except Unreadable:
-                pass
+        try:
+            found += self._private_fds(priv, gctx)
+        except Unreadable:
+            pass
         callback, opaque = self._callback(data, data_funcs)
         return Source(
             addr,
@@ -157,10 +153,33 @@ class GLib:
                 polled = PollFd(*POLL_FD.unpack(self._memory.read(data, 8)))
             except Unreadable:
                 break
-            if polled.fd < 0 or polled.events & ~0x3F:
+            if polled.fd < -1 or polled.events & ~0x3F:
                 break
-            found.append(polled)
+            found.append(polled)  # -1 is no descriptor: poll() passes over it
         return found
+
+    def _private_fds(self, priv: int, gctx: int) -> list[PollFd]:
+        """What g_source_add_unix_fd() gave a source of @gctx.
+
+        Some word of GSourcePrivate leads to a list of it. Others lead to its parent and to a list
+        of its children.
+        """
+        found: list[PollFd] = []
+        for word in self._memory.words(priv, PRIV_WORDS) if priv else ():
+            if not word or self._is_source_of(word, gctx):
+                continue
+            listed = self._fd_list(word)
+            if not listed or self._is_source_of(self._memory.words(word, 1)[0], gctx):
+                continue
+            if all(polled.fd >= 0 for polled in listed):
+                found += listed
+        return found
+
+    def _is_source_of(self, addr: int, gctx: int) -> bool:
+        try:
+            return SOURCE.unpack(self._memory.read(addr, SOURCE.size))[4] == gctx
+        except Unreadable:
+            return False
 
     def _callback(self, data: int, funcs: int) -> tuple[int, int]:
         """What g_source_set_callback() set is { reference count, function, data, destroy }."""

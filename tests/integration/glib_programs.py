@@ -42,6 +42,22 @@ class GLibProgram(Target):
             raise
 
 
+class OddSources(Target):
+    """odd-sources.c: a source of no descriptor, and one with a child; polled is that one's fd."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("odd")
+        source = ROOT / "tests" / "integration" / "odd-sources.c"
+        try:
+            self.start([build(source, directory / "odd-sources", "-s")])
+            assert self.process and self.process.stdout
+            self.polled = int(self.process.stdout.readline())
+            self.wait_polling(1)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+
 class Example(Target):
     """build/glib-io-watch or build/glib-custom-source, ready."""
 

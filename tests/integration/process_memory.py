@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
-POLL, PPOLL = 7, 271
+POLL, PPOLL, IO_URING_ENTER = 7, 271, 426
 DEADLINE_S = 60.0  # generous: only a test that is going to fail ever waits so long
 
 
@@ -100,6 +100,14 @@ def poll_sets(pid: int) -> Dict[int, List[Tuple[int, int]]]:
                 (fd, events) for fd, events, _ in struct.iter_unpack("<ihh", array)
             ]
     return sets
+
+
+def ring_waiters(pid: int) -> List[int]:
+    """The threads that sleep in io_uring_enter(): what they wait for is the kernel's to know."""
+    calls = {int(t): syscall_of(pid, int(t)) for t in os.listdir(f"/proc/{pid}/task")}
+    return sorted(
+        tid for tid, call in calls.items() if call and call[0] == IO_URING_ENTER
+    )
 
 
 def fd_link(pid: int, fd: int) -> str:

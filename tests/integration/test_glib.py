@@ -12,6 +12,7 @@ from glib_programs import (
     Example,
     GLibProgram,
     Monitor,
+    OddSources,
     build,
 )
 from process_memory import exe, poll_sets, wait_until
@@ -143,6 +144,22 @@ def test_a_loop_that_stays_in_a_callback_is_owned_and_polled_by_nobody(
         (awake,) = polled.of_type("awake")
         assert awake["ctx"] == f"GMainContext {target.default}, the default one"
         assert (polled.total["awake"], polled.total["loops"]) == (1, 2)
+
+
+def test_a_source_of_no_descriptor_and_one_with_a_child(
+    tmp_path: Path, way: str
+) -> None:
+    """poll() passes over -1, which is the source's; parent and children are no descriptors."""
+    with OddSources(tmp_path) as target:
+        result = assert_all_explained(target, "--via", way)
+        sources = run("handlers", "-p", target.pid, "--json", "--via", way).fine()
+        text = run("fds", "-p", target.pid, "--via", way).fine().out
+    found = {row["name"]: row["fds"] for row in sources.of_type("source")}
+    assert found == {"no descriptor": [-1], "parent": [target.polled], "child": []}
+    (row,) = [row for row in result.of_type("fd") if row["fd"] == -1]
+    assert row["owner"] == 'GSource "no descriptor"'
+    assert (row["fd_kind"], row["ready"]) == ("none", False)
+    assert "no descriptor: poll() passes over it" in text
 
 
 def test_examples(way: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
 import pytest
-from glib_programs import GLibProgram, build
+from glib_programs import GLibProgram, OddSources, build
 from gdb_run import HERE, Core, Gdb, MakeCore, What, gdb_rows
 from tracer_targets import Demo, Qemu, Target, installed
 
@@ -35,6 +35,15 @@ def by_context(rows: List[dict]) -> Dict[str, List[Tuple[object, ...]]]:
         brief = row["priority"], row["kind"], row["name"], len(row["fds"]), row["state"]
         found.setdefault(row["gcontext"], []).append(brief)
     return found
+
+
+def test_a_source_of_no_descriptor_and_one_with_a_child(
+    gdb: Gdb, tmp_path: Path
+) -> None:
+    with OddSources(tmp_path) as target:
+        rows = gdb_rows(gdb.out(target, "qemu sources --json"), "source", "total")
+    found = {row["name"]: row["fds"] for row in rows[:-1]}
+    assert found == {"no descriptor": [-1], "parent": [target.polled], "child": []}
 
 
 @pytest.mark.parametrize("live", [True, False], ids=["live", "core"])

@@ -334,6 +334,22 @@ SAMPLE walk_getter
 	ret
 END walk_getter
 
+/* Built with -fcf-protection, as Debian builds from 13 on. */
+SAMPLE walk_getter_endbr
+	endbr64
+	mov 0x40(%rdi), %rax
+	ret
+END walk_getter_endbr
+
+/* No getter: what it loads is not the first that it does. */
+SAMPLE walk_no_getter
+	endbr64
+	push %rbx
+	mov sample_global(%rip), %rax
+	pop %rbx
+	ret
+END walk_no_getter
+
 SAMPLE walk_exchange
 	xor %eax, %eax
 	xchg %rax, 0xa8(%rdi)

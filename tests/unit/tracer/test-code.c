@@ -57,6 +57,17 @@ static void test_getter(void)
 	g_assert_false(log.step[0].mem_write);
 }
 
+static void test_what_a_getter_returns(void)
+{
+	const struct image *img = samples_image();
+
+	assert_value(code_getter(img, LINK(walk_getter)), VALUE_LINK, (int64_t)LINK(sample_global),
+		     0);
+	assert_value(code_getter(img, LINK(walk_getter_endbr)), VALUE_ARG0, 0x40, 0);
+	assert_value(code_getter(img, LINK(walk_no_getter)), VALUE_UNKNOWN, 0, 0);
+	assert_value(code_getter(img, LINK(walk_exchange)), VALUE_UNKNOWN, 0, 0);
+}
+
 static void test_exchange(void)
 {
 	struct log log = walk(LINK(walk_exchange));
@@ -220,6 +231,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_set_nonfatal_assertions();
 	g_test_add_func("/code/getter", test_getter);
+	g_test_add_func("/code/what-a-getter-returns", test_what_a_getter_returns);
 	g_test_add_func("/code/exchange", test_exchange);
 	g_test_add_func("/code/lea-add-sub", test_lea_add_sub);
 	g_test_add_func("/code/field", test_field);
