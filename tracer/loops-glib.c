@@ -35,7 +35,8 @@ static bool is_source_of(struct target *t, uint64_t addr, uint64_t gctx)
 {
 	uint64_t word;
 
-	return !target_read_u64(t, addr + offsetof(GSource, context), &word) && word == gctx;
+	return gctx && !target_read_u64(t, addr + offsetof(GSource, context), &word) &&
+	       word == gctx;
 }
 
 /*

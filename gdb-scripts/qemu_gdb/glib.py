@@ -177,7 +177,7 @@ class GLib:
 
     def _is_source_of(self, addr: int, gctx: int) -> bool:
         try:
-            return SOURCE.unpack(self._memory.read(addr, SOURCE.size))[4] == gctx
+            return 0 != gctx == SOURCE.unpack(self._memory.read(addr, SOURCE.size))[4]
         except Unreadable:
             return False
 
