@@ -31,31 +31,35 @@ static void read_fd_list(struct target *t, uint64_t link, GArray *fds)
 	}
 }
 
-static bool is_source_of(struct target *t, uint64_t addr, uint64_t gctx)
+/* A word that happens to be @gctx is not enough: a source has functions, too. */
+static bool is_source_of(const struct loops *loops, uint64_t addr, uint64_t gctx)
 {
-	uint64_t word;
+	GSource source;
+	uint64_t funcs[3];
 
-	return gctx && !target_read_u64(t, addr + offsetof(GSource, context), &word) &&
-	       word == gctx;
+	return gctx && !target_read(loops->t, addr, &source, sizeof(source)) &&
+	       (uintptr_t)source.context == gctx && source.ref_count &&
+	       !target_read(loops->t, (uintptr_t)source.source_funcs, funcs, sizeof(funcs)) &&
+	       images_is_function(loops->images, funcs[2]);
 }
 
 /*
  * The fds that g_source_add_unix_fd() gave a source of @gctx are on a list that some word of
  * GSourcePrivate leads to. Other words lead to its parent and to a list of its children.
  */
-static void read_private_fds(struct target *t, uint64_t priv, uint64_t gctx, GArray *fds)
+static void read_private_fds(const struct loops *loops, uint64_t priv, uint64_t gctx, GArray *fds)
 {
 	uint64_t words[PRIV_WORDS], first;
 
-	if (!priv || target_read(t, priv, words, sizeof(words)))
+	if (!priv || target_read(loops->t, priv, words, sizeof(words)))
 		return;
 	for (int i = 0; i < PRIV_WORDS; i++) {
 		guint before = fds->len;
 
-		if (!words[i] || is_source_of(t, words[i], gctx) ||
-		    target_read_u64(t, words[i], &first) || is_source_of(t, first, gctx))
+		if (!words[i] || is_source_of(loops, words[i], gctx) ||
+		    target_read_u64(loops->t, words[i], &first) || is_source_of(loops, first, gctx))
 			continue;
-		read_fd_list(t, words[i], fds);
+		read_fd_list(loops->t, words[i], fds);
 		for (guint k = before; k < fds->len; k++)
 			if (g_array_index(fds, GPollFD, k).fd < 0)
 				g_array_set_size(fds, before);
@@ -116,7 +120,7 @@ static void read_source(struct loops *loops, struct loop_gcontext *g, uint64_t a
 		s->is_aio_context |= ((struct context *)loops->contexts->pdata[i])->addr == addr;
 	read_callback(loops, source, s);
 	read_fd_list(loops->t, (uintptr_t)source->poll_fds, s->fds);
-	read_private_fds(loops->t, (uintptr_t)source->priv, g->addr, s->unix_fds);
+	read_private_fds(loops, (uintptr_t)source->priv, g->addr, s->unix_fds);
 	g_ptr_array_add(g->sources, s);
 }
 
@@ -130,7 +134,7 @@ int loops_unix_fd(const struct loops *loops, uint64_t addr)
 	if (target_read(loops->t, addr, &source, sizeof(source)))
 		return -1;
 	found = g_array_new(FALSE, FALSE, sizeof(GPollFD));
-	read_private_fds(loops->t, (uintptr_t)source.priv, (uintptr_t)source.context, found);
+	read_private_fds(loops, (uintptr_t)source.priv, (uintptr_t)source.context, found);
 	if (found->len == 1)
 		fd = g_array_index(found, GPollFD, 0).fd;
 	g_array_free(found, TRUE);

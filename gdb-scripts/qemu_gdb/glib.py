@@ -176,8 +176,14 @@ class GLib:
         return found
 
     def _is_source_of(self, addr: int, gctx: int) -> bool:
+        """A word that happens to be @gctx is not enough: a source has functions, too."""
         try:
-            return 0 != gctx == SOURCE.unpack(self._memory.read(addr, SOURCE.size))[4]
+            fields = SOURCE.unpack(self._memory.read(addr, SOURCE.size))
+            return (
+                0 != gctx == fields[4]
+                and fields[3] > 0
+                and self._memory.pointer(fields[2] + FUNCS_DISPATCH) != 0
+            )
         except Unreadable:
             return False
 
