@@ -98,11 +98,11 @@ static int run_iterator(struct tables_bpf *skel, pid_t pid, struct failure *why)
 }
 
 /*
- * The ring holds some 50,000 records. The iterator is not drained while it runs, so lists that may
- * be longer are asked for one at a time by the caller; what does not fit is counted.
+ * The iterator is not drained while it runs, so lists that may be longer than the ring has room for
+ * are asked for one at a time by the caller; what does not fit is counted.
  */
-int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, bool sets,
-		     struct tables *tables, struct failure *why)
+static int read_iter(struct target *t, const struct list_spec *specs, size_t n, bool sets,
+		     size_t ring_bytes, struct tables *tables, struct failure *why)
 {
 	struct tables_bpf *skel = NULL;
 	struct ring_buffer *ring = NULL;
@@ -120,6 +120,7 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 		skel->rodata->n_lists = MAX(count, 1);
 		skel->rodata->want_pollsets = sets && !from;
 		skel->rodata->first_list = from;
+		bpf_map__set_max_entries(skel->maps.ring, ring_bytes);
 		err = tables_bpf__load(skel);
 		if (err) {
 			err = read_failure(err, why);
@@ -147,6 +148,20 @@ int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, 
 cleanup:
 	ring_buffer__free(ring);
 	tables_bpf__destroy(skel);
+	return err;
+}
+
+/* The kernel clears every page of a ring: a small one serves most, and a large one the rest. */
+int tables_read_iter(struct target *t, const struct list_spec *specs, size_t n, bool sets,
+		     struct tables *tables, struct failure *why)
+{
+	static const size_t rings[] = { 4 << 20, 16 << 20 }; /* some 13,000 records; 50,000 */
+	int err = 0;
+
+	for (size_t i = 0; !err && i < G_N_ELEMENTS(rings) && (!i || tables->lost); i++) {
+		tables_clear(tables);
+		err = read_iter(t, specs, n, sets, rings[i], tables, why);
+	}
 	return err;
 }
 

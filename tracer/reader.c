@@ -36,6 +36,14 @@ struct tables *tables_new(size_t n_lists)
 	return tables;
 }
 
+void tables_clear(struct tables *tables)
+{
+	for (guint i = 0; i < tables->lists->len; i++)
+		g_array_set_size(tables->lists->pdata[i], 0);
+	g_array_set_size(tables->sets, 0);
+	tables->lost = 0;
+}
+
 void tables_free(struct tables *tables)
 {
 	if (!tables)

@@ -64,6 +64,7 @@ const char *read_way_name(enum read_way way);
 
 /* For the readers. */
 struct tables *tables_new(size_t n_lists);
+void tables_clear(struct tables *tables);
 struct poll_set *tables_add_set(struct tables *tables, pid_t tid, long nr, const uint64_t *args,
 				const int64_t *timeout);
 int tables_read_mem(struct target *t, const struct list_spec *specs, size_t n, bool sets,

@@ -40,6 +40,18 @@ def test_all_rows_unfolded_agree(many: Demo) -> None:
     assert by_mem == by_iter and len(by_mem) == 1003
 
 
+def test_tables_too_long_for_the_small_ring_agree(root: None) -> None:
+    """The iterator's ring is 4 MiB, some 13,000 records; then it is a larger one."""
+    with Demo("crowd", "--fds", 5000) as demo:
+        totals = [
+            run("handlers", "-p", demo.pid, "--json", "--via", way).fine().total
+            for way in ("iter", "mem")
+        ]
+    assert totals[0] == totals[1]
+    assert totals[0]["bhs"] == totals[0]["timers"] == 5000 <= totals[0]["handlers"]
+    assert totals[0]["lost"] == 0
+
+
 def test_other_rows_of_memory_and_iterator_agree(demo: Demo, qemu: Qemu) -> None:
     for target in (demo, qemu):
         results = [
