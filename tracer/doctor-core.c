@@ -4,9 +4,10 @@
  *
  * A core has no duration and no kernel: nothing is known of how long, of what a descriptor holds,
  * of what the clocks say. So it is said only where the state itself is wrong: a thread asleep in
- * its poll with a bottom half scheduled or with notify_me 0; asleep in a callback; in a nested wait
- * that only another thread can end; with the big lock, while others wait for it. If any thread is
- * about to wake another, nothing is said of sleepers. Each says that it was one look.
+ * its poll with a bottom half scheduled, a timer armed and no timeout, or notify_me 0; asleep in a
+ * callback; in a nested wait; with the big lock, while others wait for it; and what stands in the
+ * lists of handlers (doctor-core-lists.c). If any thread is about to wake another, nothing is said
+ * of sleepers. Each says that it was one look.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,11 +16,10 @@
 #include <linux/types.h>
 #include "bpf/stack.h"
 #include "tracer/describe.h"
+#include "tracer/doctor-core.h"
 #include "tracer/doctor-hold.h"
 #include "tracer/doctor-lost.h"
-#include "tracer/doctor.h"
-
-#define ONE_LOOK "one look: since when is not known"
+#include "tracer/doctor-nested.h"
 
 /* Whoever is in one of these may be about to wake a sleeper. */
 static const char *const notifiers[] = {
@@ -110,9 +110,7 @@ static void check_sleeper(struct doctor *d, struct patient *p, const struct stac
 		for (size_t i = 0; i < list->len; i++)
 			finding_say(f, "%s", g_array_index(list, struct missed, i).proof);
 		finding_say(f, "%s", ONE_LOOK);
-		f->advice =
-			"Work was published and the loop not woken: look for a missing barrier, or a "
-			"missing aio_notify(), between publishing and reading notify_me.";
+		f->advice = missed_advice(first);
 		keep_stack(f, stack);
 	}
 	g_array_free(list, TRUE);
@@ -122,35 +120,11 @@ static void check_nested(struct doctor *d, struct patient *p, const struct stack
 			 const struct nest *nest)
 {
 	const struct poll_set *set = find_set(d->loops, p->tid);
-	char *name, *waiters = hold_waiters(d, p->tid);
-	struct finding *f;
 
-	/* With descriptors, or a timeout, it may end by itself at any moment. */
-	if (!set || set->timeout_ns >= 0 || set->fds->len > 1 || nest->callback < 0) {
-		g_free(waiters);
+	if (!set || !set->timeout_ns || nest->poll + 1 >= stack->n)
 		return;
-	}
-	f = finding_new(d, waiters ? "BQL HOLD" : "NESTED WAIT", p);
-	f->span = g_strdup("now");
-	name = doctor_callback_name(d, stack->frames[nest->callback].function, stack);
-	f->culprit = g_strdup_printf("%s waits in aio_poll()%s", name,
-				     waiters ? ", and keeps the big lock" : "");
-	finding_say(
-		f,
-		"it polls nothing but its notifier, without a timeout: only another thread can end "
-		"this, by aio_wait_kick() or a bottom half; aio_poll() depth %d",
-		nest->depth);
-	if (waiters)
-		finding_say(f, "%s", waiters);
-	finding_say(f, "%s", ONE_LOOK);
-	f->advice =
-		waiters ? "Those who could end the wait need the lock that it keeps: let go of it "
-			  "around the wait, or do not wait here."
-			: "Whoever makes its condition true has to call aio_wait_kick() after that: "
-			  "look at who completes what it waits for, and whether that still runs.";
-	keep_stack(f, stack);
-	g_free(name);
-	g_free(waiters);
+	nested_note(d, p, stack, nest);
+	finding_say(nested_finding(d, p, "now", "its loop waits for that"), "%s", ONE_LOOK);
 }
 
 static void check_callback(struct doctor *d, struct patient *p, const struct stack *stack,
@@ -186,8 +160,7 @@ static void check_holder(struct doctor *d, struct patient *p, const struct stack
 	wait = doctor_describe_wait(d, stack, NULL);
 	f = finding_new(d, "BQL HOLD", p);
 	f->span = g_strdup("now");
-	f->culprit = g_strdup_printf("thread %d \"%s\" holds the big lock", p->tid,
-				     doctor_comm(d, p->tid));
+	f->culprit = hold_culprit(d, p->tid, stack);
 	finding_say(f, "meanwhile it is %s", wait);
 	finding_say(f, "%s", waiters);
 	finding_say(f, "%s", ONE_LOOK);
@@ -240,6 +213,8 @@ int core_examine(struct doctor *d, struct target *t, struct images *images, stru
 	notifying = is_notifying(d, stacks);
 	for (size_t i = 0; i < d->patients->len; i++)
 		examine(d, d->patients->pdata[i], stacks->pdata[i], notifying);
+	if (!notifying)
+		core_check_lists(d, stacks);
 
 cleanup:
 	unwinder_free(u);

@@ -113,9 +113,7 @@ static void conclude(struct doctor *d, const struct context *c, const GArray *fi
 			f->culprit = g_strdup_printf("%s of %s is registered for fd %d, which is "
 						     "closed",
 						     name, c->name, s->fd);
-			f->advice = "Who closes a descriptor has to remove its handler first: "
-				    "aio_set_fd_handler() or qemu_set_fd_handler() with no "
-				    "callbacks.";
+			f->advice = DEAD_FD_ADVICE;
 		}
 		finding_say(f,
 			    "%s (AioHandler at 0x%" PRIx64

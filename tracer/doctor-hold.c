@@ -35,9 +35,13 @@ char *hold_waiters(const struct doctor *d, pid_t tid)
 	for (size_t i = 0; d->bql && i < d->patients->len; i++) {
 		const struct patient *p = d->patients->pdata[i];
 
-		if (doctor_waits_for_bql(d, p) && n++ < MAX_SAID)
-			g_string_append_printf(list, "%s %d \"%s\"", n > 1 ? "," : "", p->tid,
-					       doctor_comm(d, p->tid));
+		if (doctor_waits_for_bql(d, p) && n++ < MAX_SAID) {
+			char *name = doctor_thread_name(d, p->tid);
+
+			g_string_append_printf(list, "%s %s", n > 1 ? "," : "",
+					       name + strlen("thread "));
+			g_free(name);
+		}
 	}
 	if (n && doctor_mutex_owner(d, d->bql) == tid)
 		text = g_strdup_printf("%d thread%s wait%s for the big lock, which it holds:%s%s",
@@ -152,21 +156,30 @@ static char *inner_name(const struct doctor *d, const struct stack *stack)
 	return NULL;
 }
 
+char *hold_culprit(const struct doctor *d, pid_t tid, const struct stack *stack)
+{
+	char *inner = inner_name(d, stack), *thread = doctor_thread_name(d, tid), *text;
+
+	text = g_strdup_printf("%s holds the big lock%s%s", thread, inner ? ", in " : "",
+			       inner ?: "");
+	g_free(inner);
+	g_free(thread);
+	return text;
+}
+
 void hold_conclude(struct doctor *d)
 {
 	struct patient *owner = doctor_patient(d, d->held.owner);
 	struct hold *h = &d->held;
 	struct finding *f;
-	char *span, *chain, *name;
+	char *span, *chain;
 
 	if (h->samples < 2 || !owner || doctor_has_finding(d, h->owner, NULL))
 		return;
 	f = finding_new(d, "BQL HOLD", owner);
 	span = out_duration(h->longest_ns);
 	f->span = g_strdup_printf("for at least %s", span);
-	name = inner_name(d, &h->stack);
-	f->culprit = g_strdup_printf("thread %d \"%s\" holds the big lock%s%s", h->owner,
-				     doctor_comm(d, h->owner), name ? ", in " : "", name ?: "");
+	f->culprit = hold_culprit(d, h->owner, &h->stack);
 	chain = doctor_callers(d, &h->stack, 0, 8);
 	finding_say(f, "meanwhile it is %s: %s", h->wait, chain);
 	finding_say(f, "%s", h->waiters);
@@ -176,7 +189,6 @@ void hold_conclude(struct doctor *d)
 	*f->stack = h->stack;
 	f->advice = "What it does there must not wait with the lock held: hand it to a thread or a "
 		    "bottom half, or make the call asynchronous.";
-	g_free(name);
 	g_free(chain);
 	g_free(span);
 }

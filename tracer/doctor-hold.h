@@ -8,5 +8,7 @@
 /* "2 threads wait for the big lock, which it holds: ..."; NULL if none does, or @tid does not hold
  * it. To be freed. */
 char *hold_waiters(const struct doctor *d, pid_t tid);
+/* "thread 12 "CPU 0/KVM" holds the big lock, in foo", by its stack. To be freed. */
+char *hold_culprit(const struct doctor *d, pid_t tid, const struct stack *stack);
 
 #endif

@@ -73,23 +73,6 @@ static void say_sleep(struct doctor *d, struct finding *f, const struct patient 
 	g_free(timeout);
 }
 
-static const char *advice_for(const struct missed *m)
-{
-	if (g_str_has_prefix(m->key, "fd"))
-		return "Was the descriptor closed and opened again without removing its handler?";
-	if (g_str_has_prefix(m->key, "handler"))
-		return "Was it added while the context changed its fd monitor? Adding another handler, "
-		       "or removing this one and adding it again, wakes the loop.";
-	if (g_str_has_prefix(m->key, "source"))
-		return "The poll did not heed the timeout that GLib's sources allow: look at the "
-		       "function given to g_main_context_set_poll_func().";
-	if (g_str_has_prefix(m->key, "timer"))
-		return "Whoever armed it has to wake the loop when it becomes the first: look at the "
-		       "list's notify callback.";
-	return "Work was published and the loop not woken: look for a missing barrier, or a missing "
-	       "aio_notify(), between publishing and reading notify_me.";
-}
-
 /* One verdict a sleeper: the first is the culprit, the others are evidence. */
 static void conclude(struct doctor *d, const GArray *first, const GArray *second)
 {
@@ -107,7 +90,7 @@ static void conclude(struct doctor *d, const GArray *first, const GArray *second
 			f = finding_new(d, "LOST WAKEUP", p);
 			f->span = g_strdup("asleep with work to do");
 			f->culprit = g_strdup(m->culprit);
-			f->advice = advice_for(m);
+			f->advice = missed_advice(m);
 			say_sleep(d, f, p, m->context);
 			f->stack = g_new(struct stack, 1);
 			if (stacks_take(d->stacks, m->tid, 50, f->stack, NULL)) {

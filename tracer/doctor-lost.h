@@ -15,6 +15,7 @@ struct missed {
 };
 
 void missed_clear(void *missed);
+const char *missed_advice(const struct missed *missed);
 
 /* Add to @list (of struct missed) what @p misses in the sleep that d->loops shows it in. */
 void lost_check_sleeper(const struct doctor *d, const struct patient *p, GArray *list);

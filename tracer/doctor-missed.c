@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <linux/types.h>
+#include "bpf/tables.h"
 #include "tracer/clock.h"
 #include "tracer/describe.h"
 #include "tracer/doctor-glib.h"
@@ -25,6 +27,23 @@ void missed_clear(void *data)
 	g_free(m->key);
 	g_free(m->culprit);
 	g_free(m->proof);
+}
+
+const char *missed_advice(const struct missed *m)
+{
+	if (g_str_has_prefix(m->key, "fd"))
+		return "Was the descriptor closed and opened again without removing its handler?";
+	if (g_str_has_prefix(m->key, "handler"))
+		return "Was it added while the context changed its fd monitor? Adding another handler, "
+		       "or removing this one and adding it again, wakes the loop.";
+	if (g_str_has_prefix(m->key, "source"))
+		return "The poll did not heed the timeout that GLib's sources allow: look at the "
+		       "function given to g_main_context_set_poll_func().";
+	if (g_str_has_prefix(m->key, "timer"))
+		return "Whoever armed it has to wake the loop when it becomes the first: look at the "
+		       "list's notify callback.";
+	return "Work was published and the loop not woken: look for a missing barrier, or a missing "
+	       "aio_notify(), between publishing and reading notify_me.";
 }
 
 static void add(GArray *list, const struct patient *p, const struct context *c, char *key,
@@ -67,31 +86,73 @@ bool doctor_clock_now(int clock, int64_t *ret_ns)
 	return true;
 }
 
+/* Is the timeout what the thread sleeps for? A ring is told another way, epoll_pwait2() too. */
+static bool sleeps_for_ever(const struct poll_set *set)
+{
+	return set->timeout_ns < 0 && (set->nr == NR_POLL || set->nr == NR_PPOLL ||
+				       set->nr == NR_EPOLL_WAIT || set->nr == NR_EPOLL_PWAIT);
+}
+
+/* What is wrong with it; NULL: nothing that is known. To be freed. */
+static char *wrong_with(const struct doctor *d, const struct timer *timer,
+			const struct poll_set *set)
+{
+	char *late, *text;
+	int64_t now;
+
+	/* The other clocks stand still now and then; and "never" is no time. */
+	if (timer->expire_ns < 0 || timer->expire_ns > INT64_MAX / 2 ||
+	    !doctor_clock_now(timer->clock, &now))
+		return NULL;
+	if (d->t->live && now - timer->expire_ns >= OVERDUE_NS) {
+		late = out_duration(now - timer->expire_ns);
+		text = g_strdup_printf("is overdue by %s", late);
+		g_free(late);
+		return text;
+	}
+	return sleeps_for_ever(set) ? g_strdup("is armed, and the thread sleeps for ever") : NULL;
+}
+
 static void check_timers(const struct doctor *d, const struct patient *p, const struct context *c,
-			 const GArray *timers, GArray *list)
+			 const struct poll_set *set, const GArray *timers, GArray *list)
 {
 	for (size_t i = 0; i < timers->len; i++) {
 		const struct timer *timer = &g_array_index(timers, struct timer, i);
-		char *name, *late;
-		int64_t now;
+		char *wrong = wrong_with(d, timer, set), *name;
 
-		if (!d->t->live || timer->expire_ns < 0 || !doctor_clock_now(timer->clock, &now) ||
-		    now - timer->expire_ns < OVERDUE_NS)
+		if (!wrong)
 			continue;
 		name = images_name(d->images, timer->cb);
-		late = out_duration(now - timer->expire_ns);
 		add(list, p, c, g_strdup_printf("timer %" PRIx64, timer->addr),
 		    g_strdup_printf("timer %s of %s", name, c ? c->name : "main_loop_tlg"),
-		    g_strdup_printf("timer %s (0x%" PRIx64 ") is overdue by %s", name, timer->addr,
-				    late));
+		    g_strdup_printf("timer %s (0x%" PRIx64 ") %s", name, timer->addr, wrong));
 		g_free(name);
-		g_free(late);
+		g_free(wrong);
 	}
+}
+
+static bool in_set(const struct poll_set *set, int fd)
+{
+	for (size_t i = 0; i < set->fds->len; i++)
+		if (g_array_index(set->fds, GPollFD, i).fd == fd)
+			return true;
+	return false;
+}
+
+/*
+ * Does the eventfd that the sleeper waits for count 0? In a core: a poll that a stop or a deadly
+ * signal interrupted had found nothing ready, as the kernel looks for that first.
+ */
+static bool is_empty(const struct doctor *d, const struct poll_set *set, int fd)
+{
+	if (d->t->live)
+		return doctor_eventfd_count(d, fd) == 0;
+	return (set->nr == NR_POLL || set->nr == NR_PPOLL) && in_set(set, fd);
 }
 
 /* The protocol between aio_notify() and the sleeper. */
 static void check_protocol(const struct doctor *d, const struct patient *p, const struct context *c,
-			   GArray *list)
+			   const struct poll_set *set, GArray *list)
 {
 	if (c->notify_me == 0)
 		add(list, p, c, g_strdup_printf("notify_me %" PRIx64, c->addr),
@@ -99,7 +160,7 @@ static void check_protocol(const struct doctor *d, const struct patient *p, cons
 		    g_strdup_printf("notify_me of %s is 0 while its thread sleeps: no aio_notify() "
 				    "will write the eventfd",
 				    c->name));
-	if (c->notified == 1 && c->notify_me >= 2 && doctor_eventfd_count(d, c->notifier_fd) == 0)
+	if (c->notified == 1 && c->notify_me >= 2 && is_empty(d, set, c->notifier_fd))
 		add(list, p, c, g_strdup_printf("notified %" PRIx64, c->addr),
 		    g_strdup_printf("a notification of %s", c->name),
 		    g_strdup_printf("%s was notified, its thread sleeps in aio_poll() and its "
@@ -164,14 +225,6 @@ static void check_sources(const struct doctor *d, const struct patient *p,
 	}
 }
 
-static bool in_set(const struct poll_set *set, int fd)
-{
-	for (size_t i = 0; i < set->fds->len; i++)
-		if (g_array_index(set->fds, GPollFD, i).fd == fd)
-			return true;
-	return false;
-}
-
 /* Handlers that the sleeper does not poll itself: a monitor in the kernel does, or ought to. */
 static void check_handlers(const struct doctor *d, const struct patient *p,
 			   const struct poll_set *set, const struct context *c, GArray *list)
@@ -206,8 +259,8 @@ void lost_check_sleeper(const struct doctor *d, const struct patient *p, GArray 
 			continue;
 		is_loop = true;
 		check_bhs(p, c, list);
-		check_protocol(d, p, c, list);
-		check_timers(d, p, c, c->timers, list);
+		check_protocol(d, p, c, set, list);
+		check_timers(d, p, c, set, c->timers, list);
 		check_handlers(d, p, set, c, list);
 	}
 	for (size_t i = 0; i < d->loops->gcontexts->len; i++) {
@@ -219,7 +272,7 @@ void lost_check_sleeper(const struct doctor *d, const struct patient *p, GArray 
 		check_sources(d, p, g, list);
 		/* main_loop_wait() of the default context also waits for the device timers. */
 		if (i == 0)
-			check_timers(d, p, NULL, d->loops->main_timers, list);
+			check_timers(d, p, NULL, set, d->loops->main_timers, list);
 	}
 	if (is_loop)
 		check_fds(d, p, set, list);

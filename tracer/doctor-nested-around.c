@@ -68,13 +68,14 @@ static int say_io(struct doctor *d, const struct patient *self, GPtrArray *evide
 
 	for (size_t i = 0; i < d->patients->len; i++) {
 		const struct patient *p = d->patients->pdata[i];
-		char *call;
+		char *call, *name;
 
 		if (p == self || p->now.state == 'R' || !doctor_does_io(&p->now) || n++ >= MAX_SAID)
 			continue;
 		call = doctor_describe_call(d, &p->now);
-		g_ptr_array_add(evidence, g_strdup_printf("thread %d \"%s\" is %s", p->tid,
-							  doctor_comm(d, p->tid), call));
+		name = doctor_thread_name(d, p->tid);
+		g_ptr_array_add(evidence, g_strdup_printf("%s is %s", name, call));
+		g_free(name);
 		g_free(call);
 	}
 	return n;
@@ -96,19 +97,22 @@ static void say_other_loops(struct doctor *d, const struct patient *self, GPtrAr
 static void say_lock(struct doctor *d, const struct patient *p, GPtrArray *evidence)
 {
 	pid_t owner = d->bql ? doctor_mutex_owner(d, d->bql) : 0;
+	char *name;
 
 	if (!d->bql)
 		return;
-	if (owner == p->tid)
+	if (owner == p->tid) {
 		g_ptr_array_add(evidence,
-				g_strdup("it holds the big lock (BQL) all the time; who needs that "
+				g_strdup("it holds the big lock (BQL) meanwhile; who needs that "
 					 "waits too"));
-	else if (owner)
+	} else if (owner) {
+		name = doctor_thread_name(d, owner);
 		g_ptr_array_add(evidence,
-				g_strdup_printf("the big lock (BQL) is held by thread %d \"%s\"",
-						owner, doctor_comm(d, owner)));
-	else
+				g_strdup_printf("the big lock (BQL) is held by %s", name));
+		g_free(name);
+	} else {
 		g_ptr_array_add(evidence, g_strdup("it does not hold the big lock (BQL)"));
+	}
 }
 
 /*
@@ -146,19 +150,11 @@ static char *misplaced(const struct doctor *d, pid_t tid, char **ret_culprit)
 	return NULL;
 }
 
-void nested_look_around(struct doctor *d, struct patient *p)
+static void describe(struct doctor *d, struct patient *p, const struct poll_set *set)
 {
 	struct nested *n = &p->nested;
-	const struct poll_set *set;
-	int fds, ios;
+	int fds = say_fds(d, set, n->evidence), ios;
 
-	say_lock(d, p, n->evidence);
-	if (doctor_read_loops(d, NULL) || doctor_look(d, NULL) || p->now.switches != n->switches)
-		return;
-	set = find_set(d->loops, p->tid);
-	if (!set)
-		return;
-	fds = say_fds(d, set, n->evidence);
 	if (fds > MAX_SAID)
 		g_ptr_array_add(n->evidence, g_strdup_printf("and %d more", fds - MAX_SAID));
 	ios = say_io(d, p, n->evidence);
@@ -176,4 +172,18 @@ void nested_look_around(struct doctor *d, struct patient *p)
 			n->stuck = misplaced(d, p->tid, &n->stuck_what);
 	}
 	say_other_loops(d, p, n->evidence);
+}
+
+void nested_look_around(struct doctor *d, struct patient *p)
+{
+	struct nested *n = &p->nested;
+	const struct poll_set *set;
+
+	say_lock(d, p, n->evidence);
+	if (d->t->live &&
+	    (doctor_read_loops(d, NULL) || doctor_look(d, NULL) || p->now.switches != n->switches))
+		return;
+	set = find_set(d->loops, p->tid);
+	if (set)
+		describe(d, p, set);
 }

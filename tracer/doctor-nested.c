@@ -73,12 +73,28 @@ static char *caller_name(const struct doctor *d, const struct stack *stack, int 
 	return caller;
 }
 
+void nested_note(struct doctor *d, struct patient *p, const struct stack *stack,
+		 const struct nest *nest)
+{
+	int last = nest->callback >= 0 ? nest->callback : stack->n - 1;
+	struct nested *n = &p->nested;
+
+	nested_clear(n);
+	n->depth = nest->depth;
+	n->caller = caller_name(d, stack, nest->poll + 1, last);
+	n->chain = doctor_callers(d, stack, nest->poll, MIN(last - nest->poll + 1, MAX_CHAIN));
+	if (nest->callback >= 0)
+		n->callback =
+			doctor_callback_name(d, stack->frames[nest->callback].function, stack);
+	n->stack = *stack;
+	nested_look_around(d, p);
+}
+
 static void note_stack(struct doctor *d, struct patient *p, const struct stack *stack,
 		       const struct nest *nest, bool one_sleep, int64_t ns)
 {
 	const struct frame *caller = &stack->frames[nest->poll + 1];
 	struct nested *n = &p->nested;
-	int last = nest->callback >= 0 ? nest->callback : stack->n - 1;
 
 	if (n->samples && n->site != caller->pc)
 		n->samples = 0;
@@ -90,16 +106,8 @@ static void note_stack(struct doctor *d, struct patient *p, const struct stack *
 	n->one_sleep &= one_sleep;
 	n->longest_ns = MAX(n->longest_ns, ns);
 	n->stack = *stack;
-	if (++n->samples != 2)
-		return;
-	nested_clear(n);
-	n->depth = nest->depth;
-	n->caller = caller_name(d, stack, nest->poll + 1, last);
-	n->chain = doctor_callers(d, stack, nest->poll, MIN(last - nest->poll + 1, MAX_CHAIN));
-	if (nest->callback >= 0)
-		n->callback =
-			doctor_callback_name(d, stack->frames[nest->callback].function, stack);
-	nested_look_around(d, p);
+	if (++n->samples == 2)
+		nested_note(d, p, stack, nest);
 }
 
 static void sample(struct doctor *d, struct patient *p)
@@ -171,23 +179,16 @@ static char *culprit_of(const struct nested *n)
 	return text;
 }
 
-static void conclude(struct doctor *d, struct patient *p)
+struct finding *nested_finding(struct doctor *d, struct patient *p, const char *span,
+			       const char *first)
 {
 	struct nested *n = &p->nested;
 	struct finding *f;
-	char *span;
 
-	/* What should have woken it is a better answer. */
-	if (n->samples < 2 || doctor_has_finding(d, p->tid, "LOST WAKEUP"))
-		return;
 	f = finding_new(d, n->waiters ? "BQL HOLD" : n->stuck ? "WRONG CONTEXT" : "NESTED WAIT", p);
-	span = out_duration(n->longest_ns);
-	f->span = g_strdup_printf("for at least %s", span);
+	f->span = g_strdup(span);
 	f->culprit = culprit_of(n);
-	finding_say(f, "%d stacks show it, %s; aio_poll() depth %d", n->samples,
-		    n->one_sleep ? "all in one sleep"
-				 : "and between them the loop's own poll was not reached",
-		    n->depth);
+	finding_say(f, "%s; aio_poll() depth %d", first, n->depth);
 	finding_say(f, "the wait: %s", n->chain);
 	if (n->waiters)
 		finding_say(f, "%s", n->waiters);
@@ -195,10 +196,29 @@ static void conclude(struct doctor *d, struct patient *p)
 		finding_say(f, "%s", n->stuck);
 	for (size_t i = 0; i < n->evidence->len; i++)
 		finding_say(f, "%s", (char *)n->evidence->pdata[i]);
-	f->stack = g_new(struct stack, 1);
-	*f->stack = n->stack;
+	f->stack = g_memdup2(&n->stack, sizeof(n->stack));
 	f->advice = advice_for(n);
+	return f;
+}
+
+static void conclude(struct doctor *d, struct patient *p)
+{
+	struct nested *n = &p->nested;
+	char *longest, *span, *first;
+
+	/* What should have woken it is a better answer. */
+	if (n->samples < 2 || doctor_has_finding(d, p->tid, "LOST WAKEUP"))
+		return;
+	longest = out_duration(n->longest_ns);
+	span = g_strdup_printf("for at least %s", longest);
+	first = g_strdup_printf("%d stacks show it, %s", n->samples,
+				n->one_sleep ? "all in one sleep"
+					     : "and between them the loop's own poll was not "
+					       "reached");
+	nested_finding(d, p, span, first);
+	g_free(first);
 	g_free(span);
+	g_free(longest);
 }
 
 void nested_conclude(struct doctor *d)

@@ -5,6 +5,13 @@
 
 #include "tracer/doctor.h"
 
+/* Note in p->nested the wait that @stack shows, by what callback, called from where. */
+void nested_note(struct doctor *d, struct patient *p, const struct stack *stack,
+		 const struct nest *nest);
+/* The finding on p->nested, without evidence but for what was noted; "for ", or "now". */
+struct finding *nested_finding(struct doctor *d, struct patient *p, const char *span,
+			       const char *first);
+
 /*
  * What p->nested polls, who waits for the lock that it keeps, what it does not run. Called while it
  * sleeps; the reading counts only if it did so all the time.

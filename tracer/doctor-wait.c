@@ -126,6 +126,14 @@ const char *doctor_comm(const struct doctor *d, pid_t tid)
 	return "?"; /* a core does not tell */
 }
 
+char *doctor_thread_name(const struct doctor *d, pid_t tid)
+{
+	const char *comm = doctor_comm(d, tid);
+
+	return strcmp(comm, "?") != 0 ? g_strdup_printf("thread %d \"%s\"", tid, comm)
+				      : g_strdup_printf("thread %d", tid);
+}
+
 char *doctor_callers(const struct doctor *d, const struct stack *stack, int from, int max)
 {
 	GString *text = g_string_new(NULL);
@@ -143,24 +151,26 @@ static char *describe_mutex(struct doctor *d, const struct thread_now *now, GPtr
 {
 	pid_t owner = doctor_mutex_owner(d, now->args[0]);
 	struct stack held;
-	char *chain, *does;
+	char *chain, *does, *holder, *text;
 
 	if (!owner || owner == now->tid)
 		return g_strdup_printf("waiting for the mutex at 0x%" PRIx64
 				       "; who holds it is not proven",
 				       now->args[0]);
+	holder = doctor_thread_name(d, owner);
 	if (others && !stacks_take(d->stacks, owner, 100, &held, NULL)) {
 		chain = doctor_callers(d, &held, 0, 8);
 		does = held.thread.state == 'R' ? g_strdup("runs")
 						: doctor_describe_call(d, &held.thread);
-		g_ptr_array_add(others, g_strdup_printf("the holder, thread %d \"%s\", %s: %s",
-							owner, doctor_comm(d, owner), does, chain));
+		g_ptr_array_add(others,
+				g_strdup_printf("the holder, %s, %s: %s", holder, does, chain));
 		g_free(does);
 		g_free(chain);
 	}
-	return g_strdup_printf("waiting for the mutex at 0x%" PRIx64
-			       ", which thread %d \"%s\" holds",
-			       now->args[0], owner, doctor_comm(d, owner));
+	text = g_strdup_printf("waiting for the mutex at 0x%" PRIx64 ", which %s holds",
+			       now->args[0], holder);
+	g_free(holder);
+	return text;
 }
 
 char *doctor_describe_fd(struct doctor *d, int fd)

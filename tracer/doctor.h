@@ -16,6 +16,10 @@
 #include "tracer/stack.h"
 #include "tracer/watch.h"
 
+#define DEAD_FD_ADVICE                                                                             \
+	"Who closes a descriptor has to remove its handler first: aio_set_fd_handler() or "        \
+	"qemu_set_fd_handler() with no callbacks."
+
 /* What blocks for longer is a finding, unless another limit is asked for. */
 #define DOCTOR_MIN_MS 100
 
@@ -269,6 +273,8 @@ void doctor_find_waiters(struct doctor *d, pid_t tid, GPtrArray *others);
 pid_t doctor_mutex_owner(const struct doctor *d, uint64_t addr);
 /* "main loop", "CPU 0/TCG" ... what the thread is called. */
 const char *doctor_comm(const struct doctor *d, pid_t tid);
+/* "thread 12 "CPU 0/KVM""; without a name where a core does not tell it. To be freed. */
+char *doctor_thread_name(const struct doctor *d, pid_t tid);
 /* Does it sleep until it gets the big lock? */
 bool doctor_waits_for_bql(const struct doctor *d, const struct patient *p);
 /* "in read on fd 7 (fifo /tmp/x)". To be freed. */

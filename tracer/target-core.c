@@ -16,6 +16,8 @@
 #include <sys/user.h>
 #include <unistd.h>
 
+#include <linux/types.h>
+#include "bpf/tables.h"
 #include "tracer/target.h"
 #include "tracer/text.h"
 
@@ -123,6 +125,22 @@ static void parse_file_note(struct target *t, const uint8_t *desc, size_t size)
 	}
 }
 
+/*
+ * Was the thread in the call when the core was taken? The kernel leaves in rax how a call goes on
+ * that it interrupts: -EINTR, -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND,
+ * -ERESTART_RESTARTBLOCK. One that was over has its result there; only a ring's wait, which says
+ * how many requests it submitted first, looks the same.
+ */
+static bool was_interrupted(const struct user_regs_struct *regs)
+{
+	long result = (long)regs->rax;
+
+	return result == -EINTR || result == -512 || result == -513 || result == -514 ||
+	       result == -516 ||
+	       ((long)regs->orig_rax == NR_IO_URING_ENTER && regs->rdx > 0 && result >= 0 &&
+		(uint64_t)result <= regs->rsi);
+}
+
 static void parse_prstatus(struct target *t, const uint8_t *desc, size_t size)
 {
 	struct elf_prstatus status;
@@ -146,8 +164,9 @@ static void parse_prstatus(struct target *t, const uint8_t *desc, size_t size)
 	thread.sp = regs.rsp;
 	thread.pc = regs.rip;
 	/* orig_rax outlives the call: the instruction before the pc has to be "syscall". */
-	thread.sleeping = thread.nr >= 0 && !core_read(t, regs.rip - 2, insn, sizeof(insn)) &&
-			  insn[0] == 0x0f && insn[1] == 0x05;
+	thread.sleeping = thread.nr >= 0 && was_interrupted(&regs) &&
+			  !core_read(t, regs.rip - 2, insn, sizeof(insn)) && insn[0] == 0x0f &&
+			  insn[1] == 0x05;
 	if (thread.sleeping)
 		thread.nr = target_restarted_call(t, thread.nr, thread.pc);
 	g_array_append_val(t->threads, thread);
