@@ -76,7 +76,7 @@ struct looked {
 	int loops, threads;
 	double seconds;
 	uint64_t lost;
-	const char *how; /* "watched for", "recorded for" */
+	const char *how; /* "watched for", "recorded for"; NULL: one look at a core */
 	bool glib;	 /* a program that is no QEMU */
 };
 
@@ -98,6 +98,11 @@ static void show(const struct doctor *d, const struct options *options, const st
 	}
 	if (n) {
 		printf("%d finding%s in %s.\n", n, n == 1 ? "" : "s", looked->target);
+	} else if (!looked->how) {
+		printf("no finding: %d loop%s of %s, one look.\n", looked->loops,
+		       looked->loops == 1 ? "" : "s", looked->target);
+		printf("Checked: sleeping in a callback, in a nested wait or with work to do, the big "
+		       "lock, handlers\nthat are closed or removed and not freed.\n");
 	} else {
 		char *min = out_duration(d->min_ns);
 
@@ -128,13 +133,13 @@ static int show_core(const struct doctor *d, const struct options *options)
 {
 	struct looked looked = { .target = describe_target(d->loops),
 				 .loops = count_loops(d),
-				 .threads = (int)d->patients->len,
-				 .how = "one look," };
+				 .threads = (int)d->patients->len };
 
 	show(d, options, &looked);
 	if (!options->json)
 		printf("A core is one moment: it does not tell what spins, what computes for long, what "
-		       "is\nlate or grows, what descriptors hold, and since when.\n");
+		       "is\nlate or grows, what descriptors hold, and since when: loopscope doctor -p "
+		       "PID, or record.\n");
 	g_free(looked.target);
 	return d->findings->len ? EXIT_FINDING : EXIT_FINE;
 }

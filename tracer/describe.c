@@ -69,7 +69,9 @@ char *describe_role(const struct loops *loops, pid_t tid)
 		if (c->kind == CONTEXT_MAIN || c->kind == CONTEXT_IOHANDLER)
 			return g_strdup("main loop");
 		if (c->kind == CONTEXT_IOTHREAD)
-			return g_strdup_printf("IOThread %s", c->name);
+			return g_strdup_printf(
+				"%s%s", g_str_has_prefix(c->name, "IOThread ") ? "" : "IOThread ",
+				c->name);
 		return g_strdup("loop of its own");
 	}
 	for (size_t i = 0; i < loops->gcontexts->len; i++)

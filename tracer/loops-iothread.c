@@ -38,7 +38,8 @@ static const struct thread *find_thread(const struct target *t, pid_t tid)
 /*
  * Where the first frames of a thread lie, whether it sleeps or runs. libc has its descriptor at the
  * top of the stack, the thread's own variables and then the frames below it; and the kernel knows
- * one address in the descriptor, that of the list of robust mutexes.
+ * one address in the descriptor, that of the list of robust mutexes. In a core fs_base is another,
+ * but for the main thread's, whose descriptor lies elsewhere.
  */
 static uint64_t outermost_frames(const struct target *t, const struct thread *thread)
 {
@@ -47,7 +48,9 @@ static uint64_t outermost_frames(const struct target *t, const struct thread *th
 
 	if (t->live && !syscall(SYS_get_robust_list, thread->tid, &head, &size) && head)
 		return (uintptr_t)head - 8 * STACK_WORDS;
-	/* In a core, or without a list: from the innermost on. */
+	if (!t->live && thread->tid != t->pid && thread->regs.fs_base > thread->sp)
+		return thread->regs.fs_base - 8 * STACK_WORDS;
+	/* Without either: from the innermost on. */
 	return thread->sleeping ? thread->sp : 0;
 }
 
@@ -68,7 +71,8 @@ static void read_stack(const struct loops *loops, const struct thread *thread,
 		if (target_read(loops->t, from + 8 * at, step, sizeof(step)))
 			continue;
 		for (size_t i = 0; i < G_N_ELEMENTS(step); i++) {
-			bool known = !step[i] || step[i] % 8;
+			/* What points into the stack is a frame, with a context among its words. */
+			bool known = !step[i] || step[i] % 8 || step[i] - from < 8 * STACK_WORDS;
 			uint64_t ctx;
 
 			for (size_t k = 0; k < ret->n && !known; k++)

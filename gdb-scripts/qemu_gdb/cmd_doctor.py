@@ -13,7 +13,7 @@ from qemu_gdb.rows import damage_rows
 from qemu_gdb.session import Session
 
 CHECKED = (
-    "LOST WAKEUP, NESTED WAIT, BQL HOLD, BLOCKED CALLBACK (asleep in one), TIMER LATE, "
+    "LOST WAKEUP, NESTED WAIT, WRONG CONTEXT, BQL HOLD, BLOCKED CALLBACK (asleep in one), TIMER LATE, "
     "HANDLER LEAK (removed, and nobody frees it), DEAD FD"
 )
 

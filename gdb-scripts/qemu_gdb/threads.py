@@ -24,6 +24,7 @@ CALLS = {
     441: "epoll_pwait2",
     426: "io_uring_enter",
 }
+TELL_TIMEOUT = frozenset(("poll", "ppoll", "epoll_wait", "epoll_pwait"))
 POLL, PPOLL, EPOLL_WAIT, EPOLL_PWAIT, RESTART_SYSCALL = 7, 271, 232, 281, 219
 IO_URING_ENTER = 426
 # A call that a stop interrupted: rax says whether and how it goes on. -EINTR: it does not.
@@ -49,6 +50,11 @@ class PollSet(NamedTuple):
     fds: list[PollFd]
     array: int = 0  # where poll or ppoll was given them
     monitor: Optional[int] = None  # the epoll instance or ring that others wait on
+
+    @property
+    def for_ever(self) -> bool:
+        """A ring is told its timeout another way."""
+        return self.timeout_ns < 0 and self.call in TELL_TIMEOUT
 
 
 class Thread(NamedTuple):

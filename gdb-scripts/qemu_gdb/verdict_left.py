@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """TIMER LATE, HANDLER LEAK, DEAD FD: what is late, left over, or closed."""
 import os
+from typing import Optional
 
 from qemu_gdb.cmd_where import Row
 from qemu_gdb.finding import Case, Finding, culprit
 from qemu_gdb.frames import shorten
+from qemu_gdb.loops import IOHANDLER, MAIN, Context
 from qemu_gdb.out import duration, plural
 from qemu_gdb.session import Session
 from qemu_gdb.stop_clock import CLOCKS, late_ns
@@ -80,11 +82,19 @@ def leak(case: Case) -> list[Finding]:
     return findings
 
 
+def _home(case: Case, context: Context) -> Optional[Row]:
+    """Of the thread that runs it, also while it does not poll."""
+    row = case.row_of(context.tid)
+    if row is None and context.kind in (MAIN, IOHANDLER):
+        row = next((r for r in case.rows if r.where.loop == "main_loop_wait"), None)
+    return row
+
+
 def dead(case: Case) -> list[Finding]:
     """A callback may close a descriptor before it removes the handler: not judged while in one."""
     session, findings = case.session, []
     for context in session.loops.contexts:
-        row = case.row_of(context.tid)
+        row = _home(case, context)
         busy = [r for r in case.rows if r.where.phase == DISPATCH]
         if (row in busy if row is not None else busy) or case.notifying:
             continue
@@ -103,7 +113,8 @@ def dead(case: Case) -> list[Finding]:
                 "poll says POLLNVAL to it at once, each time; epoll has forgotten it",
             ]
             advice = "Remove the handler (aio_set_fd_handler with no callbacks) before close()."
-            who = f"handler {callback} of fd {handler.fd} in {context.name}"
+            who = f"handler {callback} of {context.name} is registered for fd {handler.fd}, "
+            who += "which is closed"
             findings.append(Finding("DEAD FD", row, "now", who, evidence, advice))
     return findings
 

@@ -16,6 +16,7 @@ from qemu_gdb.loops import BH_DELETED, BH_IDLE, BH_SCHEDULED, Context, Timer
 from qemu_gdb.out import duration, printable
 from qemu_gdb.session import Session
 from qemu_gdb.stop_clock import CLOCKS
+from qemu_gdb.threads import epoll_fds
 from qemu_gdb.where import POLLING
 
 
@@ -59,11 +60,48 @@ def _missed(case: Case, row: Row, context: Context) -> list[tuple[str, str]]:
         proof += "will write the eventfd"
         found.append((f"{context.name} sleeps with notify_me == 0", proof))
     aio_poll = (context.notify_me or 0) >= 2
-    if context.notified and aio_poll and count == 0 and not case.notifying:
+    told = context.notified and aio_poll and not case.notifying
+    if told and _is_empty(row, context, count):
         proof = f"{context.name} was notified, its thread sleeps in aio_poll() and its eventfd "
         proof += f"{context.notifier_fd} counts 0"
         found.append((f"a notification of {context.name}", proof))
-    return found
+    return found + _unwatched(case, row, context)
+
+
+def _is_empty(row: Row, context: Context, count: Optional[int]) -> bool:
+    """Does its eventfd count 0? In a core: a poll that was interrupted had found nothing ready."""
+    polls = row.thread.polls
+    if count is not None or polls is None or polls.array == 0:
+        return count == 0
+    return any(fd.fd == context.notifier_fd for fd in polls.fds)
+
+
+def _unwatched(case: Case, row: Row, context: Context) -> list[tuple[str, str]]:
+    """Handlers with a descriptor that is ready, and that the epoll instance does not watch."""
+    session, polls = case.session, row.thread.polls
+    if not session.inferior.live or polls is None or case.notifying:
+        return []
+    fd = polls.monitor if context.fdmon_fd is None else context.fdmon_fd
+    if fd is None or polls.monitor != fd and fd not in [p.fd for p in polls.fds]:
+        return []
+    watched = {polled.fd for polled in epoll_fds(session.inferior.pid, fd)}
+    if context.notifier_fd not in watched:
+        return []  # a ring, or another context's
+    others = [
+        h
+        for h in context.handlers
+        if not h.deleted and h.events and h.fd not in watched
+    ]
+    ready = session.fds.ready_each([(h.fd, h.events) for h in others])
+    return [
+        (
+            f"fd {h.fd} ({session.fds.get(h.fd).kind}) of {context.name}",
+            f"fd {h.fd} has a handler in {context.name} and is ready, and the thread sleeps on: "
+            f"epoll instance {fd} does not watch it",
+        )
+        for h, is_ready in zip(others, ready)
+        if is_ready
+    ]
 
 
 def _missed_timers(case: Case, row: Row) -> list[tuple[str, str]]:
@@ -72,13 +110,19 @@ def _missed_timers(case: Case, row: Row) -> list[tuple[str, str]]:
     for of, timer in _timers_of(case, row):
         name = case.session.names.name(timer.cb)
         about = f"timer {name} ({timer.addr:#x})"
-        if polls is not None and polls.timeout_ns < 0 and not case.notifying:
+        never = timer.expire_ns > 1 << 62
+        if polls is not None and polls.for_ever and not never and not case.notifying:
             proof = f"{about} is armed, and the thread sleeps for ever"
             found.append((f"timer {name} of {of}", proof))
     return found
 
 
 def _lost_advice(culprit: str) -> str:
+    if culprit.startswith("fd "):
+        return (
+            "Was it added while the context changed its fd monitor? Adding another handler, or "
+            "removing this one and adding it again, wakes the loop."
+        )
     if culprit.startswith("timer"):
         return (
             "Whoever armed it has to wake the loop when it becomes the first: look at the list's "

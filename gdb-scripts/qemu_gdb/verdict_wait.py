@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""BQL HOLD, NESTED WAIT, BLOCKED CALLBACK: a thread waits where it should not."""
+"""BQL HOLD, WRONG CONTEXT, NESTED WAIT, BLOCKED CALLBACK: a thread waits where it should not."""
 from typing import Optional
 
 from qemu_gdb import waits
 from qemu_gdb.cmd_where import Row
 from qemu_gdb.finding import ONE_LOOK, Case, Finding, culprit
 from qemu_gdb.frames import shorten
-from qemu_gdb.loops import BH_DELETED, BH_SCHEDULED, IOHANDLER
+from qemu_gdb.loops import BH_DELETED, BH_SCHEDULED, IOHANDLER, Context
 from qemu_gdb.out import duration, plural, printable
 from qemu_gdb.verdict_left import late_timers
+from qemu_gdb.threads import CALLS as POLLS
 from qemu_gdb.where import DISPATCH, POLLING
+
+CO_SCHEDULE = "co_schedule_bh_cb"
 
 
 def _bql_waiters(case: Case) -> list[Row]:
@@ -61,7 +64,7 @@ def bql_hold(case: Case) -> list[Finding]:
 def nested_wait(case: Case) -> list[Finding]:
     findings = []
     for row in case.rows:
-        if not _is_nested_wait(row):
+        if not _is_nested_wait(row) or _misplaced(case, row):
             continue
         evidence = [*_nested_facts(row), ONE_LOOK]
         if row.bql == "held":
@@ -76,6 +79,59 @@ def nested_wait(case: Case) -> list[Finding]:
         who = f"{culprit(case, row)}: {_site(row)}"
         findings.append(Finding("NESTED WAIT", row, "now", who, evidence, advice))
     return findings
+
+
+def wrong_context(case: Case) -> list[Finding]:
+    findings = []
+    for row in case.rows:
+        misplaced = _misplaced(case, row) if _is_nested_wait(row) else None
+        if misplaced is None:
+            continue
+        evidence = [
+            f"BH {CO_SCHEDULE} of {misplaced.name} is scheduled: it enters the coroutine, and the "
+            "nested wait does not run that context",
+            *_nested_facts(row),
+            ONE_LOOK,
+        ]
+        advice = (
+            "Move the coroutine to the context that is polled (aio_co_schedule() and a yield), or "
+            "do not wait for it in aio_poll()."
+        )
+        who = f"a coroutine scheduled in {misplaced.name}, while {culprit(case, row)}: {_site(row)}"
+        findings.append(Finding("WRONG CONTEXT", row, "now", who, evidence, advice))
+    return findings
+
+
+def _misplaced(case: Case, row: Row) -> Optional[Context]:
+    """One of the same loop, not run by this wait, in which a coroutine waits to be entered.
+
+    Only where nothing else could end the wait: no descriptor, no timer, no worker in I/O, nobody
+    who wants the lock that it keeps."""
+    contexts = case.session.loops.contexts
+    mine = [c for c in contexts if c.tid == row.thread.tid]
+    notifiers = {c.notifier_fd for c in contexts}
+    polls = row.thread.polls
+    if not mine or polls is None or not polls.for_ever:
+        return None
+    works = [
+        r.thread.call
+        for r in case.rows
+        if r is not row and r.thread.call not in POLLS
+        and waits.NAMES.get(r.thread.call, ("", False))[1]
+    ]  # fmt: skip
+    kept = row.bql == "held" and _bql_waiters(case)
+    if any(f.fd not in notifiers for f in polls.fds) or works or kept:
+        return None
+    if any(c.timers for c in mine):
+        return None
+    for context in contexts:
+        if context.tid == row.thread.tid or context.gctx != mine[0].gctx:
+            continue
+        for bh in context.bhs:
+            scheduled = bh.flags & (BH_SCHEDULED | BH_DELETED) == BH_SCHEDULED
+            if bh.name == CO_SCHEDULE and scheduled:
+                return context
+    return None
 
 
 def _left_outside(case: Case, row: Row) -> list[str]:
