@@ -5,6 +5,7 @@ from typing import Any
 from qemu_gdb import tables
 from qemu_gdb.choose import choose
 from qemu_gdb.command import Command
+from qemu_gdb.glib import MainContext
 from qemu_gdb.loops import IOHANDLER, MAIN, Context
 from qemu_gdb.out import json_line, plural
 from qemu_gdb.rows import (
@@ -156,6 +157,11 @@ def _timer_rows(
     return [*rows, _total(contexts, timers=count)]
 
 
+def _gcontexts(session: Session, main: bool) -> list[MainContext]:
+    """Those that the AioContexts are attached to, unless one context is asked for by its name."""
+    return session.gcontexts if main else []
+
+
 def _all_rows(
     session: Session, contexts: list[Context], main: bool, unfolded: bool
 ) -> list[dict[str, Any]]:
@@ -170,7 +176,7 @@ def _all_rows(
     if main:
         rows += [timer_row(session, MAIN_TIMERS, timer) for timer in loops.main_timers]
         rows += damage_rows(None, loops.damages)
-    return [*rows, total_row(contexts, loops.main_timers)]
+    return [*rows, total_row(contexts, loops.main_timers, _gcontexts(session, main))]
 
 
 def _all_text(

@@ -28,6 +28,7 @@ FIELDS = {
         "tlg.tl": "32s",
         "poll_aio_handlers.lh_first": "Q",
         "fdmon_ops": "Q",
+        "first_bh": "Q",  # before 5.0, as are the next five
     },
     "AioHandler": {
         "pfd.fd": "i",
@@ -44,6 +45,7 @@ FIELDS = {
         "node.le_prev": "Q",
         "node_deleted.le_prev": "Q",
         "node_poll.le_prev": "Q",
+        "deleted": "I",
     },
     "QEMUBH": {
         "ctx": "Q",
@@ -52,6 +54,10 @@ FIELDS = {
         "opaque": "Q",
         "next.sle_next": "Q",
         "flags": "I",
+        "next": "Q",
+        "scheduled": "B",
+        "idle": "B",
+        "deleted": "B",
     },
     "BHListSlice": {"bh_list.slh_first": "Q", "next.sqe_next": "Q"},
     "QEMUTimerList": {
@@ -71,7 +77,8 @@ FIELDS = {
         "scale": "i",
     },
     "IOThread": {"ctx": "Q", "id": "Q"},
-    "GMainContext": {"source_lists": "Q", "wake_up_rec.fd": "i"},
+    "GMainContext": {"source_lists": "Q", "wake_up_rec.fd": "i", "owner": "Q"},
+    "GSourcePrivate": {"ready_time": "q"},
     "GSourceList": {"head": "Q"},
 }
 # Fields that only debug information tells: a layout from loopscope does not have them.
@@ -83,7 +90,6 @@ TYPED = {
         "thread_id": "i",
         "poll_max_ns": "q",
     },
-    "GSourcePrivate": {"ready_time": "q"},
 }
 VARIABLES = ("qemu_aio_context", "iohandler_ctx", "aio_source_funcs")
 SIZES = ("AioContext", "AioHandler")

@@ -53,6 +53,8 @@ def _find(parent: gdb.Type, path: str, code: str) -> Optional[int]:
         if found is None:
             return None
         at, parent = at + found[0], found[1]
+    if parent.code in (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION):
+        return None  # QEMUBH.next, say: what was a pointer, and holds one now
     return at if parent.sizeof == struct.calcsize("<" + code) else None
 
 

@@ -5,10 +5,12 @@ Handlers that differ only in descriptor and argument are one row with a count, u
 switched off; bottom halves and timers are a row each.
 """
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 from qemu_gdb import describe
 from qemu_gdb.errors import Damaged
+from qemu_gdb.glib import MainContext
 from qemu_gdb.loops import BottomHalf, Context, Handler, Timer
 from qemu_gdb.out import address, events, fold, printable
 from qemu_gdb.session import Session
@@ -40,14 +42,22 @@ def context_row(session: Session, context: Context) -> dict[str, Any]:
     }
 
 
-def total_row(contexts: list[Context], main_timers: list[Timer]) -> dict[str, Any]:
+def total_row(
+    contexts: list[Context],
+    main_timers: list[Timer],
+    gcontexts: Sequence[MainContext] = (),
+) -> dict[str, Any]:
+    """GMainContexts are counted only: their sources are rows of "qemu sources"."""
+    damaged = [c for c in contexts if c.damages], [g for g in gcontexts if g.damage]
     return {
         "type": "total",
         "contexts": len(contexts),
         "handlers": sum(len(context.handlers) for context in contexts),
         "bhs": sum(len(context.bhs) for context in contexts),
         "timers": sum(len(context.timers) for context in contexts) + len(main_timers),
-        "damaged": sum(bool(context.damages) for context in contexts),
+        "gcontexts": len(gcontexts),
+        "sources": sum(len(gcontext.sources) for gcontext in gcontexts),
+        "damaged": sum(map(len, damaged)),
         "lost": 0,
     }
 

@@ -100,7 +100,9 @@ class Session:
         if layout.offset("GMainContext", "wake_up_rec.fd") is not None:
             return
         try:
-            layout.borrow(self._ask_loopscope(), "GMainContext", "GSourceList")
+            layout.borrow(
+                self._ask_loopscope(), "GMainContext", "GSourceList", "GSourcePrivate"
+            )
         except QemuError as error:
             self.notes.append(f"GLib's own descriptors stay unknown: {error}")
 

@@ -56,14 +56,11 @@ def gdb_rows(text: str, *kinds: str) -> List[Row]:
 
 def comparable(rows: List[Row], *kinds: str) -> List[Row]:
     """Without how it was read, and without what no two moments share: of the time that is left
-    only whether it is known. GLib's sources are rows of gdb's other command, qemu sources; and while
-    gdb holds it, no loop is awake."""
+    only whether it is known; and while gdb holds it, no loop is awake."""
     found = []
     for row in rows:
         if row["type"] in kinds:
             left_out = ("via", "doing", "awake")
-            if row["type"] == "total" and "handlers" in row:
-                left_out += ("gcontexts", "sources")
             row = {k: v for k, v in row.items() if k not in left_out}
             if "left_ns" in row:
                 row["left_ns"] = row["left_ns"] is not None
