@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """qemu break-callback, qemu break-register: stop where a callback is about to run, or where a
 descriptor gets its handler or comes into being; and say what that is."""
+import functools
 import re
 from typing import NamedTuple, Optional
 
@@ -258,18 +259,19 @@ class BreakRegister(Command):
                 f'"{text}" is no descriptor: type qemu break-register 7, or without a number'
             )
         fd = int(text) if text else None
+        # Where each is now: before libraries are loaded, in the program's own table of jumps.
+        watched = {function(name): name for name in (*BY_VALUE, *BY_POINTER)}
+        watched.pop(0, None)
         group = Group(
-            f"break-register {text}".rstrip(), _report_register, "keep" in options
+            f"break-register {text}".rstrip(),
+            functools.partial(_report_register, watched),
+            "keep" in options,
         )
-        watched = []
-        for name in (*BY_VALUE, *BY_POINTER):
-            addr = function(name)
-            if addr:
-                group.at(addr, _registers(name, fd))
-                watched.append(name)
+        for addr, name in watched.items():
+            group.at(addr, _registers(name, fd))
         _catch_creation(group, fd)
         which = "any descriptor" if fd is None else f"fd {fd}"
-        missing = [n for n in (*BY_VALUE, *BY_POINTER) if n not in watched]
+        missing = [n for n in (*BY_VALUE, *BY_POINTER) if n not in watched.values()]
         note = f" (not there yet: {', '.join(missing)})" if missing else ""
         return f"Will stop where {which} is created or registered{note}.\n{_how_to_go_on(group)}"
 
@@ -302,12 +304,10 @@ def _registers(name: str, fd: Optional[int]):
     return does
 
 
-def _report_register(session: Session) -> str:
-    row = _row_here(session)
-    pc = stops.register("rip")
-    name = next((n for n in (*BY_VALUE, *BY_POINTER) if function(n) == pc), "")
+def _report_register(watched: dict[int, str], session: Session) -> str:
+    name = watched.get(stops.register("rip"), "")
     if name:
-        return "\n  ".join([_registration(session, name), *_thread_lines(row)])
+        return "\n  ".join([_registration(session, name), *_here(session)])
     call, made = stops.register("orig_rax"), stops.register("rax")
     if call in PAIRS:
         title, argument = PAIRS[call]
@@ -319,7 +319,20 @@ def _report_register(session: Session) -> str:
         title = {**CREATORS, **OPENERS}.get(call, f"system call {call}")
         info = session.fds.get(made)
         what = f"{title} made fd {made} ({info.kind}{' ' if info.detail else ''}{info.detail})"
-    return "\n  ".join([what, *_thread_lines(row)])
+    return "\n  ".join([what, *_here(session)])
+
+
+def _here(session: Session) -> list[str]:
+    """Also in a program that has not come to its main loop yet."""
+    if _contexts(session):
+        return _thread_lines(_row_here(session))
+    tid = selected_tid()
+    thread = next(t for t in session.threads if t.tid == tid)
+    try:
+        callers = shorten(session.stack(thread)[1:], MAX_CALLERS)
+    except QemuError:
+        callers = "?"
+    return [f"thread {tid}, before there is a main loop", f"called by {callers}"]
 
 
 def _registration(session: Session, name: str) -> str:
@@ -329,7 +342,10 @@ def _registration(session: Session, name: str) -> str:
     if name != "aio_set_fd_handler":
         return what
     addr = stops.register("rdi")
-    ctx = next((c.name for c in session.loops.contexts if c.addr == addr), f"{addr:#x}")
+    contexts = _contexts(session)
+    ctx = next(
+        (c.name for c in contexts if c.addr == addr), f"the context at {addr:#x}"
+    )
     called = [stops.register(r) for r in ("rdx", "rcx", "r8")]
     names = [session.names.name(cb) for cb in called if session.code.is_function(cb)]
     return f"{what} in {ctx}\n  callback {names[0] if names else 'none'}"

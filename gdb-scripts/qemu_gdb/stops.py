@@ -12,7 +12,7 @@ from typing import Optional
 import gdb
 
 from qemu_gdb.errors import QemuError
-from qemu_gdb.out import COLUMNS, cut, write
+from qemu_gdb.out import COLUMNS, cut, plural, write
 from qemu_gdb.session import Session
 
 Condition = Callable[[], bool]
@@ -48,6 +48,7 @@ class Group:
         self._keep = keep
         self._points: list[_At] = []
         self._catches: dict[int, int] = {}  # number -> how often it was hit
+        self._stops = 0
         gdb.events.stop.connect(self._on_stop)
         gdb.events.exited.connect(self._on_exit)
 
@@ -81,6 +82,7 @@ class Group:
     def _on_stop(self, event: gdb.Event) -> None:
         if not self._was_hit(event):
             return
+        self._stops += 1
         if not self._keep:
             self.remove()
         try:
@@ -93,7 +95,9 @@ class Group:
 
     def _on_exit(self, _: gdb.Event) -> None:
         self.remove()
-        gdb.write(f"{self._what}: it never came to that, and the program has ended\n")
+        times = f"it came to that {plural(self._stops, 'time')}"
+        times = times if self._stops else "it never came to that"
+        gdb.write(f"{self._what}: {times}, and the program has ended\n")
 
     def remove(self) -> None:
         """Gone, whether or not the user has deleted some of them already."""

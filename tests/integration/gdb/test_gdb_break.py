@@ -6,7 +6,7 @@ from typing import List
 import pytest
 from gdb_run import HERE, Core, Gdb
 from tracer_run import DEMO
-from tracer_targets import Demo, Qemu, summary
+from tracer_targets import Demo, Qemu, installed, summary
 
 WORDS = ["five-sources", "--iterations", "23", "--seed", "7"]
 
@@ -144,6 +144,23 @@ def test_on_a_stripped_qemu_by_bh_name_and_by_fd(gdb: Gdb) -> None:
     assert "called by aio_bh_poll < " in outs[3]
     assert "break-register: " in outs[6] and "called by " in outs[6]
     assert outs[4] == outs[7] == "No breakpoints or watchpoints.\n"
+
+
+def test_a_stripped_qemu_that_has_no_main_loop_yet(gdb: Gdb) -> None:
+    """gdb starts it: what makes and registers its first descriptors is told all the same."""
+    program = installed("qemu-system-x86_64")
+    answers = gdb.answers(
+        None,
+        *(f"file {program}", "set args -M none -display none -monitor none", "starti"),
+        *("qemu break-register --keep", *["continue"] * 6, "kill"),
+    )
+    assert [a for a in answers if a["error"] is not None] == []
+    *stops, end = [str(a["out"]) for a in answers[4:]]
+    said = "".join(stops)
+    assert said.count("before there is a main loop\n  called by ") == 6
+    assert "eventfd2 made fd " in said and "aio_set_fd_handler() of fd " in said
+    assert "g_source_add_poll() of fd " in said and "no layout" not in said
+    assert "it came to that 6 times, and the program has ended" in end
 
 
 @pytest.mark.parametrize(
