@@ -152,6 +152,21 @@ static int stalls_of_command(struct session *s, const struct options *options, s
 	return err;
 }
 
+/* What stalls -p measures, and a recording has not. */
+static void say_unrecorded(const GPtrArray *rows)
+{
+	bool has_stack = false;
+
+	for (size_t i = 0; i < rows->len; i++)
+		has_stack |= ((const struct stall_row *)rows->pdata[i])->view != NULL;
+	if (!rows->len)
+		return;
+	printf("A recording does not tell how that time divides into running, waiting for a CPU and "
+	       "asleep in\nwhich call: loopscope stalls -p PID measures it while it happens.\n");
+	if (!has_stack)
+		printf("This one has no stacks: loopscope record --stacks -p PID -o DIR.\n");
+}
+
 static int show_recording(const struct options *options, struct failure *why)
 {
 	struct stalls_recorded recorded;
@@ -164,6 +179,8 @@ static int show_recording(const struct options *options, struct failure *why)
 	totals.loops = recorded.loops;
 	totals.lost = recorded.lost;
 	show(recorded.rows, options, &totals, recorded.stalls, recorded.target, recorded.ns);
+	if (!options->json)
+		say_unrecorded(recorded.rows);
 	g_free(recorded.target);
 	g_ptr_array_free(recorded.rows, TRUE);
 	return recorded.stalls ? EXIT_FINDING : EXIT_FINE;

@@ -1,7 +1,8 @@
 """The doctor on what is over: each scenario's recording, and the cores in which one moment is enough.
 
 bench-doctor prints these tables after that of living loops. A healthy scenario is right if nothing
-is said of it; of a core, "standing still" is what its callback or its wait does while it is taken.
+is said of it. A core is taken when its callback is in the wait that blocks it, or, of one that hangs,
+when a living doctor has found it.
 """
 
 import sys
@@ -11,8 +12,8 @@ from typing import Callable, Dict, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
+sys.path.append(str(ROOT / "tests/integration/gdb"))  # its conftest.py is another
 
-from process_memory import wait_until  # noqa: E402
 from test_cores import gcore  # noqa: E402
 from test_doctor import (  # noqa: E402
     CULPRITS,
@@ -22,29 +23,23 @@ from test_doctor import (  # noqa: E402
     recording_length,
     scenarios,
 )
+from test_doctors_agree import found_alive  # noqa: E402
+from test_gdb_where import STAYS, in_call  # noqa: E402
 from tracer_run import FINE, run  # noqa: E402
 from tracer_targets import Demo  # noqa: E402
 
-KEPT = ("202", "230")  # futex, clock_nanosleep
-STAYS = ("--hold", 600000)
-
-# Scenarios that stand still, and what makes them.
-IN_A_CORE = {
-    "blocked-sleep": STAYS,
-    "blocked-lock": STAYS,
-    "bql-hold": STAYS,
-    "lost-wakeup": (),
-    "missing-kick": (),
-    "nested-bql": (),
-    "five-sources": (),
-    "nested-drain": (),
-    "iothread": (),
-    "thread-pool": (),
+# Whose callback is kept in a call, and those that hang by themselves.
+KEPT = {
+    "blocked-sleep": "clock_nanosleep",
+    "blocked-lock": "futex",
+    "bql-hold": "futex",
 }
-
-
-def in_call(pid: int) -> str:
-    return Path(f"/proc/{pid}/syscall").read_text().split()[0]
+HANGS = [
+    *("aio-wait-kick-barrier", "coroutine-wrong-context", "dead-fd", "deleted-handler"),
+    *("iothread-stop-race", "lost-wakeup", "missing-kick", "nested-bql"),
+    *("poll-recursion", "stolen-accept"),
+]
+HEALTHY = ["five-sources", "nested-drain", "iothread", "thread-pool"]
 
 
 def from_recording(name: str, directory: Path) -> None:
@@ -53,11 +48,13 @@ def from_recording(name: str, directory: Path) -> None:
 
 def from_core(name: str, directory: Path) -> None:
     verdict = scenarios()[name]
-    with Demo(name, *IN_A_CORE[name]) as demo:
-        if IN_A_CORE[name]:
-            wait_until(lambda: in_call(demo.pid) in KEPT, "its callback is blocked")
-        else:
+    with Demo(name, *(STAYS if name in KEPT else ())) as demo:
+        if name in KEPT:
+            in_call(demo, KEPT[name])
+        elif verdict is None:
             demo.wait_asleep()
+        else:
+            found_alive(demo)
         core = gcore(demo, directory)
     result = run("doctor", core, "--json")
     rows = result.of_type("verdict")
@@ -91,5 +88,5 @@ def table(
 def bench(runs: int) -> bool:
     told = {n: None if n in UNRECORDED else v for n, v in scenarios().items()}
     return table("A RECORDING OF", told, runs, from_recording) & table(
-        "A CORE OF", {n: told[n] for n in IN_A_CORE}, runs, from_core
+        "A CORE OF", {n: told[n] for n in [*KEPT, *HANGS, *HEALTHY]}, runs, from_core
     )
