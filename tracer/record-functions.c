@@ -7,7 +7,6 @@
  * entry, by the layout's offsets; a field the layout does not know is 0. What happened on a thread
  * before we attached is not known: contexts and the big lock start as unknown.
  */
-#include "tracer/attach.h"
 #include "tracer/record-functions.h"
 #include "tracer/record-glib.h"
 #include "tracer/record-meanings.h"
@@ -141,23 +140,6 @@ const struct function_probe function_probes[] = {
 };
 const size_t n_function_probes = G_N_ELEMENTS(function_probes);
 
-const struct symbol *function_symbol(const struct function_probe *fn, struct images *images,
-				     struct image **ret)
-{
-	struct image *img =
-		fn->library ? images_library(images, fn->library) : images_program(images);
-
-	for (size_t i = 0; img && i < G_N_ELEMENTS(fn->names) && fn->names[i]; i++) {
-		const struct symbol *symbol = image_symbol(img, fn->names[i]);
-
-		if (!symbol || !symbol->function)
-			continue;
-		*ret = img;
-		return symbol;
-	}
-	return NULL;
-}
-
 static void fill_reads(const struct function_probe *fn, const struct layout *l,
 		       struct record_site *reads)
 {
@@ -180,82 +162,6 @@ bool function_is_leaf(const struct function_probe *fn)
 bool function_tells_value(const struct function_probe *fn)
 {
 	return fn->leave == aio_poll_return || glib_probe_tells_value(fn);
-}
-
-int function_site(const struct function_probe *fn, const struct image *img, uint64_t link,
-		  struct site *ret)
-{
-	return (function_is_leaf(fn) ? site_at_untouched : site_at_args)(img, link, fn->n_args, ret,
-									 NULL);
-}
-
-size_t function_n_sites(const struct function_sites *f)
-{
-	return f->callers.sites ? f->callers.sites->len : f->own.img != NULL;
-}
-
-const struct site *function_site_nth(const struct function_sites *f, size_t i)
-{
-	return f->callers.sites ? &g_array_index(f->callers.sites, struct site, i) : &f->own;
-}
-
-/* Look for callers of those that have such, in images that have not been looked at. */
-static void look_for_callers(struct images *images, const GArray *functions)
-{
-	struct site_callers **wanted = g_new0(struct site_callers *, functions->len + 1);
-	size_t n = 0;
-
-	for (size_t i = 0; i < functions->len; i++) {
-		struct function_sites *f = &g_array_index(functions, struct function_sites, i);
-
-		if (f->callers.name && !f->callers.refused)
-			wanted[n++] = &f->callers;
-	}
-	if (n)
-		site_find_callers(images, wanted, n);
-	g_free(wanted);
-}
-
-static void free_callers(struct function_sites *f)
-{
-	if (f->callers.sites)
-		g_array_free(f->callers.sites, TRUE);
-	f->callers = (struct site_callers){ 0 };
-}
-
-static void free_sites(void *function)
-{
-	free_callers(function);
-}
-
-GArray *function_find_sites(const struct function_probe *fns, size_t n, struct images *images,
-			    function_choice *choose, const void *arg)
-{
-	GArray *found = g_array_new(FALSE, FALSE, sizeof(struct function_sites));
-
-	g_array_set_clear_func(found, free_sites);
-	for (size_t i = 0; i < n; i++) {
-		struct function_sites f = { .fn = &fns[i] };
-
-		f.symbol = choose(f.fn, arg) ? function_symbol(f.fn, images, &f.img) : NULL;
-		if (!f.symbol)
-			continue;
-		function_site(f.fn, f.img, f.symbol->link, &f.own);
-		/* A library's function may be called by many. */
-		if (f.own.img && !f.own.emulated && !f.fn->library && attach_has_multi())
-			f.callers = (struct site_callers){ .img = f.img,
-							   .link = f.symbol->link,
-							   .name = f.symbol->name };
-		g_array_append_val(found, f);
-	}
-	look_for_callers(images, found);
-	for (size_t i = 0; i < found->len; i++) {
-		struct function_sites *f = &g_array_index(found, struct function_sites, i);
-
-		if (f->callers.refused)
-			free_callers(f);
-	}
-	return found;
 }
 
 /* How deep a wait is nested, iterations and aio_poll()s say. */
@@ -315,11 +221,11 @@ void record_follow_functions(struct recorder *r)
 
 	if (!r->functions || target_refresh(r->s->t, NULL))
 		return;
-	before = g_new(size_t, r->functions->len + 1);
+	before = g_new0(size_t, r->functions->len + 1);
 	for (size_t i = 0; i < r->functions->len; i++)
 		before[i] =
 			function_n_sites(&g_array_index(r->functions, struct function_sites, i));
-	look_for_callers(r->s->images, r->functions);
+	function_follow_callers(r->s->images, r->functions);
 	for (size_t i = 0; i < r->functions->len; i++)
 		add_sites(r, &g_array_index(r->functions, struct function_sites, i), before[i]);
 	g_free(before);

@@ -60,6 +60,9 @@ typedef bool function_choice(const struct function_probe *fn, const void *arg);
 GArray *function_find_sites(const struct function_probe *fns, size_t n, struct images *images,
 			    function_choice *choose, const void *arg);
 
+/* Look for callers of those that are probed there, in images that have not been looked at. */
+void function_follow_callers(struct images *images, const GArray *functions);
+
 /* How many sites these are, and each. */
 size_t function_n_sites(const struct function_sites *f);
 const struct site *function_site_nth(const struct function_sites *f, size_t i);

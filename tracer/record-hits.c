@@ -63,10 +63,10 @@ static void show(struct table *table, const struct record_probe *p)
 	if (table)
 		table_row(table, number, cost(p), what(p), where, NULL);
 	else
-		out_json(json_pack("{s:s, s:I, s:I, s:s, s:s, s:o, s:o}", "type", "probe", "hits",
-				   (json_int_t)p->hits, "returns", (json_int_t)p->returns, "cost",
-				   cost(p), "what", what(p), "where", out_text(where), "link",
-				   out_address(p->site.link)));
+		out_json(json_pack("{s:s, s:I, s:I, s:s, s:s, s:o, s:s, s:o}", "type", "probe",
+				   "hits", (json_int_t)p->hits, "returns", (json_int_t)p->returns,
+				   "cost", cost(p), "what", what(p), "where", out_text(where),
+				   "image", p->site.img->name, "link", out_address(p->site.link)));
 	g_free(where);
 }
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * Attach a program of floor.bpf.c to all USDT probes of a process, for tests/bench/tracer.py.
+ * Attach a program of floor.bpf.c to all USDT probes of a process, for tests/bench/tracer.py; or,
+ * for tests/bench/overhead.py, to the places that a file names.
  *
- * usage: floor PID nothing|zeros
+ * usage: floor PID nothing|zeros [FILE]
  *
- * It drains what comes, as the recorder does, until its input ends, and prints what was lost.
+ * Each line of FILE is the name of a program or library, an address in it, and "entry" or "return":
+ * what "record -v --json" has told of its probes. It says "attached" then. It drains what comes, as
+ * the recorder does, until its input ends, and prints what was lost.
  */
 #include <bpf/bpf.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +44,30 @@ static GArray *sites_of(const struct image *program)
 	return sites;
 }
 
+/* The places of the file at @path; none if one of them is not in the target. */
+static GArray *sites_in_file(struct images *images, const char *path)
+{
+	GArray *sites = g_array_new(FALSE, FALSE, sizeof(struct site));
+	FILE *file = fopen(path, "r");
+	char name[128], kind[16];
+	struct site site;
+
+	while (file && fscanf(file, "%127s %lx %15s", name, &site.link, kind) == 3) {
+		site = (struct site){ .link = site.link, .on_return = !strcmp(kind, "return") };
+		site.img = images_program(images);
+		if (strcmp(site.img->name, name))
+			site.img = images_library(images, name);
+		if (!site.img || image_file_offset(site.img, site.link, &site.offset)) {
+			g_array_set_size(sites, 0);
+			break;
+		}
+		g_array_append_val(sites, site);
+	}
+	if (file)
+		fclose(file);
+	return sites;
+}
+
 int main(int argc, char **argv)
 {
 	bool zeros = argc > 2 && !strcmp(argv[2], "zeros");
@@ -63,7 +91,11 @@ int main(int argc, char **argv)
 		err = images_open(t, &images, &why);
 	if (err)
 		goto cleanup;
-	sites = sites_of(images_program(images));
+	sites = argc > 3 ? sites_in_file(images, argv[3]) : sites_of(images_program(images));
+	if (!sites->len)
+		err = fail(&why, -ENOENT, "no places to probe");
+	if (err)
+		goto cleanup;
 	attach_prepare(skel->progs.send_zeros, ATTACH_BEST);
 	attach_prepare(skel->progs.do_nothing, ATTACH_BEST);
 	err = floor_bpf__load(skel);
@@ -73,6 +105,9 @@ int main(int argc, char **argv)
 	if (err)
 		goto cleanup;
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), count, &events, NULL);
+	if (argc > 3)
+		puts("attached");
+	fflush(stdout);
 	while (poll(&in, 1, DRAIN_MS) == 0)
 		ring_buffer__consume(ring);
 	attach_remove(attachment);

@@ -7,7 +7,9 @@ are with nothing attached in the same round; the middle one of the rounds. On a 
 time is the steadier one; but of a tracer that stops its target for each event, what it costs is
 mostly waiting. Nothing is asserted: how fast a guest is here is not ours to promise.
 
-The floor is what a hit of a probe with an empty bpf program costs, on this machine, now.
+The floor is what a hit of a probe with an empty bpf program costs, on this machine, now: in a loop of
+nothing else, where it is cheapest; and at the very places where the full set has its probes. "OTHERS=no"
+leaves the other tracers out, "ROUNDS=9" asks for more rounds than 3.
 """
 
 import json
@@ -23,7 +25,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterable, Iterator, List, Tuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
@@ -34,6 +36,10 @@ BUILD = Path(os.environ["BUILD"])
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 REQUESTS = 4096
 NOTHING, FULL = "nothing attached", "record, the full set"
+EMPTY = "empty programs at the same places"
+BUDGETS = {"top --overhead 3": 3, "record --overhead 10": 10}  # percent
+NOTHING_AGAIN = "nothing attached, again"  # the machine may have become slower
+GOAL = 1.3
 Attach = Callable[[Guest], ContextManager[Any]]
 
 # The functions that loopscope record probes in a QEMU without probes, entries only: a return probe
@@ -56,24 +62,14 @@ def nothing(_guest: Guest) -> Iterator[None]:
     yield
 
 
-def answer(*words: object) -> str:
-    done = subprocess.run(
-        [BUILD / "loopscope", *(str(w) for w in words)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout
-
-
 def loopscope(command: str, *options: str) -> Attach:
     @contextmanager
-    def attach(guest: Guest) -> Iterator[Dict[str, str]]:
+    def attach(guest: Guest) -> Iterator[Dict[str, Any]]:
         with tempfile.TemporaryDirectory() as where:
             words = [BUILD / "loopscope", command, "-p", str(guest.pid), *options]
             if command == "record":
                 words += ["-o", f"{where}/recording"]
-            notes: Dict[str, str] = {}
+            notes: Dict[str, Any] = {}
             with open(f"{where}/out", "w+", encoding="utf-8") as out:
                 process = subprocess.Popen(
                     words, stdout=out, stderr=subprocess.PIPE, text=True
@@ -84,15 +80,15 @@ def loopscope(command: str, *options: str) -> Attach:
                     assert line, "loopscope did not attach"
                     notes["said"] = line.strip()
                     line = process.stderr.readline()
+                with guest.qmp() as qmp:
+                    before = guest.disk_reads(qmp, "disk0")
                 try:
                     yield notes
                 finally:
+                    with guest.qmp() as qmp:
+                        notes["requests"] = guest.disk_reads(qmp, "disk0") - before
                     process.send_signal(signal.SIGINT)
                     notes["end"] = process.communicate()[1].strip()
-                    if command == "record":
-                        notes["events"] = answer(
-                            "report", f"{where}/recording", "--events", "--json"
-                        )
                     out.seek(0)
                     notes["out"] = out.read()
 
@@ -131,6 +127,38 @@ def other(words: List[str], ready: str = "") -> Attach:
     return attach
 
 
+@contextmanager
+def empty_programs(guest: Guest) -> Iterator[None]:
+    """Where the full set, attached before, had its probes: their places as it told them."""
+    assert Places.lines, "the full set has not been attached yet"
+    with tempfile.TemporaryDirectory() as where:
+        path = Path(where) / "places"
+        path.write_text("".join(Places.lines))
+        with subprocess.Popen(
+            [BUILD / "bench" / "floor", str(guest.pid), "nothing", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as floor:
+            assert floor.stdin and floor.stdout
+            assert floor.stdout.readline() == "attached\n"
+            yield
+            floor.stdin.close()
+
+
+class Places:
+    """Of the last full set: for bench/floor."""
+
+    lines: List[str] = []
+
+    @classmethod
+    def note(cls, rows: List[Dict[str, Any]]) -> None:
+        cls.lines = [f"{r['image']} {r['link']} entry\n" for r in rows]
+        cls.lines += [
+            f"{r['image']} {r['link']} return\n" for r in rows if r["returns"]
+        ]
+
+
 def bpftrace_script() -> str:
     """Prints the same events, each with its arguments."""
     qemu = shutil.which("qemu-system-x86_64")
@@ -158,10 +186,12 @@ def ways() -> Tuple[Dict[str, Tuple[Attach, int]], List[str]]:
     """Of each way to watch: how it is attached, and how many requests are measured."""
     found: Dict[str, Tuple[Attach, int]] = {
         NOTHING: (nothing, REQUESTS),
-        "top": (loopscope("top"), REQUESTS),
+        "top --overhead 3": (loopscope("top", "--overhead", "3"), REQUESTS),
         "top --overhead none": (loopscope("top", "--overhead", "none"), REQUESTS),
         "record --overhead 10": (loopscope("record", "--overhead", "10"), REQUESTS),
-        FULL: (loopscope("record"), REQUESTS),
+        FULL: (loopscope("record", "-v", "--json"), REQUESTS),
+        EMPTY: (empty_programs, REQUESTS),
+        NOTHING_AGAIN: (nothing, REQUESTS),
     }
     others = {
         "strace -f -e ppoll": (
@@ -187,7 +217,9 @@ def ways() -> Tuple[Dict[str, Tuple[Attach, int]], List[str]]:
             64,
         ),
     }
-    missing = []
+    missing: List[str] = []
+    if os.environ.get("OTHERS") == "no":
+        return found, missing
     for name, way in others.items():
         tool = name.split(",")[0].split()[0]
         if shutil.which(tool):
@@ -237,78 +269,66 @@ def floor_ns() -> float:
         target.wait()
 
 
-TICK = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED = 2
 
 
 def processor_time(pid: int) -> float:
-    """Of all its threads, in seconds, also of those that have ended."""
+    """Of all its threads, in seconds, also of those that have ended: clock_getcpuclockid(3)."""
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
+
+
+def kernel_share(pid: int) -> Tuple[int, int]:
+    """Its time in the kernel and in its own code: where the clock's ticks met it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return int(fields[12]), int(fields[11])
 
 
 @dataclass
 class Run:
     per_second: float
     cpu: float  # seconds of a processor for a request
+    kernel: float  # of them, in the kernel: by the ticks that met it there
 
 
-def measure(guest: Guest, attach: Attach, requests: int) -> Tuple[Run, Dict[str, str]]:
+def measure(guest: Guest, attach: Attach, requests: int) -> Tuple[Run, Dict[str, Any]]:
     with ExitStack() as stack:
         with guest.kept_working():
             notes = stack.enter_context(attach(guest))
             time.sleep(2)
-        before = processor_time(guest.pid)
+        before, kernel = processor_time(guest.pid), kernel_share(guest.pid)
         per_second = guest.throughput(requests)
         cpu = (processor_time(guest.pid) - before) / requests
-    return Run(per_second, cpu), notes or {}
+        kernel, user = (b - a for a, b in zip(kernel, kernel_share(guest.pid)))
+    return Run(per_second, cpu, cpu * kernel / max(kernel + user, 1)), notes or {}
 
 
-def main() -> None:
-    found, missing = ways()
-    runs: Dict[str, List[Run]] = {name: [] for name in found}
-    hits: List[List[float]] = []
-    said: Dict[str, str] = {}
-    floors = []
-    with Guest() as guest:
-        stepped = stepped_events(guest.pid)
-        stepped_ns = stepped_floor(guest.pid)
-        for number in range(ROUNDS):
-            floors.append(floor_ns())
-            for name, (attach, requests) in found.items():
-                if requests < REQUESTS and number:
-                    continue  # it takes long, and nobody needs it exact
-                begin = time.monotonic()
-                run, notes = measure(guest, attach, requests)
-                runs[name].append(run)
-                if "out" in notes:
-                    said[name] = notes.get("said") or notes["out"].split("In all:")[-1]
-                if name == FULL:
-                    assert " 0 lost" in notes["end"], notes["end"]
-                    seconds = float(re.search(r" in ([\d.]+) s", notes["end"])[1])
-                    # All requests are alike, and those before the measured ones took as long.
-                    share = min(REQUESTS / run.per_second / seconds, 1) / REQUESTS
-                    hits.append(
-                        [n * share for n in count_hits(notes["events"], stepped)]
-                    )
-                print(f"  {name}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    report(runs, said, missing)
-    added = [f.cpu - b.cpu for f, b in zip(runs[FULL], runs[NOTHING])]
-    floor = statistics.median(floors)
-    fast, slow = (statistics.median(h[i] for h in hits) for i in (0, 1))
-    least = fast * floor + slow * stepped_ns
-    print(
-        f"\n{FULL}: a request has {fast:.1f} hits of {floor:.0f} ns (a hit of an empty program) and "
-        f"{slow:.1f} single-stepped ones of {stepped_ns:.0f} ns: {least / 1000:.1f} us; "
-        f"it takes {statistics.median(added) * 1e6:.1f} us more: "
-        f"{statistics.median(added) * 1e9 / least:.2f} x hits x floor (goal 1.3)"
-    )
+@dataclass
+class Hits:
+    """Of all probes of a recording, for each request."""
+
+    emulated: float = 0
+    stepped: float = 0
+
+    @property
+    def all(self) -> float:
+        return self.emulated + self.stepped
 
 
-def stepped_events(pid: int) -> Set[str]:
-    rows = [
-        json.loads(line) for line in answer("list", "-p", pid, "--json").splitlines()
-    ]
-    return {r["event"] for r in rows if r.get("cost") == "single-stepped"}
+def hits_of(notes: Dict[str, Any]) -> Hits:
+    """What "record -v --json" counted, ends of calls included."""
+    assert " 0 lost" in notes["end"], notes["end"]
+    rows = [json.loads(line) for line in notes["out"].splitlines()]
+    rows = [row for row in rows if row["type"] == "probe"]
+    Places.note(rows)
+    hits = Hits()
+    for row in rows:
+        # A return is a trap of its own, which no instruction is stepped for.
+        hits.emulated += row["returns"] / notes["requests"]
+        if row["cost"] == "emulated":
+            hits.emulated += row["hits"] / notes["requests"]
+        else:
+            hits.stepped += row["hits"] / notes["requests"]
+    return hits
 
 
 def stepped_floor(pid: int) -> float:
@@ -325,39 +345,123 @@ def stepped_floor(pid: int) -> float:
     return float(match[1])
 
 
-def count_hits(report_json: str, stepped: Set[str]) -> List[int]:
-    """Hits of the kernel's emulation, and single-stepped ones, of a recording's events."""
-    counts = [0, 0]
-    for line in report_json.splitlines():
-        row = json.loads(line)
-        if row["type"] == "event_count":
-            counts[row["event"] in stepped] += row["count"]
-    return counts
+def main() -> None:
+    found, missing = ways()
+    runs: Dict[str, List[Run]] = {name: [] for name in found}
+    hits: List[Hits] = []
+    said: Dict[str, str] = {}
+    floors = []
+    with Guest() as guest:
+        stepped_ns = stepped_floor(guest.pid)
+        for number in range(ROUNDS):
+            floors.append(floor_ns())
+            for name, (attach, requests) in found.items():
+                if requests < REQUESTS and number:
+                    continue  # it takes long, and nobody needs it exact
+                begin = time.monotonic()
+                run, notes = measure(guest, attach, requests)
+                runs[name].append(run)
+                if "out" in notes:
+                    said[name] = notes.get("said") or notes["out"].split("In all:")[-1]
+                if name == FULL:
+                    hits.append(hits_of(notes))
+                print(f"  {name}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    report(runs, said, missing)
+    report_hits(runs, hits, statistics.median(floors), stepped_ns)
+
+
+def median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 def report(
     runs: Dict[str, List[Run]], said: Dict[str, str], missing: List[str]
 ) -> None:
+    noise = join_nothing(runs)
     print(f"the guest reads 4 KiB blocks; medians of {ROUNDS} rounds in turns")
-    print(f"{'':40}{'requests/s':>11}{'ratio':>7}{'CPU us':>9}{'ratio':>7}")
+    print(
+        f"{'':40}{'requests/s':>11}{'ratio':>7}{'CPU us':>9}{'ratio':>7}{'kernel us':>11}"
+    )
     for name, found in runs.items():
         base = runs[NOTHING]
         print(
-            f"{name:40}{statistics.median(r.per_second for r in found):11,.0f}"
-            f"{statistics.median(r.per_second / b.per_second for r, b in zip(found, base)):7.3f}"
-            f"{statistics.median(r.cpu for r in found) * 1e6:9.1f}"
-            f"{statistics.median(r.cpu / b.cpu for r, b in zip(found, base)):7.3f}"
+            f"{name:40}{median(r.per_second for r in found):11,.0f}"
+            f"{median(r.per_second / b.per_second for r, b in zip(found, base)):7.3f}"
+            f"{median(r.cpu for r in found) * 1e6:9.1f}"
+            f"{median(r.cpu / b.cpu for r, b in zip(found, base)):7.3f}"
+            f"{median(r.kernel for r in found) * 1e6:11.1f}"
         )
-    for name in ("top", "record --overhead 10"):
-        words = [
-            line
-            for line in said.get(name, "").splitlines()
-            if "overhead" in line or "every call" in line
-        ]
-        text = words[-1].replace("loopscope: ", "") if words else "said nothing"
-        print(f"{name}: {text}")
+    for name, percent in BUDGETS.items():
+        report_budget(name, percent, runs, said.get(name, ""), noise)
     for tool in missing:
         print(f"{tool}: not installed, not measured")
+
+
+def join_nothing(runs: Dict[str, List[Run]]) -> float:
+    """What nothing attached was before and after the others of a round: its mean is what they are
+    compared with. Returns by how much of it the two differ in throughput, in percent.
+    """
+    pairs = list(zip(runs[NOTHING], runs.pop(NOTHING_AGAIN)))
+    runs[NOTHING] = [
+        Run(
+            (a.per_second + b.per_second) / 2,
+            (a.cpu + b.cpu) / 2,
+            (a.kernel + b.kernel) / 2,
+        )
+        for a, b in pairs
+    ]
+    return 100 * median(
+        abs(a.per_second - b.per_second) / max(a.per_second, b.per_second)
+        for a, b in pairs
+    )
+
+
+def report_budget(
+    name: str, percent: int, runs: Dict[str, List[Run]], said: str, noise: float
+) -> None:
+    """What the guest's disk lost, against what may be lost; and what the tracer said of it."""
+    words = [
+        line
+        for line in said.splitlines()
+        if "overhead" in line or "every call" in line or "SAMPLED" in line
+    ]
+    text = words[-1].replace("loopscope: ", "") if words else "said nothing"
+    pairs = list(zip(runs[name], runs[NOTHING]))
+    lost = [100 * (1 - r.per_second / b.per_second) for r, b in pairs]
+    verdict = "kept" if median(lost) <= percent else "BROKEN"
+    if noise > percent:
+        verdict = f"cannot be told here: nothing attached differs by {noise:.1f} % from itself"
+    print(
+        f"\n{name}: {verdict}\n  the disk's throughput fell by {median(lost):.1f} % "
+        f"({', '.join(f'{one:.1f}' for one in lost)}), and may by {percent} %\n  it said: {text}"
+    )
+
+
+def report_hits(
+    runs: Dict[str, List[Run]], hits: List[Hits], floor: float, stepped_ns: float
+) -> None:
+    pairs = {name: list(zip(runs[name], runs[NOTHING])) for name in (FULL, EMPTY)}
+    count, slow = median(h.all for h in hits), median(h.stepped for h in hits)
+    least = count * floor / 1000
+    dear = slow * (stepped_ns - floor) / 1000
+    print(
+        f"\n{FULL}: a request has {count:.1f} hits, the ends of calls among them; {slow:.1f} "
+        f"are single-stepped\n"
+        f"  hits x floor: {least:.1f} us ({floor:.0f} ns: an empty program, emulated, in a "
+        f"loop of nothing else)"
+    )
+    for name, found in pairs.items():
+        more = median(r.cpu - b.cpu for r, b in found) * 1e6
+        kernel = median(r.kernel - b.kernel for r, b in found) * 1e6
+        print(
+            f"  {name}: QEMU needs {more:.1f} us more of a processor, {more / least:.2f} x hits x "
+            f"floor (goal {GOAL});\n"
+            f"    in the kernel, where hits are: {kernel:.1f} us, {kernel / least:.2f} x"
+        )
+    print(
+        f"  of either, {dear:.1f} us ({dear / least:.2f}) because of single-stepped hits, "
+        f"{stepped_ns:.0f} ns each"
+    )
 
 
 if __name__ == "__main__":
