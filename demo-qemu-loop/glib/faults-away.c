@@ -7,14 +7,14 @@
 #include "example.h"
 #include "faults.h"
 
-#define COMPUTE_US (3 * G_USEC_PER_SEC)
+#define AWAY_MS 400 /* each time: longer than any callback should be */
 
 /* --- away in a callback ------------------------------------------------------------------- */
 
 static gboolean compute(gpointer data G_GNUC_UNUSED)
 {
 	callbacks++;
-	compute_for(COMPUTE_US);
+	compute_for(AWAY_MS * 1000);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -23,36 +23,70 @@ void set_up_compute(void)
 	attach(g_timeout_source_new(SCRIPT_MS), G_PRIORITY_DEFAULT, "statistics", compute);
 }
 
+/* A server that takes its time: it answers a byte with a byte. */
+static int to_server, from_server;
+
+static gpointer serve(gpointer fds)
+{
+	int reading = ((int *)fds)[0], writing = ((int *)fds)[1];
+	char byte;
+
+	while (read(reading, &byte, 1) == 1) {
+		g_usleep(AWAY_MS * 1000);
+		if (write(writing, &byte, 1) != 1)
+			break;
+	}
+	return NULL;
+}
+
 static gboolean read_a_config(gpointer data G_GNUC_UNUSED)
 {
-	char byte;
-	int ends[2];
+	char byte = 0;
 
 	callbacks++;
-	return pipe(ends) == 0 && read(ends[0], &byte, 1) == 1;
+	return write(to_server, &byte, 1) == 1 && read(from_server, &byte, 1) == 1;
 }
 
 void set_up_sleep(void)
 {
-	attach(g_idle_source_new(), G_PRIORITY_DEFAULT, "configuration", read_a_config);
+	static int server[2];
+	int request[2], answer[2];
+
+	if (pipe(request) != 0 || pipe(answer) != 0)
+		g_error("pipe: %s", g_strerror(errno));
+	server[0] = request[0];
+	to_server = request[1];
+	from_server = answer[0];
+	server[1] = answer[1];
+	g_thread_unref(g_thread_new("server", serve, server));
+	attach(g_timeout_source_new(SCRIPT_MS), G_PRIORITY_DEFAULT, "configuration", read_a_config);
 }
 
 static GMutex mutex;
+static gint wanted;
 
-static gpointer keep_it(gpointer data)
+/* It has the mutex whenever somebody wants it, for a while. */
+static gpointer keep_it(gpointer data G_GNUC_UNUSED)
 {
-	g_mutex_lock(&mutex);
-	g_main_context_wakeup(data);
-	g_usleep(G_MAXULONG);
+	for (;;) {
+		g_mutex_lock(&mutex);
+		g_atomic_int_set(&wanted, 0);
+		while (!g_atomic_int_get(&wanted))
+			g_usleep(1000);
+		g_usleep(AWAY_MS * 1000);
+		g_mutex_unlock(&mutex);
+		g_usleep(1000);
+	}
 	return NULL;
 }
 
 static gboolean want_it(gpointer data G_GNUC_UNUSED)
 {
 	callbacks++;
+	g_atomic_int_set(&wanted, 1);
 	g_mutex_lock(&mutex);
 	g_mutex_unlock(&mutex);
-	return G_SOURCE_REMOVE;
+	return G_SOURCE_CONTINUE;
 }
 
 void set_up_lock(void)
@@ -79,19 +113,33 @@ void set_up_nested_loop(void)
 	attach(g_idle_source_new(), G_PRIORITY_DEFAULT, "dialogue", ask);
 }
 
-static gboolean done; /* nobody sets it */
+/* A request that is waited for in a context of its own, as synchronous calls are made. */
+static gboolean on_reply(gpointer done)
+{
+	*(gboolean *)done = TRUE;
+	return G_SOURCE_REMOVE;
+}
 
 static gboolean wait_for_reply(gpointer data G_GNUC_UNUSED)
 {
+	GMainContext *context = g_main_context_new();
+	GSource *reply = g_timeout_source_new(AWAY_MS);
+	gboolean done = FALSE;
+
 	callbacks++;
+	g_source_set_name(reply, "reply");
+	g_source_set_callback(reply, on_reply, &done, NULL);
+	g_source_attach(reply, context);
+	g_source_unref(reply);
 	while (!done)
-		g_main_context_iteration(NULL, TRUE);
-	return G_SOURCE_REMOVE;
+		g_main_context_iteration(context, TRUE);
+	g_main_context_unref(context);
+	return G_SOURCE_CONTINUE;
 }
 
 void set_up_nested_iteration(void)
 {
-	attach(g_idle_source_new(), G_PRIORITY_DEFAULT, "request", wait_for_reply);
+	attach(g_timeout_source_new(SCRIPT_MS), G_PRIORITY_DEFAULT, "request", wait_for_reply);
 }
 
 /* --- asleep in vain ----------------------------------------------------------------------- */
