@@ -76,8 +76,8 @@ struct looked {
 	int loops, threads;
 	double seconds;
 	uint64_t lost;
-	const char *how; /* "watched for", "recorded for"; NULL: one look at a core */
-	bool glib;	 /* a program that is no QEMU */
+	const char *how;     /* "watched for", "recorded for"; NULL: one look at a core */
+	bool glib, recorded; /* a program that is no QEMU; no live one */
 };
 
 static void show(const struct doctor *d, const struct options *options, const struct looked *looked)
@@ -108,7 +108,10 @@ static void show(const struct doctor *d, const struct options *options, const st
 
 		printf("no finding: %d loop%s of %s, %s %.1f s.\n", looked->loops,
 		       looked->loops == 1 ? "" : "s", looked->target, looked->how, looked->seconds);
-		printf(looked->glib
+		printf(looked->glib && looked->recorded
+			       ? "Checked: callbacks and nested loops that wait or compute for over %s, "
+				 "spinning without\nprogress, sources that pile up, late timeouts.\n"
+		       : looked->glib
 			       ? "Checked: callbacks and nested loops that block for over %s, spinning "
 				 "without progress,\nsleeping with work to do, sources that starve, are "
 				 "dead or pile up, contexts that no\nthread runs, late timeouts.\n"
@@ -206,22 +209,26 @@ static void say_unrecorded(const struct trace_doctor *trace)
 	static const struct {
 		unsigned id;
 		const char *what;
+		bool glib; /* of any GLib program, not of a QEMU only */
 	} needed[] = {
-		{ LOOP_EV_POLL_ENTER, "waits" },
-		{ LOOP_EV_HANDLER_BEGIN, "handlers" },
-		{ LOOP_EV_BH_BEGIN, "bottom halves" },
-		{ LOOP_EV_BH_SCHEDULE, "who schedules bottom halves" },
-		{ LOOP_EV_TIMER_BEGIN, "timers" },
-		{ LOOP_EV_TIMER_ARM, "who arms timers" },
-		{ LOOP_EV_NOTIFY, "notifications" },
-		{ LOOP_EV_EVENT_NOTIFIER_CLEAR, "who drains an eventfd" },
-		{ LOOP_EV_AIO_POLL_ENTER, "nested aio_poll()s" },
-		{ LOOP_EV_BQL_ACQUIRED, "the big lock" },
+		{ LOOP_EV_POLL_ENTER, "waits", true },
+		{ LOOP_EV_SOURCE_DISPATCH_BEGIN, "dispatches of sources", true },
+		{ LOOP_EV_FD_READY, "which descriptors were ready", true },
+		{ LOOP_EV_HANDLER_BEGIN, "handlers", false },
+		{ LOOP_EV_BH_BEGIN, "bottom halves", false },
+		{ LOOP_EV_BH_SCHEDULE, "who schedules bottom halves", false },
+		{ LOOP_EV_TIMER_BEGIN, "timers", false },
+		{ LOOP_EV_TIMER_ARM, "who arms timers", false },
+		{ LOOP_EV_NOTIFY, "notifications", false },
+		{ LOOP_EV_EVENT_NOTIFIER_CLEAR, "who drains an eventfd", false },
+		{ LOOP_EV_AIO_POLL_ENTER, "nested aio_poll()s", false },
+		{ LOOP_EV_BQL_ACQUIRED, "the big lock", false },
 	};
 	GString *list = g_string_new(NULL);
+	bool glib = trace_glib_only(trace);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(needed); i++)
-		if (!trace_has_event(trace, needed[i].id))
+		if (needed[i].glib >= glib && !trace_has_event(trace, needed[i].id))
 			g_string_append_printf(list, "%s%s", list->len ? ", " : "", needed[i].what);
 	if (list->len) {
 		g_string_prepend(list, "Not recorded, and so not judged: ");
@@ -234,7 +241,7 @@ static void say_unrecorded(const struct trace_doctor *trace)
 static int read_recording(struct doctor *d, const struct options *options, struct failure *why)
 {
 	struct trace_doctor trace = { .min_ns = d->min_ns };
-	struct looked looked = { .how = "recorded for" };
+	struct looked looked = { .how = "recorded for", .recorded = true };
 	const struct ctf_reader_stats *stats;
 	int err = trace_doctor_read(&trace, options->path, why);
 
@@ -243,10 +250,17 @@ static int read_recording(struct doctor *d, const struct options *options, struc
 	stats = ctf_reader_stats(trace.report->reader);
 	d->findings = trace.findings;
 	trace_doctor_describe(&trace, &looked.target, &looked.loops, &looked.threads);
+	looked.glib = trace_glib_only(&trace);
 	looked.seconds = (double)(trace.last_ns - trace.first_ns) / 1e9;
 	looked.lost = stats->discarded;
 	show(d, options, &looked);
 	if (!options->json) {
+		if (!looked.loops)
+			printf("No loop did anything in it: one that stays in a call, or asleep, leaves "
+			       "no event.\nloopscope doctor -p PID looks into that.\n");
+		if (looked.glib)
+			printf("Not in a recording's events: closed descriptors, contexts that no "
+			       "thread runs, sleeps\nthat should have ended.\n");
 		say_unrecorded(&trace);
 		if (looked.lost)
 			printf("INCOMPLETE: %lu events were lost when it was recorded.\n",

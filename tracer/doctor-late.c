@@ -168,7 +168,11 @@ static int64_t own_ns(const struct patient *p, int64_t since_ns)
 	if (!from)
 		return 0;
 	ns = now_ns() - MAX(since_ns, from->at_ns) - (int64_t)(p->now.delay_ns - from->delay_ns);
-	return p->now.state == 'R' ? ns - RUNNING_NS : ns;
+	if (p->now.state != 'R')
+		return ns;
+	/* A queue is counted only when it ends: of one that is ready to run, what it did run
+	 * counts. */
+	return MIN(ns - RUNNING_NS, (int64_t)(p->now.run_ns - from->run_ns));
 }
 
 /* The first timer of the list: when it is due, and its callback. */

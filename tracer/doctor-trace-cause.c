@@ -11,8 +11,9 @@
 #include "tracer/doctor-trace-spin.h"
 
 #define WINDOW_NS (50 * 1000000ULL)
-#define MIN_TURNS 5	/* of a window: a hundred a second */
-#define SHORT_NS  20000 /* a call that gets nothing done */
+#define MIN_TURNS 5	 /* of a window: a hundred a second */
+#define SHORT_NS  20000	 /* a call that gets nothing done */
+#define WORK_NS	  100000 /* a source's dispatch that takes so long may get something done */
 
 struct trace_counter *spin_counter(struct trace_thread *t, enum trace_cause cause, uint64_t a,
 				   uint64_t b)
@@ -66,8 +67,9 @@ static bool is_cause(struct trace_doctor *d, const struct trace_thread *t,
 	case CAUSE_FD:
 		return !c->drained;
 	case CAUSE_BH:
-	case CAUSE_SOURCE:
 		return mean_ns < SHORT_NS;
+	case CAUSE_SOURCE:
+		return mean_ns < WORK_NS;
 	default:
 		return true;
 	}

@@ -93,14 +93,21 @@ static void say_source(struct trace_doctor *d, uint32_t tid, const struct trace_
 {
 	struct finding *f = trace_finding(d, "SPIN", tid);
 	char *name = source_name(d, run->a, run->cb);
+	const struct trace_source *s =
+		report_map_find(&d->sources, (struct report_key){ .a = run->a });
 
 	f->culprit = g_strdup_printf("%s) is always ready", name);
-	finding_say(f,
-		    "dispatched %" PRIu64 " times in %" PRIu64
-		    " turns; no descriptor was ready in more than a tenth of them",
-		    run->times, run->turns);
-	f->advice =
-		"Its prepare() or check() must say ready only when there is something to be done.";
+	finding_say(f, "dispatched %" PRIu64 " times in %" PRIu64 " turns", run->times, run->turns);
+	if (trace_has_event(d, LOOP_EV_FD_READY))
+		finding_say(f, "no descriptor was ready in more than a tenth of them");
+	else if (s && s->has_fd)
+		finding_say(f, "it watches a descriptor; what poll() said of that, and whether "
+			       "anybody drained it, was not recorded");
+	f->advice = s && s->has_fd
+			    ? "Look at its descriptor while it runs: loopscope fds and loopscope "
+			      "doctor, both with -p PID."
+			    : "It must be ready only when there is something to be done: look at "
+			      "its interval, at what its callback returns, at its prepare().";
 	g_free(name);
 }
 

@@ -91,6 +91,10 @@ void trace_spin_record(struct trace_doctor *d, const struct loop_event *event)
 
 	if (event->id == LOOP_EV_CONTEXT)
 		trace_context(d, AS(context)->ctx);
+	if (event->id == LOOP_EV_FD_STATE && AS(fd_state)->owner) {
+		s = report_map_get(&d->sources, (struct report_key){ .a = AS(fd_state)->owner });
+		s->has_fd = true;
+	}
 	if (event->id != LOOP_EV_SOURCE_STATE)
 		return;
 	s = report_map_get(&d->sources, (struct report_key){ .a = AS(source_state)->source });

@@ -156,6 +156,7 @@ static void on_event(void *data, const struct loop_event *event)
 	trace_lost_event(d, t, event);
 	trace_handlers_event(d, t, event);
 	trace_long_event(d, t, event);
+	trace_glib_event(d, t, event);
 	trace_spin_event(d, t, event);
 }
 
@@ -176,8 +177,10 @@ static void on_end(void *data, const struct report_thread *model, const struct r
 
 	if (ending == REPORT_ENDED && frame->kind <= REPORT_NOTIFIER)
 		trace_spin_called(t, frame, now_ns - frame->begin_ns - frame->child_ns);
-	if (ending != REPORT_CUT)
-		trace_long_end(d, t, model, frame, now_ns, ending);
+	if (ending == REPORT_CUT)
+		return;
+	trace_long_end(d, t, model, frame, now_ns, ending);
+	trace_glib_end(d, t, model, frame, now_ns, ending);
 }
 
 static void on_lost(void *data, const struct report_thread *model, uint64_t n)
@@ -208,6 +211,8 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 	d->handlers.entry_size = sizeof(struct trace_handlers);
 	d->fds.entry_size = sizeof(struct trace_fd);
 	d->sources.entry_size = sizeof(struct trace_source);
+	d->glib_waits.entry_size = sizeof(struct trace_glib_wait);
+	d->glib_groups.entry_size = sizeof(struct trace_glib_group);
 	err = report_read_watched(path, &watcher, &d->report, why);
 	if (err)
 		return err;
@@ -216,6 +221,7 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 	trace_handlers_conclude(d);
 	trace_spin_conclude(d);
 	trace_idle_conclude(d);
+	trace_glib_conclude(d);
 	trace_long_conclude(d);
 	trace_late_conclude(d);
 	return 0;
@@ -236,6 +242,8 @@ void trace_doctor_clear(struct trace_doctor *d)
 	report_map_release(&d->handlers, NULL);
 	report_map_release(&d->fds, NULL);
 	report_map_release(&d->sources, NULL);
+	report_map_release(&d->glib_waits, NULL);
+	report_map_release(&d->glib_groups, NULL);
 	if (d->findings)
 		g_ptr_array_free(d->findings, TRUE);
 	report_free(d->report);

@@ -39,6 +39,34 @@ struct trace_spin {
 	struct report_map counters; /* struct trace_counter */
 };
 
+/* A source's callback, and the waits inside of it: doctor-trace-glib.c. */
+struct trace_glib_call {
+	uint64_t begin_ns, wait_ns;
+	uint64_t inner; /* the GMainContext that an iteration inside of it runs; 0: none was seen */
+	bool same;	/* which is that of the source */
+	uint32_t waits;
+};
+
+/* Calls of one callback that waited for too long. */
+struct trace_glib_wait {
+	struct report_key key; /* the model's entry, tid */
+	const struct report_callback *callback;
+	uint32_t tid;
+	int times;
+	uint64_t longest_ns, begin_ns;
+	bool open;
+	struct trace_glib_call call; /* the longest */
+};
+
+/* Sources of one callback in one GMainContext that were attached. */
+struct trace_glib_group {
+	struct report_key key; /* ctx, callback */
+	uint64_t added, gone, called, with_fd;
+	uint64_t first_ns, last_ns, window;
+	int windows; /* in which some were added */
+	uint32_t tid;
+};
+
 /* What a thread does. */
 struct trace_thread {
 	struct report_key key; /* the tid */
@@ -54,6 +82,7 @@ struct trace_thread {
 	uint64_t armed_list;  /* of the timer it has just armed, until its next event */
 	uint64_t bql_wait_ns; /* it waits for the big lock since then; 0: it does not */
 	struct trace_spin spin;
+	struct trace_glib_call glib;
 };
 
 /* A context. */
@@ -132,6 +161,9 @@ struct trace_source {
 	int32_t priority;
 	bool attached;
 	uint64_t asked_ns, dispatched_ns; /* when it last was */
+	struct trace_glib_group *group;	  /* it was attached in the recording */
+	uint64_t calls;
+	bool has_fd; /* it asked for one to be polled */
 };
 
 struct trace_doctor {
@@ -139,6 +171,7 @@ struct trace_doctor {
 	int64_t min_ns;
 	uint64_t first_ns, last_ns;
 	struct report_map threads, contexts, work, misses, longs, handlers, fds, sources;
+	struct report_map glib_waits, glib_groups;
 	struct trace_thread *latest;
 	/* The big lock. */
 	uint32_t bql_tid;
@@ -195,6 +228,15 @@ void trace_long_say(struct trace_doctor *d);
 void trace_handlers_event(struct trace_doctor *d, struct trace_thread *t,
 			  const struct loop_event *event);
 void trace_handlers_conclude(struct trace_doctor *d);
+
+void trace_glib_event(struct trace_doctor *d, struct trace_thread *t,
+		      const struct loop_event *event);
+void trace_glib_end(struct trace_doctor *d, struct trace_thread *t,
+		    const struct report_thread *model, const struct report_frame *frame,
+		    uint64_t now_ns, enum report_ending ending);
+void trace_glib_conclude(struct trace_doctor *d);
+/* Is it of a program that is no QEMU? */
+bool trace_glib_only(const struct trace_doctor *d);
 
 /* From the report alone. */
 void trace_late_conclude(struct trace_doctor *d);

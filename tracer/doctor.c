@@ -215,6 +215,7 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	if (!err)
 		err = check_tables(d, why);
 	spin_half(d);
+	glib_find_homes(d);
 	if (!err)
 		err = watch_for(d, 2 * half, d->start_ns + 2 * half, stop, why);
 	/* One that never sleeps has to be asked while it polls. */

@@ -4,7 +4,7 @@
     tests/bench/doctor.py --runs 3 --minutes 1
 
 A table of verdicts and culprits, the same of recordings and cores (doctor_past.py), then the soak: the doctor visits, one after the other, healthy
-loops of the demo and a QEMU that monitors flood with commands, and has to find nothing. Exit status
+loops of the demo and of GLib programs, and a QEMU that monitors flood with commands, and has to find nothing. Exit status
 1 if one verdict was missed, wrong, or said of a healthy loop.
 """
 
@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests/integration"))
 
 import doctor_past  # noqa: E402
 from faults import Faults  # noqa: E402
+import test_doctor_glib as glib  # noqa: E402
 from test_doctor import CULPRITS, scenarios  # noqa: E402
 from tracer_run import DEMO, Result, run  # noqa: E402
 from tracer_targets import Demo, Qemu, QuietQemu  # noqa: E402
@@ -34,6 +35,12 @@ Case = Tuple[str, Callable[[], ContextManager[int]], str, str]
 @contextmanager
 def demo(name: str) -> Iterator[int]:
     with Demo(name) as target:
+        yield target.pid
+
+
+@contextmanager
+def glib_program(name: str) -> Iterator[int]:
+    with glib.faults(name) as target:
         yield target.pid
 
 
@@ -86,6 +93,16 @@ def cases() -> List[Case]:
             CULPRITS[name].split("{")[0],
         )
         for name, verdict in verdicts.items()
+    ]
+    own += [
+        (
+            f"GLib {name}",
+            lambda name=name: glib_program(name),
+            verdict,
+            glib.CULPRITS[name],
+        )
+        for name, verdict in glib.forms().items()
+        if verdict
     ]
     main = "qemu_aio_context"
     return own + [
@@ -195,6 +212,11 @@ def soak(minutes: float) -> bool:
     }
     loops: Dict[str, Callable[[], ContextManager[int]]] = {
         **healthy,
+        **{
+            f"GLib {n}": lambda n=n: glib_program(n)
+            for n, v in glib.forms().items()
+            if not v
+        },
         "QEMU, idle": idle,
         "QEMU, its monitor flooded": flooded,
     }

@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 import pytest
 from glib_programs import Example
 from test_doctor import FINDING, healthy, only, those, visit
-from tracer_run import BUILD, COLUMNS, FINE, run
+from tracer_run import BUILD, COLUMNS, FINE, LOOPSCOPE, ROOT, run
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -129,3 +129,61 @@ def test_text_fits(name: str) -> None:
         result = run("doctor", "-p", target.pid, *length(name))
     assert result.rc == FINDING
     assert all(len(line) <= COLUMNS for line in result.out.splitlines())
+
+
+# --- recordings ---------------------------------------------------------------------------------
+
+# What a recording tells of each; of the others it has no event, and no verdict.
+RECORDED = {
+    **{name: "BLOCKED CALLBACK" for name in ("compute", "sleep", "lock")},
+    **{name: "SPIN" for name in ("never-drained", "closed-fd", "idle-for-ever")},
+    **{name: "SPIN" for name in ("prepare-ready", "ready-time-past", "zero-timeout")},
+    **{name: "SPIN" for name in ("starved", "starved-timeout")},
+    "nested-iteration": "NESTED WAIT",
+    "leak": "HANDLER LEAK",
+    "late": "TIMER LATE",
+}
+
+
+@pytest.mark.parametrize("name", those(forms(), ["nested-iteration"]))
+def test_a_recording_gets_its_verdict(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    with faults(name) as target:
+        seconds = 4 if name in ("late", "compute") else 2
+        assert run("record", "-p", target.pid, "-o", path, "-d", seconds).rc == FINE
+    result = run("doctor", path, "--json")
+    rows = result.of_type("verdict")
+    assert [row["verdict"] for row in rows] == [RECORDED[name]] * (name in RECORDED)
+    if rows:
+        (culprit,) = re.findall(r"\b[a-z_]{4,}\b|\".*?\"", rows[0]["culprit"])[:1]
+        assert rows[0]["thread"] == target.pid and culprit
+    text = run("doctor", path).out
+    assert all(len(line) <= COLUMNS for line in text.splitlines())
+
+
+# --- what the pages show ------------------------------------------------------------------------
+
+
+@pytest.mark.full
+def test_the_session_of_the_questions_page() -> None:
+    """Its commands, and every line of what they print but for the numbers."""
+    page = (ROOT / "docs" / "questions.md").read_text()
+    (block,) = re.findall(r"^```\n(\$ build/glib-faults.*?)^```", page, re.M | re.S)
+    first, second, *shown = block.splitlines()
+    assert second == "$ loopscope doctor -p $!"
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f"{first[2:-2]} > /dev/null & sleep 1; $0 doctor -p $!; kill $!",
+            LOOPSCOPE,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=BUILD.parent,
+    )
+
+    def plain(lines: List[str]) -> List[str]:
+        return [re.sub(r"\d+(\.\d+)?", "N", line) for line in lines]
+
+    assert plain(done.stdout.splitlines()) == plain(shown)

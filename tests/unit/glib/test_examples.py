@@ -13,6 +13,7 @@ import pytest
 BUILD = Path(os.environ["BUILD"])
 WATCH = BUILD / "glib-io-watch"
 SOURCE = BUILD / "glib-custom-source"
+FAULTS = BUILD / "glib-faults"
 HANG_S = 60
 
 
@@ -149,3 +150,20 @@ def test_without_an_end_it_sleeps_between_events_until_a_signal(program):
             assert child.poll() is None
         child.send_signal(signal.SIGTERM)
         assert child.wait(HANG_S) == -signal.SIGTERM
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bug",
+    ["zero-timeout", "idle-for-ever", "prepare-ready", "ready-time-past", "starved"],
+)
+def test_a_source_that_is_always_ready_is_called_in_each_iteration(bug):
+    expected = {"iterations": 1000, "callbacks": 1000}
+    assert counts(FAULTS, "--bug", bug, "--iterations", 1000) == expected
+
+
+@pytest.mark.parametrize("bug", ["leak", "late"])
+def test_each_of_many_is_called(bug):
+    assert counts(FAULTS, "--bug", bug, "--iterations", 5)["callbacks"] > 0
