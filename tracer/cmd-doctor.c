@@ -208,21 +208,21 @@ static void say_unrecorded(const struct trace_doctor *trace)
 {
 	static const struct {
 		unsigned id;
-		const char *what;
 		bool glib; /* of any GLib program, not of a QEMU only */
+		const char *what;
 	} needed[] = {
-		{ LOOP_EV_POLL_ENTER, "waits", true },
-		{ LOOP_EV_SOURCE_DISPATCH_BEGIN, "dispatches of sources", true },
-		{ LOOP_EV_FD_READY, "which descriptors were ready", true },
-		{ LOOP_EV_HANDLER_BEGIN, "handlers", false },
-		{ LOOP_EV_BH_BEGIN, "bottom halves", false },
-		{ LOOP_EV_BH_SCHEDULE, "who schedules bottom halves", false },
-		{ LOOP_EV_TIMER_BEGIN, "timers", false },
-		{ LOOP_EV_TIMER_ARM, "who arms timers", false },
-		{ LOOP_EV_NOTIFY, "notifications", false },
-		{ LOOP_EV_EVENT_NOTIFIER_CLEAR, "who drains an eventfd", false },
-		{ LOOP_EV_AIO_POLL_ENTER, "nested aio_poll()s", false },
-		{ LOOP_EV_BQL_ACQUIRED, "the big lock", false },
+		{ LOOP_EV_POLL_ENTER, true, "waits" },
+		{ LOOP_EV_SOURCE_DISPATCH_BEGIN, true, "dispatches of sources" },
+		{ LOOP_EV_FD_READY, true, "which descriptors were ready" },
+		{ LOOP_EV_HANDLER_BEGIN, false, "handlers" },
+		{ LOOP_EV_BH_BEGIN, false, "bottom halves" },
+		{ LOOP_EV_BH_SCHEDULE, false, "who schedules bottom halves" },
+		{ LOOP_EV_TIMER_BEGIN, false, "timers" },
+		{ LOOP_EV_TIMER_ARM, false, "who arms timers" },
+		{ LOOP_EV_NOTIFY, false, "notifications" },
+		{ LOOP_EV_EVENT_NOTIFIER_CLEAR, false, "who drains an eventfd" },
+		{ LOOP_EV_AIO_POLL_ENTER, false, "nested aio_poll()s" },
+		{ LOOP_EV_BQL_ACQUIRED, false, "the big lock" },
 	};
 	GString *list = g_string_new(NULL);
 	bool glib = trace_glib_only(trace);

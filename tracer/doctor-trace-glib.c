@@ -267,8 +267,11 @@ void trace_glib_conclude(struct trace_doctor *d)
 	const struct trace_glib_wait *wait;
 	const struct trace_glib_group *group;
 
-	report_each(&d->glib_waits, wait) say_wait(d, wait);
-	report_each(&d->glib_groups, group) if (is_leak(d, group)) say_leak(d, group);
+	report_each (&d->glib_waits, wait)
+		say_wait(d, wait);
+	report_each (&d->glib_groups, group)
+		if (is_leak(d, group))
+			say_leak(d, group);
 }
 
 /* --- what kind of program it is --------------------------------------------------------------- */
@@ -278,8 +281,7 @@ bool trace_glib_only(const struct trace_doctor *d)
 	const struct report_context *c;
 	bool glib = false;
 
-	report_each(&d->report->contexts, c)
-	{
+	report_each (&d->report->contexts, c) {
 		if (c->kind != LOOP_CONTEXT_KIND_GLIB && c->kind != LOOP_CONTEXT_KIND_UNKNOWN)
 			return false;
 		glib |= c->kind == LOOP_CONTEXT_KIND_GLIB;
