@@ -208,27 +208,27 @@ static void say_unrecorded(const struct trace_doctor *trace)
 {
 	static const struct {
 		unsigned id;
-		bool glib; /* of any GLib program, not of a QEMU only */
+		enum { OF_QEMU = 1, OF_GLIB = 2, OF_BOTH = 3 } of;
 		const char *what;
 	} needed[] = {
-		{ LOOP_EV_POLL_ENTER, true, "waits" },
-		{ LOOP_EV_SOURCE_DISPATCH_BEGIN, true, "dispatches of sources" },
-		{ LOOP_EV_FD_READY, true, "which descriptors were ready" },
-		{ LOOP_EV_HANDLER_BEGIN, false, "handlers" },
-		{ LOOP_EV_BH_BEGIN, false, "bottom halves" },
-		{ LOOP_EV_BH_SCHEDULE, false, "who schedules bottom halves" },
-		{ LOOP_EV_TIMER_BEGIN, false, "timers" },
-		{ LOOP_EV_TIMER_ARM, false, "who arms timers" },
-		{ LOOP_EV_NOTIFY, false, "notifications" },
-		{ LOOP_EV_EVENT_NOTIFIER_CLEAR, false, "who drains an eventfd" },
-		{ LOOP_EV_AIO_POLL_ENTER, false, "nested aio_poll()s" },
-		{ LOOP_EV_BQL_ACQUIRED, false, "the big lock" },
+		{ LOOP_EV_POLL_ENTER, OF_BOTH, "waits" },
+		{ LOOP_EV_SOURCE_DISPATCH_BEGIN, OF_GLIB, "dispatches of sources" },
+		{ LOOP_EV_FD_READY, OF_GLIB, "which descriptors were ready" },
+		{ LOOP_EV_HANDLER_BEGIN, OF_QEMU, "handlers" },
+		{ LOOP_EV_BH_BEGIN, OF_QEMU, "bottom halves" },
+		{ LOOP_EV_BH_SCHEDULE, OF_QEMU, "who schedules bottom halves" },
+		{ LOOP_EV_TIMER_BEGIN, OF_QEMU, "timers" },
+		{ LOOP_EV_TIMER_ARM, OF_QEMU, "who arms timers" },
+		{ LOOP_EV_NOTIFY, OF_QEMU, "notifications" },
+		{ LOOP_EV_EVENT_NOTIFIER_CLEAR, OF_QEMU, "who drains an eventfd" },
+		{ LOOP_EV_AIO_POLL_ENTER, OF_QEMU, "nested aio_poll()s" },
+		{ LOOP_EV_BQL_ACQUIRED, OF_QEMU, "the big lock" },
 	};
 	GString *list = g_string_new(NULL);
-	bool glib = trace_glib_only(trace);
+	unsigned of = trace_glib_only(trace) ? OF_GLIB : OF_QEMU;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(needed); i++)
-		if (needed[i].glib >= glib && !trace_has_event(trace, needed[i].id))
+		if (needed[i].of & of && !trace_has_event(trace, needed[i].id))
 			g_string_append_printf(list, "%s%s", list->len ? ", " : "", needed[i].what);
 	if (list->len) {
 		g_string_prepend(list, "Not recorded, and so not judged: ");
