@@ -267,6 +267,10 @@ void trace_glib_conclude(struct trace_doctor *d)
 	const struct trace_glib_wait *wait;
 	const struct trace_glib_group *group;
 
+	/* In a QEMU's, a source may be an AioContext, whose callbacks and waits are told by
+	 * themselves. */
+	if (!trace_glib_only(d))
+		return;
 	report_each (&d->glib_waits, wait)
 		say_wait(d, wait);
 	report_each (&d->glib_groups, group)
