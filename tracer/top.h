@@ -105,7 +105,7 @@ int top_budget_keep(struct top *top, struct failure *why);
 char *top_budget_words(const struct top *top);
 const char *top_mode_name(enum top_mode mode);
 
-/* --- top-read.c --- */
+/* --- top-read.c, top-read-threads.c --- */
 
 /* One thread in an interval. Shares are of the time in which its state was known. */
 struct top_loop {
