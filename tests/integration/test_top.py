@@ -4,6 +4,7 @@ The known workload is five-sources with 23 iterations, held before its first unt
 """
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -172,7 +173,9 @@ def test_a_callback_that_does_not_return() -> None:
 def test_a_loop_too_busy_for_the_budget_is_sampled() -> None:
     """It spins: every call would cost most of a CPU, its waits alone a twentieth."""
     with Demo("spin-bh") as demo:
-        with Top(demo.pid, "--json", "-i", 0.1, "--overhead", 25) as top:
+        # On a machine that has other things to do, it would not be too busy.
+        os.setpriority(os.PRIO_PROCESS, demo.pid, -20)
+        with Top(demo.pid, "--json", "-i", 0.1, "--overhead", 12) as top:
             sampled = 0
             for _ in range(1000):
                 row = top.row()
@@ -181,8 +184,8 @@ def test_a_loop_too_busy_for_the_budget_is_sampled() -> None:
                     break
             result = top.end()
     total = result.total
-    assert (total["mode"], total["budget_percent"], total["lost"]) == ("sampled", 25, 0)
-    assert total["full_cost_percent"] > 25 >= total["cost_percent"]
+    assert (total["mode"], total["budget_percent"], total["lost"]) == ("sampled", 12, 0)
+    assert total["full_cost_percent"] > 12 >= total["cost_percent"]
     assert total["seen_seconds"] < total["seconds"]
     # Its one bottom half runs in every turn: also in what was sampled.
     (loop,) = [r for r in in_all(result) if r["type"] == "loop"]
