@@ -24,7 +24,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all setup demo check check-full check-unit check-spin check-integration check-tracer check-gdb check-vm check-labs labs grade release stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec bench-stalls help clean
+.PHONY: all setup demo check check-full check-unit check-spin check-integration check-tracer check-gdb check-vm check-debians check-labs labs grade release stress-notify lint bench-attach bench-gdb bench-loop bench-selfrec bench-stalls help clean
 
 all: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## build loopscope and demo-qemu-loop
 
@@ -263,6 +263,9 @@ check-gdb: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop
 # On the kernel of the guests, which is older than 6.6.
 check-vm: $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## loopscope on Debian's kernel 6.1, in a QEMU under TCG: minutes
 	$(Q)PYTHONPATH=tests/integration tests/integration/run.sh $(BUILD) tests/vm
+
+check-debians: deb $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke ## QEMU and GLib of other Debian releases, and our package on fresh ones: minutes, a network once
+	$(Q)tests/debians/run.sh $(BUILD)
 
 check-spin: ## the notify protocol in every order, by spin; its mutants must fail
 	$(Q)$(PYTHON) -B tests/spin/check.py --build $(BUILD)

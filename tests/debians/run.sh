@@ -14,7 +14,8 @@ roots=$build/debians
 	echo "check-debians: skipped: only root can enter the roots"
 	exit 0
 }
-failed= skipped=
+failed=''
+skipped=''
 for release in "$@"; do
 	"$here/roots.sh" "$roots" "$release" || {
 		skipped="$skipped $release"

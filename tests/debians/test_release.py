@@ -7,7 +7,6 @@ are first on PATH (run.sh), and no test asks which release that is.
 import shutil
 import socket
 import threading
-from collections import Counter
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Set
 
@@ -16,7 +15,6 @@ from guest import Guest, pattern_sum
 from glib_programs import Bus, BusMonitor, Monitor
 from process_memory import fd_link, poll_sets, ring_waiters, wait_until
 from recordings import Recorder, babeltrace, report
-from test_cores import gcore
 from test_guest import gdb_handlers
 from test_provenance import Watch
 from tracer_run import Result, Row, finish, run, start
@@ -88,6 +86,11 @@ def doctor(target: Target) -> Result:
     return run("doctor", "-p", target.pid, "--json")
 
 
+def healthy(target: Target) -> None:
+    result = doctor(target)
+    assert (result.rc, result.of_type("verdict")) == (0, []), result.out
+
+
 # --- QEMU, idle -------------------------------------------------------------------------------------
 
 
@@ -142,23 +145,19 @@ def test_who_accepted_a_client(qemu: Qemu) -> None:
             assert row["made_by"] == "older than attach"
 
 
-def test_gdb_and_a_core_say_the_same(qemu: Qemu, tmp_path: Path) -> None:
+def test_gdb_says_the_same() -> None:
+    """Of one of its own: what gdb has held sleeps longer than it wanted to, and is late."""
     if not shutil.which("gdb"):
         pytest.skip("gdb is not installed")
-    qemu.idle()
-
-    def brief(result: Result) -> List[object]:
-        rows = result.fine().of_type("handler")
-        return sorted((row["ctx"], row["fd"]) for row in rows)
-
-    live = brief(run("handlers", "-p", qemu.pid, "--json"))
-    assert gdb_handlers(qemu) == live
-    assert brief(run("handlers", gcore(qemu, tmp_path), "--json")) == live
+    with Qemu() as qemu:
+        rows = run("handlers", "-p", qemu.pid, "--json").fine().of_type("handler")
+        seen = sorted((row["ctx"], row["fd"]) for row in rows)
+        assert gdb_handlers(qemu) == seen
 
 
 def test_a_healthy_one_is_healthy_and_a_stopped_server_is_found(qemu: Qemu) -> None:
     """blockdev-add waits for the release's own qemu-nbd, which has been stopped."""
-    assert doctor(qemu).fine().of_type("verdict") == []
+    healthy(qemu)
     with nbd_server() as server:
         server.stop()
         address = {"type": "unix", "path": str(server.dir / "nbd")}
@@ -186,7 +185,7 @@ def test_a_healthy_one_is_healthy_and_a_stopped_server_is_found(qemu: Qemu) -> N
     assert row["verdict"] in ("NESTED WAIT", "BLOCKED CALLBACK")
     assert "qmp_blockdev_add" in row["stack"], row
     assert seen.rc in (0, 1), seen.err
-    assert doctor(qemu).fine().of_type("verdict") == []
+    healthy(qemu)
 
 
 # --- QEMU at work -----------------------------------------------------------------------------------
@@ -196,7 +195,7 @@ def test_tables_while_the_guest_works(guest: Guest) -> None:
     with guest.kept_working():
         for _ in range(3):
             handlers_are_right(guest)
-        assert doctor(guest).fine().of_type("verdict") == []
+        healthy(guest)
 
 
 def test_polled_by_a_guest_that_waits(guest: Guest) -> None:
@@ -234,20 +233,20 @@ def test_each_request_is_recorded(guest: Guest, tmp_path: Path) -> None:
         if (row["thread"], row["fd"]) == (guest.io0_thread(), fd)
     ]
     assert kicks == [REQUESTS]
-    bhs = Counter({r["callback"]: r["count"] for r in result.of_type("callback")})
-    assert bhs and (ended.lost, result.total["lost"]) == (0, 0)
+    assert (ended.lost, result.total["lost"]) == (0, 0)
     assert sum(babeltrace(out)[1]) == 0
     assert result.total["iterations"] >= REQUESTS
 
 
 def test_top_counts_what_works(guest: Guest) -> None:
-    fd = kick_fd(guest)
     with guest.kept_working():
         words = ("top", "-p", guest.pid, "-d", 3, "--overhead", "none", "--json")
         result = finish(start(*words))
     assert result.rc == 0, result.err
-    rows = [row for row in result.rows if row.get("fd") == fd]
-    assert rows and sum(row["count"] for row in rows) > 0, result.out[:2000]
+    rows = [r for r in result.of_type("callback") if r["thread"] == guest.io0_thread()]
+    assert max(r["calls"] for r in rows if r["kind"] == "handler") > REQUESTS
+    loops = {row["loop"]: row["iterations"] for row in result.of_type("loop")}
+    assert loops["IOThread io0"] > REQUESTS and "main loop" in loops
 
 
 # --- the other programs of its packages -------------------------------------------------------------
@@ -259,7 +258,7 @@ def test_a_loop_without_a_machine(make: Callable[[], Daemon]) -> None:
         names = {r["ctx"] for r in handlers_are_right(target).of_type("context")}
         assert MAIN <= names
         fds_are_right(target)
-        assert doctor(target).fine().of_type("verdict") == []
+        healthy(target)
 
 
 # --- GLib -------------------------------------------------------------------------------------------
@@ -273,7 +272,7 @@ def test_a_program_that_watches_files() -> None:
         assert "inotify kernel source" in {row["name"] for row in sources}
         (inotify,) = [row for row in sources if row["name"] == "inotify kernel source"]
         assert inotify["thread"] == target.thread("gmain")
-        assert doctor(target).fine().of_type("verdict") == []
+        healthy(target)
 
 
 def test_a_program_on_the_bus_and_its_recording(tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def test_what_does_not_fit_is_counted(vm: Vm) -> None:
     assert left == probes - 20 > 0
 
 
+def test_top_counts_what_a_signal_runs(vm: Vm) -> None:
+    pid = vm.demo("signal")
+    vm.run(f"(while kill -ALRM {pid}; do usleep 20000; done) 2>/dev/null & echo $!")
+    rows = vm.rows(f"loopscope top -p {pid} -d 4 --overhead none")
+    vm.end(pid)
+    (loop,) = [row for row in rows if row["type"] == "loop"]
+    assert loop["loop"] == "main loop" and loop["iterations"] > 0
+    called = [row for row in rows if row["type"] == "callback" and row["calls"]]
+    assert called and {row["loop"] for row in called} == {"main loop"}
+    assert rows[-1]["type"] == "total"
+
+
 def test_verdicts(vm: Vm) -> None:
     expected = {"spin-bh": "SPIN", "blocked-sleep": "BLOCKED CALLBACK", "signal": None}
     for scenario, verdict in expected.items():
