@@ -289,12 +289,16 @@ class QuietQemu(Qemu):
 class Daemon(Target):
     """qemu-storage-daemon or qemu-nbd: a QEMU main loop without a machine."""
 
+    def _waiting(self) -> int:
+        assert self.alive(), f"it ended: {self.said()}"
+        return len({*poll_sets(self.pid), *ring_waiters(self.pid)})
+
     def __init__(self, program: str, threads: int, *args: str) -> None:
         path = installed(program)
         super().__init__(program.rsplit("-", 1)[-1])
         try:
             self.start([path, *(a.format(dir=self.dir) for a in args)])
-            self.wait_polling(threads)
+            wait_until(lambda: self._waiting() == threads, f"{threads} loops wait")
         except BaseException:
             self.__exit__(None, None, None)
             raise

@@ -78,10 +78,10 @@ def test_top_counts_what_a_signal_runs(vm: Vm) -> None:
     vm.run(f"(while kill -ALRM {pid}; do usleep 20000; done) 2>/dev/null & echo $!")
     rows = vm.rows(f"loopscope top -p {pid} -d 4 --overhead none")
     vm.end(pid)
-    (loop,) = [row for row in rows if row["type"] == "loop"]
-    assert loop["loop"] == "main loop" and loop["iterations"] > 0
+    loops = {row["loop"]: row["iterations"] for row in rows if row["type"] == "loop"}
+    assert loops["main loop"] > 0, rows
     called = [row for row in rows if row["type"] == "callback" and row["calls"]]
-    assert called and {row["loop"] for row in called} == {"main loop"}
+    assert "main loop" in {row["loop"] for row in called}, rows
     assert rows[-1]["type"] == "total"
 
 
