@@ -68,8 +68,7 @@ static const struct report_callback *callback_of(const struct report_thread *thr
 {
 	const struct report_callback *callback, *found = NULL;
 
-	report_each(&thread->callbacks, callback)
-	{
+	report_each (&thread->callbacks, callback) {
 		if (callback->cb != cb)
 			continue;
 		g_assert_null(found);
@@ -93,8 +92,7 @@ static uint64_t count_causes(const struct report_thread *thread, enum report_cau
 	const struct report_wakeup *wakeup;
 	uint64_t n = 0;
 
-	report_each(&thread->wakeups, wakeup)
-	{
+	report_each (&thread->wakeups, wakeup) {
 		if (wakeup->cause == cause)
 			n += wakeup->count;
 	}
@@ -201,8 +199,7 @@ static void test_known_timeouts_and_causes(struct fixture *f, gconstpointer data
 	g_assert_cmpuint(count_causes(main, REPORT_BY_FD), ==, 11);
 	g_assert_cmpuint(count_causes(main, REPORT_BY_TIMEOUT), ==, 12);
 	g_assert_cmpuint(main->wakeups.n, ==, 2);
-	report_each(&main->wakeups, wakeup)
-	{
+	report_each (&main->wakeups, wakeup) {
 		assert_words(report_wakeup_words(f->report, wakeup, 1),
 			     wakeup->cause == REPORT_BY_FD
 				     ? "fd 14 (eventfd): virtio_queue_host_notifier_read"
@@ -319,8 +316,7 @@ static void test_nested_polls(struct fixture *f, gconstpointer data)
 	g_assert_cmpuint(main->time_ns[REPORT_POLL], ==, 0);
 	g_assert_cmpuint(main->time_ns[REPORT_NESTED_POLL], ==, 20 * US);
 	g_assert_cmpuint(main->nested_map.n, ==, 3);
-	report_each(&main->nested_map, nested)
-	{
+	report_each (&main->nested_map, nested) {
 		if (nested->site == SITE)
 			outer = nested;
 		else if (nested->site == SITE + 1)
@@ -503,8 +499,7 @@ static const struct report_wakeup *wake_by_notify(struct fixture *f)
 
 	main = thread_of(read_back(f), MAIN_TID);
 	g_assert_cmpuint(count_causes(main, REPORT_BY_NOTIFY), ==, 1);
-	report_each(&main->wakeups, wakeup)
-	{
+	report_each (&main->wakeups, wakeup) {
 		if (wakeup->cause == REPORT_BY_NOTIFY)
 			return wakeup;
 	}
@@ -612,8 +607,7 @@ static void test_fd_number_used_again(struct fixture *f, gconstpointer data)
 	}
 	main = thread_of(read_back(f), MAIN_TID);
 	g_assert_cmpuint(main->wakeups.n, ==, 2);
-	report_each(&main->wakeups, wakeup)
-	{
+	report_each (&main->wakeups, wakeup) {
 		g_assert_cmpuint(wakeup->count, ==, 1);
 		g_assert_true(wakeup->cb == HANDLER_CB || wakeup->cb == HANDLER_CB + 1);
 	}
