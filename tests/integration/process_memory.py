@@ -79,8 +79,12 @@ def exe(pid: int) -> str:
 
 
 def syscall_of(pid: int, tid: int) -> Optional[List[int]]:
-    """Number, six arguments, sp and pc of the call a thread sleeps in; None if it runs."""
-    words = Path(f"/proc/{pid}/task/{tid}/syscall").read_text().split()
+    """Number, six arguments, sp and pc of the call a thread sleeps in; None if it runs, or has ended
+    since the threads were listed."""
+    try:
+        words = Path(f"/proc/{pid}/task/{tid}/syscall").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
     if len(words) != 9:
         return None
     return [int(words[0]), *(int(w, 16) for w in words[1:])]

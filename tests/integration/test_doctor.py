@@ -344,6 +344,11 @@ def test_a_core_gets_the_verdict_that_one_moment_proves(
     if name in HEALTHY_CORES:
         assert not result.of_type("verdict"), result.out
         assert result.rc == FINE
+        first, *rest = run("doctor", core).out.splitlines()
+        assert re.fullmatch(r"no finding: \d loops? of .*, one look\.", first)
+        assert (
+            "spinning" not in " ".join(rest) and "does not tell what spins" in rest[2]
+        )
         return
     assert result.rc == FINDING, result.out + result.err
     (row,) = result.of_type("verdict")

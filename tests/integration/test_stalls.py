@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import Iterator, List
 
 import pytest
@@ -301,3 +302,18 @@ def test_refusals(demo: Demo) -> None:
     assert "sudo" in words
     said = run("stalls", "-p", demo.pid, "-t", 1 << 21).refused(FAILED)
     assert f"process {demo.pid} has no thread {1 << 21}" in said
+
+
+def test_a_recording_says_what_it_does_not_tell(tmp_path: Path) -> None:
+    """By the demo itself, which takes no stacks."""
+    words = ["--scenario", "blocked-sleep", "--iterations", "2", "--hold", "50"]
+    subprocess.run(
+        [DEMO, *words, "--record", tmp_path / "r"],
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    result = run("stalls", tmp_path / "r")
+    assert result.rc == FINDING
+    assert "does not tell how that time divides" in result.out
+    assert "no stacks: loopscope record --stacks" in result.out
+    assert all(len(line) <= COLUMNS for line in result.out.splitlines())

@@ -19,13 +19,9 @@ FAULTY = sorted(name for name, verdict in scenarios().items() if verdict)
 # What a look at a stop does not prove.
 TURNS = "that it turns all the time takes two looks: at each it is busy, as a loop at work is"
 SILENT: Dict[str, str] = {
+    **{name: TURNS for name in FAULTY if scenarios()[name] == "SPIN"},
     "blocked-cpu": "a stack shows that it computes, not for how long",
-    "spin-fd": TURNS,
-    "spin-bh": TURNS,
     "spin-idle-bh": "one idle bottom half that is scheduled is normal: it is how often",
-    "spin-timer": TURNS,
-    "spin-prepare": TURNS,
-    "bh-not-cancelled": TURNS,
     "handler-leak": "many equal handlers are normal (many-fds): that they grow takes two looks",
     "starved-source": "that one source never has a turn takes two looks",
     "timer-late": "a core holds no clock; the short callback that is seen is not long",
