@@ -45,7 +45,8 @@ static bool is_source_of(const struct loops *loops, uint64_t addr, uint64_t gctx
 
 /*
  * The fds that g_source_add_unix_fd() gave a source of @gctx are on a list that some word of
- * GSourcePrivate leads to. Other words lead to its parent and to a list of its children.
+ * GSourcePrivate leads to. Other words lead to its parent and to a list of its children, or to what
+ * looks like a descriptor that is polled for nothing.
  */
 static void read_private_fds(const struct loops *loops, uint64_t priv, uint64_t gctx, GArray *fds)
 {
@@ -61,7 +62,8 @@ static void read_private_fds(const struct loops *loops, uint64_t priv, uint64_t 
 			continue;
 		read_fd_list(loops->t, words[i], fds);
 		for (guint k = before; k < fds->len; k++)
-			if (g_array_index(fds, GPollFD, k).fd < 0)
+			if (g_array_index(fds, GPollFD, k).fd < 0 ||
+			    !g_array_index(fds, GPollFD, k).events)
 				g_array_set_size(fds, before);
 	}
 }

@@ -162,7 +162,7 @@ class GLib:
         """What g_source_add_unix_fd() gave a source of @gctx.
 
         Some word of GSourcePrivate leads to a list of it. Others lead to its parent and to a list
-        of its children.
+        of its children, or to what looks like a descriptor that is polled for nothing.
         """
         found: list[PollFd] = []
         for word in self._memory.words(priv, PRIV_WORDS) if priv else ():
@@ -171,7 +171,7 @@ class GLib:
             listed = self._fd_list(word)
             if not listed or self._is_source_of(self._memory.words(word, 1)[0], gctx):
                 continue
-            if all(polled.fd >= 0 for polled in listed):
+            if all(polled.fd >= 0 and polled.events for polled in listed):
                 found += listed
         return found
 
