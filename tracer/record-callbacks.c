@@ -113,6 +113,8 @@ static void tell_new(struct recorder *r, const struct loops *before, const struc
 
 			if (h->deleted || (old && (removed || old->addr == h->addr)))
 				continue;
+			if (!removed)
+				record_tell_fd(r, NULL, h->fd);
 			if (removed)
 				emit(r, now_ns(), 0, LOOP_EV_HANDLER_REMOVE,
 				     VALUES(c->addr, h->addr, h->fd, 0));

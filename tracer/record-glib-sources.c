@@ -102,6 +102,7 @@ static void tell_source(struct recorder *r, const struct loop_gcontext *g,
 		for (size_t i = 0; i < lists[k]->len; i++) {
 			const GPollFD *fd = &g_array_index(lists[k], GPollFD, i);
 
+			record_tell_fd(r, NULL, fd->fd);
 			emit(r, now_ns(), 0, LOOP_EV_FD_STATE,
 			     VALUES(g->addr, (uint32_t)fd->fd, fd->events, fd->revents,
 				    (uint32_t)g->tid, s->addr));

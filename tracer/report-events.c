@@ -345,8 +345,10 @@ void report_event(struct report *report, const struct loop_event *event)
 		if (lost != thread->gaps_seen)
 			cut_at_loss(thread, lost, event->time_ns);
 	}
-	if (!thread->events++)
+	if (!thread->events++ && !thread->waited)
 		thread->first_ns = event->time_ns;
+	else if (thread->events == 1 && event->id != LOOP_EV_POLL_EXIT)
+		report_wait_over(thread, event->time_ns);
 	thread->last_ns = event->time_ns;
 	loop_event(report, thread, event);
 	thread->last_id = event->id;

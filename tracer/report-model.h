@@ -163,6 +163,7 @@ struct report_thread {
 	uint32_t tid;
 	char *name;
 	uint64_t events, first_ns, last_ns;
+	bool waited; /* in a wait already when the recording began: first_ns is then */
 	uint64_t end_ns; /* up to when its time is known */
 	uint64_t lost;
 	uint64_t gaps_seen; /* its stream's losses at its last event */
@@ -368,6 +369,8 @@ void report_bql_released(struct report_thread *thread, uint64_t now_ns);
 /* --- report-polls.c: waits, their timeouts and what ended them ------------------------------- */
 
 void report_timeout_chosen(struct report_thread *thread, const struct loop_timeout_chosen *event);
+void report_wait_state(struct report_thread *thread, const struct loop_wait_state *event);
+void report_wait_over(struct report_thread *thread, uint64_t now_ns);
 void report_poll_enter(struct report_thread *thread, const struct loop_poll_enter *event);
 void report_poll_exit(struct report_thread *thread, const struct loop_poll_exit *event);
 void report_fd_ready(struct report *report, struct report_thread *thread,

@@ -153,6 +153,9 @@ static void state_event(struct report *report, const struct loop_event *event)
 	case LOOP_EV_IOTHREAD_STATE:
 		keep_iothread(report, AS(iothread_state));
 		break;
+	case LOOP_EV_WAIT_STATE:
+		report_wait_state(report_thread(report, AS(wait_state)->of_tid), AS(wait_state));
+		break;
 	case LOOP_EV_NOTIFY_STATE:
 		keep_notify_state(report, AS(notify_state));
 		break;

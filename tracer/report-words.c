@@ -148,7 +148,7 @@ char *report_bql_function(const struct report *report, const struct report_bql *
 
 bool report_is_loop(const struct report_thread *thread)
 {
-	return thread->iterations || thread->polls_ready || thread->polls_timed_out ||
+	return thread->waited || thread->iterations || thread->polls_ready || thread->polls_timed_out ||
 	       thread->polls_failed || thread->iteration_begins;
 }
 
