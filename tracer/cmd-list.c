@@ -9,7 +9,7 @@
 #include "tracer/record-glib.h"
 #include "tracer/usdt.h"
 
-#define TABLES 2 /* of functions: QEMU's, GLib's */
+#define TABLES 3 /* of functions: QEMU's, those of sources, GLib's loop's */
 
 struct event_row {
 	const char *event;
@@ -114,6 +114,7 @@ static int list_functions(struct session *s, struct table *table)
 {
 	GArray *functions[TABLES] = {
 		function_find_sites(function_probes, n_function_probes, s->images, serves, s),
+		function_find_sites(source_probes, n_source_probes, s->images, serves, s),
 		function_find_sites(glib_probes, layout_is_qemu(s->l) ? 0 : n_glib_probes,
 				    s->images, serves, s),
 	};

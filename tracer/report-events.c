@@ -190,6 +190,8 @@ static void callback_event(struct report *report, struct report_thread *thread,
 		report_pop(thread, REPORT_TIMER, AS(timer_end)->timer, now_ns);
 		break;
 	case LOOP_EV_SOURCE_DISPATCH_BEGIN:
+		report_source_dispatched(report, thread, AS(source_dispatch_begin)->source,
+					 AS(source_dispatch_begin)->cb);
 		begin_source(thread, AS(source_dispatch_begin));
 		break;
 	case LOOP_EV_SOURCE_DISPATCH_END:

@@ -236,6 +236,20 @@ void report_fd_handled(struct report *report, struct report_thread *thread, int3
 	}
 }
 
+void report_source_dispatched(struct report *report, struct report_thread *thread, uint64_t source,
+			      uint64_t cb)
+{
+	int32_t number;
+
+	if (!thread->awaits_fd || report->counts[LOOP_EV_FD_READY])
+		return;
+	number = report_source_fd(report, source);
+	if (number < 0)
+		return;
+	thread->awaits_fd = false;
+	found_ready(report, thread, thread->poll_ctx, report_fd(report, number), cb);
+}
+
 void report_polls_end(struct report_thread *thread)
 {
 	settle_fds(thread);
