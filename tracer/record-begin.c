@@ -137,48 +137,74 @@ const char *record_from_tables(const struct session *s, const char *event)
 	return NULL;
 }
 
-static void note_function(const struct function_probe *fn, uint32_t *from)
+/* What the probes of a recording give, by event. */
+struct given {
+	uint32_t from[LOOP_EV_END]; /* enum loop_provenance; absent: by a probe that is left out */
+	bool usdt;		    /* the program carries probes */
+	bool callbacks;		    /* none of the callbacks' probes is left out */
+};
+
+static void note(struct given *g, const char *event, uint32_t from)
 {
-	char **names = g_strsplit(fn->gives, " ", -1);
+	int id = loop_event_id(event);
 
-	for (int i = 0; names[i]; i++) {
-		int id = loop_event_id(names[i]);
+	if (id >= 0 && g->from[id] < from)
+		g->from[id] = from;
+}
 
-		if (id >= 0)
-			from[id] = LOOP_PROVENANCE_UPROBE;
+static void note_probe(struct given *g, const struct record_probe *p)
+{
+	char **names;
+
+	if (p->event) {
+		g->usdt = true;
+		note(g, loop_event_desc(p->event)->name,
+		     p->left_out ? LOOP_PROVENANCE_ABSENT : LOOP_PROVENANCE_USDT);
+	} else if (p->function) {
+		names = g_strsplit(p->function->gives, " ", -1);
+		for (int i = 0; names[i]; i++)
+			note(g, names[i],
+			     p->left_out ? LOOP_PROVENANCE_ABSENT : LOOP_PROVENANCE_UPROBE);
+		g_strfreev(names);
+	} else {
+		g->callbacks &= !p->left_out;
 	}
-	g_strfreev(names);
+}
+
+/* Where the event comes from, in words too; unknown: from nowhere. */
+static uint32_t source_of(const struct recorder *r, const struct given *g, unsigned id,
+			  const char **ret_where)
+{
+	const struct loop_event_desc *desc = loop_event_desc(id);
+	const char *tables = !g->usdt && r->loops && desc->is_probe
+				     ? record_from_tables(r->s, desc->name)
+				     : NULL;
+
+	*ret_where = "not asked for";
+	if (!record_select_has(&r->select, id))
+		return LOOP_PROVENANCE_ABSENT;
+	*ret_where = g->from[id] == LOOP_PROVENANCE_USDT ? "USDT" : "functions";
+	if (g->from[id] > LOOP_PROVENANCE_ABSENT)
+		return g->from[id];
+	*ret_where = r->s->options->overhead > 0 ? "left out by --overhead"
+						 : "left out: this kernel has few probes";
+	if (g->from[id] || (tables && !g->callbacks))
+		return LOOP_PROVENANCE_ABSENT;
+	*ret_where = tables;
+	return tables ? LOOP_PROVENANCE_UPROBE : LOOP_PROVENANCE_UNKNOWN;
 }
 
 void record_tell_sources(struct recorder *r)
 {
-	uint32_t from[LOOP_EV_END] = { 0 };
-	bool usdt = false;
+	struct given given = { .callbacks = true };
+	const char *where;
+	uint32_t from;
 
-	for (size_t i = 0; i < r->probes->len; i++) {
-		const struct record_probe *p = r->probes->pdata[i];
-
-		usdt |= p->event;
-		if (p->event && !p->left_out)
-			from[p->event] = LOOP_PROVENANCE_USDT;
-		else if (p->function && !p->left_out)
-			note_function(p->function, from);
-	}
+	for (size_t i = 0; i < r->probes->len; i++)
+		note_probe(&given, r->probes->pdata[i]);
 	for (unsigned id = 0; id < LOOP_EV_END; id++) {
-		const struct loop_event_desc *desc = loop_event_desc(id);
-
-		if (!desc)
-			continue;
-		if (!record_select_has(&r->select, id))
-			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, LOOP_PROVENANCE_ABSENT, 0),
-				  "not asked for");
-		else if (from[id] == LOOP_PROVENANCE_USDT)
-			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, from[id], 0), "USDT");
-		else if (from[id])
-			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, from[id], 0), "functions");
-		else if (!usdt && r->loops && desc->is_probe &&
-			 record_from_tables(r->s, desc->name))
-			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, LOOP_PROVENANCE_UPROBE, 0),
-				  record_from_tables(r->s, desc->name));
+		from = loop_event_desc(id) ? source_of(r, &given, id, &where) : 0;
+		if (from)
+			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, from, 0), where);
 	}
 }
