@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include "record-ring.h"
 #include "self-fds.h"
+#include "self-levels.h"
 #include "self-record.h"
 #include "self-symbols.h"
 #include "thread.h"
@@ -26,6 +27,7 @@
 #define FLUSH_NS (500 * 1000000ULL)
 #define CODE_MAX 6 /* arguments of a probe */
 #define RECENT	 1024
+#define MANY	 4096 /* events of a thread, for a round that takes long */
 
 typedef struct ThreadRing ThreadRing;
 
@@ -194,12 +196,24 @@ static void write_event(Writer *w, struct loop_event *event)
 		name_address(w, *(uint64_t *)((char *)event + w->code[event->id].offset[i]));
 	if (event->id == LOOP_EV_HANDLER_ADD)
 		name_fd(w, ((const struct loop_handler_add *)event)->fd);
+	if (event->id == LOOP_EV_FD_READY)
+		self_level_note(event->tid, ((const struct loop_fd_ready *)event)->fd);
 	/* Names and states are the recorder's, and in the order in which it writes them. */
 	if (!loop_event_descs[event->id].is_probe) {
 		event->tid = 0;
 		event->time_ns = record_clock_ns();
 	}
 	note_error(w, ctf_writer_event(w->ctf, event));
+}
+
+/* The other end is the program's own affair. */
+static void look_at_levels(Writer *w)
+{
+	uint64_t now = record_clock_ns();
+	struct loop_fd_level level;
+
+	while (self_level_next(now, &level))
+		note_error(w, ctf_writer_text(w->ctf, &level.h, "a client"));
 }
 
 /* True when its thread has ended and nothing is left in it. */
@@ -209,6 +223,7 @@ static bool empty_ring(Writer *w, ThreadRing *ring)
 	bool ended = qatomic_load_acquire(&ring->ended);
 	uint64_t head = qatomic_load_acquire(&ring->ring.head), lost;
 	struct loop_event *event;
+	unsigned n = 0;
 
 	/* Not beyond head: a thread that never rests must not keep us from the others. */
 	while (ring->ring.tail != head && (event = record_ring_peek(&ring->ring))) {
@@ -216,6 +231,9 @@ static bool empty_ring(Writer *w, ThreadRing *ring)
 		write_event(w, event);
 		record_ring_drop(&ring->ring, event);
 		w->dirty = true;
+		/* What is full takes long. */
+		if (++n % MANY == 0)
+			look_at_levels(w);
 	}
 	lost = qatomic_read(&ring->ring.lost);
 	if (lost != ring->lost) {
@@ -264,6 +282,7 @@ static void write_round(Writer *w)
 		}
 	}
 	now = record_clock_ns();
+	look_at_levels(w);
 	unplaced = qatomic_read(&self.unplaced);
 	if (unplaced != w->unplaced) {
 		note_error(w, ctf_writer_discard(w->ctf, 0, unplaced - w->unplaced, now));

@@ -11,6 +11,7 @@
  * A kick without end: an eventfd is written many times for each time that its handler runs, and of
  * most of it nothing follows: no bottom half, no timer, no data moved. A driver with something to
  * do kicks for a request, or for several, and each leads to something.
+ * (An eventfd of completions may count many, too: but of each run follows more than one thing.)
  */
 #include <inttypes.h>
 #include <string.h>
@@ -20,12 +21,11 @@
 #include "tracer/fd-look.h"
 
 #define MIN_READY_PER_S	  100 /* of a flood: thousands where the command is cheap */
-#define MIN_RUNS_PER_S	  500 /* of a kicked handler ... */
-#define MIN_KICKS_PER_RUN 4   /* ... and what it finds */
-#define MAX_FOLLOWS	  10  /* per cent of the kicks */
-#define MIN_CPU                                                                                    \
-	40	  /* per cent of the time that they could have had, for all threads that serve it */
-#define RARE 1000 /* once in so many times: whoever sends was kept off its CPU */
+#define MIN_RUNS_PER_S	  200 /* of a kicked handler: it may get little of a CPU ... */
+#define MIN_KICKS_PER_S	  1000
+#define MIN_KICKS_PER_RUN 4 /* ... and what it finds */
+#define MIN_CPU		  40 /* per cent of the time they could have had, of all that serve a client */
+#define RARE		  1000 /* once in so many times: whoever sends was kept off its CPU */
 
 /* What happened to a descriptor, and to its thread meanwhile. */
 struct span {
@@ -72,7 +72,7 @@ static bool may_be_flooded(const struct span *s)
 
 static bool may_be_kicked(const struct span *s)
 {
-	return often(s, MIN_RUNS_PER_S) && s->ready * 2 >= s->turns;
+	return often(s, MIN_RUNS_PER_S) && s->ready * 4 >= s->turns;
 }
 
 static bool is_suspicious(const struct fd_info *info, const struct span *s)
@@ -317,6 +317,12 @@ static void say_writer(struct doctor *d, struct finding *f, const struct proof *
 			       "(an ioeventfd), or another process");
 }
 
+/* Hardly anything; or less than a thing for two runs, and for ten kicks. */
+static bool follows_little(uint64_t things, uint64_t kicks, uint64_t runs)
+{
+	return things * 200 <= kicks || (things * 2 <= runs && things * 10 <= kicks);
+}
+
 static bool is_endless_kick(struct doctor *d, struct patient *p, const struct proof *proof,
 			    const struct watched_fd *w, const struct span *s)
 {
@@ -326,8 +332,8 @@ static bool is_endless_kick(struct doctor *d, struct patient *p, const struct pr
 	struct finding *f;
 	char *fd, *owner;
 
-	if (!may_be_kicked(s) || !io.in || io.counted < io.in * MIN_KICKS_PER_RUN ||
-	    all * 100 > io.counted * MAX_FOLLOWS)
+	if (!io.in || (double)io.counted < MIN_KICKS_PER_S * s->seconds ||
+	    io.counted < io.in * MIN_KICKS_PER_RUN || !follows_little(all, io.counted, io.in))
 		return false;
 	fd = doctor_describe_fd(d, w->key.fd);
 	owner = owner_name(d, w);

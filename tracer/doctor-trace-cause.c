@@ -98,6 +98,13 @@ static bool is_driven_by_fd(const struct trace_thread *t, uint64_t turns)
 	return false;
 }
 
+/* Without what GLib asked the sources, one that starves others is not told from one with work. */
+static bool is_asked_for(const struct trace_doctor *d, const struct trace_counter *c)
+{
+	return c->key.a == CAUSE_SOURCE ||
+	       (c->key.a == CAUSE_STARVES && !trace_has_event(d, LOOP_EV_SOURCE_PREPARE));
+}
+
 static void close_window(struct trace_doctor *d, struct trace_thread *t, uint64_t now_ns)
 {
 	struct trace_spin *s = &t->spin;
@@ -108,7 +115,7 @@ static void close_window(struct trace_doctor *d, struct trace_thread *t, uint64_
 	if (turns >= MIN_TURNS && turns * WINDOW_NS >= MIN_TURNS * (now_ns - s->begin_ns) &&
 	    s->slept * 50 <= turns)
 		c = find_cause(d, t, turns);
-	if (c && c->key.a == CAUSE_SOURCE && is_driven_by_fd(t, turns))
+	if (c && is_asked_for(d, c) && (is_driven_by_fd(t, turns) || s->found * 10 > turns))
 		c = NULL;
 	if (!c || c->key.a != run->cause || c->key.b != run->a || c->key.c != run->b)
 		*run = (struct trace_run){ .from_ns = s->begin_ns };
@@ -135,7 +142,7 @@ static void open_window(struct trace_thread *t, uint64_t now_ns)
 	s->window++;
 	s->began = true;
 	s->begin_ns = now_ns;
-	s->polls = s->iterations = s->slept = 0;
+	s->polls = s->iterations = s->slept = s->found = 0;
 }
 
 void spin_turn(struct trace_doctor *d, struct trace_thread *t, uint64_t now_ns)

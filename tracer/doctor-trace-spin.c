@@ -126,6 +126,7 @@ void trace_spin_event(struct trace_doctor *d, struct trace_thread *t,
 		s->polls++;
 		break;
 	case LOOP_EV_POLL_EXIT:
+		s->found += AS(poll_exit)->ret > 0;
 		s->slept += t->enter_ns && t->timeout_ns && event->time_ns - t->enter_ns > SLEPT_NS;
 		break;
 	case LOOP_EV_FD_READY:

@@ -147,6 +147,8 @@ static void on_event(void *data, const struct loop_event *event)
 
 	if (!event->tid) {
 		trace_spin_record(d, event);
+		if (event->id == LOOP_EV_FD_LEVEL)
+			trace_flood_look(d, (const struct loop_fd_level *)event);
 		return;
 	}
 	t = trace_thread(d, event->tid);
@@ -158,6 +160,7 @@ static void on_event(void *data, const struct loop_event *event)
 	trace_long_event(d, t, event);
 	trace_glib_event(d, t, event);
 	trace_spin_event(d, t, event);
+	trace_flood_event(d, t, event);
 }
 
 static void on_begin(void *data, const struct report_thread *model,
@@ -213,6 +216,7 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 	d->sources.entry_size = sizeof(struct trace_source);
 	d->glib_waits.entry_size = sizeof(struct trace_glib_wait);
 	d->glib_groups.entry_size = sizeof(struct trace_glib_group);
+	d->floods.entry_size = sizeof(struct trace_flood);
 	err = report_read_watched(path, &watcher, &d->report, why);
 	if (err)
 		return err;
@@ -220,6 +224,7 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 	trace_lost_conclude(d);
 	trace_handlers_conclude(d);
 	trace_spin_conclude(d);
+	trace_flood_conclude(d);
 	trace_idle_conclude(d);
 	trace_glib_conclude(d);
 	trace_long_conclude(d);
@@ -244,6 +249,7 @@ void trace_doctor_clear(struct trace_doctor *d)
 	report_map_release(&d->sources, NULL);
 	report_map_release(&d->glib_waits, NULL);
 	report_map_release(&d->glib_groups, NULL);
+	report_map_release(&d->floods, trace_flood_clear);
 	if (d->findings)
 		g_ptr_array_free(d->findings, TRUE);
 	report_free(d->report);

@@ -34,6 +34,7 @@ struct trace_run {
 struct trace_spin {
 	uint64_t window, begin_ns;
 	uint64_t polls, iterations, slept;
+	uint64_t found; /* polls that found something ready */
 	bool began;
 	struct trace_run now, best;
 	struct report_map counters; /* struct trace_counter */
@@ -166,12 +167,34 @@ struct trace_source {
 	bool has_fd; /* it asked for one to be polled */
 };
 
+/* doctor-trace-flood.c: what went on from look to look at what lies in a descriptor. */
+struct trace_flood_run {
+	uint64_t from_ns, ns, looks;
+	uint64_t polls, asleep_ns, runs, follows; /* of its thread, but for runs */
+	uint64_t lowest, highest, kicked;	  /* levels; looks that found several kicks */
+	uint64_t fell_per_s;			  /* the level, the most that was seen */
+};
+
+/* A descriptor in a thread's waits; or all that the thread does. */
+struct trace_flood {
+	struct report_key key;
+	uint32_t tid, kind;
+	uint64_t runs;			    /* of its handler; of a thread of all */
+	uint64_t polls, asleep_ns, follows; /* of a thread only */
+	uint64_t cb, ctx;
+	char *peer;
+	struct {
+		uint64_t ns, level, polls, asleep_ns, runs, thread_runs, follows;
+	} was; /* at the last look */
+	struct trace_flood_run now, best;
+};
+
 struct trace_doctor {
 	struct report *report; /* when it is read */
 	int64_t min_ns;
 	uint64_t first_ns, last_ns;
 	struct report_map threads, contexts, work, misses, longs, handlers, fds, sources;
-	struct report_map glib_waits, glib_groups;
+	struct report_map glib_waits, glib_groups, floods;
 	struct trace_thread *latest;
 	/* The big lock. */
 	uint32_t bql_tid;
@@ -237,6 +260,12 @@ void trace_glib_end(struct trace_doctor *d, struct trace_thread *t,
 void trace_glib_conclude(struct trace_doctor *d);
 /* Is it of a program that is no QEMU? */
 bool trace_glib_only(const struct trace_doctor *d);
+void trace_flood_event(struct trace_doctor *d, const struct trace_thread *t,
+		       const struct loop_event *event);
+/* The recorder has looked. */
+void trace_flood_look(struct trace_doctor *d, const struct loop_fd_level *now);
+void trace_flood_conclude(struct trace_doctor *d);
+void trace_flood_clear(void *entry);
 
 /* From the report alone. */
 void trace_late_conclude(struct trace_doctor *d);

@@ -140,6 +140,7 @@ bool record_run(struct recorder *r)
 		ring_buffer__consume(r->ring);
 		if (ended)
 			break;
+		record_levels_look(r);
 		emit_flush(r);
 		look_for_stalls(r);
 		if (progress_due())

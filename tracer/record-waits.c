@@ -102,12 +102,14 @@ static int64_t timespec_ns(const struct record_entry *hit, int arg)
 void poll_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		struct call *call)
 {
+	record_levels_poll(r, t, hit->args[0], hit->args[1]);
 	wait_entry(r, t, hit, call, hit->args[1], from_ms(hit->args[2]), LOOP_FDMON_POLL);
 }
 
 void ppoll_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
 		 struct call *call)
 {
+	record_levels_poll(r, t, hit->args[0], hit->args[1]);
 	wait_entry(r, t, hit, call, hit->args[1], timespec_ns(hit, 2), LOOP_FDMON_POLL);
 }
 

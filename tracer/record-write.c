@@ -23,6 +23,14 @@ bool record_wants(const struct recorder *r, unsigned id)
 			     id == LOOP_EV_ITERATION_BEGIN || id == LOOP_EV_ITERATION_END));
 }
 
+void record_tell_absent(struct recorder *r)
+{
+	for (unsigned id = 0; id < LOOP_EV_END; id++)
+		if (loop_event_desc(id) && !record_select_has(&r->select, id))
+			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, LOOP_PROVENANCE_ABSENT, 0),
+				  "not asked for");
+}
+
 void record_write(struct recorder *r, const struct loop_event *event)
 {
 	int err;
@@ -31,6 +39,10 @@ void record_write(struct recorder *r, const struct loop_event *event)
 		record_watch_event(r, event);
 	if (!record_select_has(&r->select, event->id))
 		return;
+	if (event->id == LOOP_EV_FD_READY)
+		record_levels_note(r, event->tid, ((const struct loop_fd_ready *)event)->fd);
+	else if (event->id == LOOP_EV_HANDLER_BEGIN)
+		record_levels_note(r, event->tid, ((const struct loop_handler_begin *)event)->fd);
 	r->written++;
 	err = r->flight ? flight_event(r->flight, event) : ctf_writer_event(r->writer, event);
 	if (err && !r->error)

@@ -82,14 +82,30 @@ struct thread_state {
 	uint32_t tid;
 	int n_calls;
 	struct call calls[MAX_CALLS_DEEP];
-	int polls;	    /* aio_poll()s and iterations under way */
-	uint64_t ctx[16];   /* the context of each */
-	uint32_t bql;	    /* enum held */
-	uint64_t callbacks; /* begun in this iteration */
+	int polls;			      /* aio_poll()s and iterations under way */
+	uint64_t poll_array, poll_n, n_polls; /* the last, and how many since the last look */
+	uint64_t ctx[16];		      /* the context of each */
+	uint32_t bql;			      /* enum held */
+	uint64_t callbacks;		      /* begun in this iteration */
 	int n_glib;
 	struct glib_level glib[8];
 	bool glib_may_not_block; /* the iteration that comes next */
 	bool glib_looked;	 /* the tables were asked for its context */
+};
+
+/* Which descriptors a thread found ready, and how often, since the last look (record-levels.c). */
+#define RECORD_LEVELS 16
+
+struct record_level {
+	uint32_t tid;
+	int fd;
+	uint32_t seen;
+};
+
+struct record_levels {
+	uint64_t looked_ns, noted;
+	struct record_level level[RECORD_LEVELS];
+	int n;
 };
 
 struct recorder {
@@ -131,6 +147,7 @@ struct recorder {
 	int attached, left_out; /* probes on a kernel that cannot have many */
 	int stepped;		/* probes the kernel has to single-step */
 	uint64_t lost_seen;
+	struct record_levels levels;
 	int error; /* the writer's first failure, or 0 */
 };
 
@@ -152,25 +169,24 @@ void emit_flush(struct recorder *r);
 /* The contexts as they are now, of which @before (or NULL) knows nothing: handlers, notifiers. */
 void emit_tables(struct recorder *r, const struct loops *before);
 
-/* --- record-begin.c --- */
-
-/* Once probes are attached: the loops that wait already (wait_state). */
-void record_tell_waits(struct recorder *r);
-/* What an fd is, by @fds, which is to be new, or NULL: a number may be another fd's by now. */
-void record_tell_fd(struct recorder *r, struct fds *fds, int fd);
-/* Where the recording has its events from, and which it was not asked for (event_source). */
-void record_tell_sources(struct recorder *r);
-/* Where the event comes from that the tables of the target tell of; NULL for others. */
-const char *record_from_tables(const struct session *s, const char *event);
-
 /* --- record-write.c --- */
 
 /* Is the event to be seen at all: to be recorded, or to be watched? Or one of @names? */
 bool record_wants(const struct recorder *r, unsigned id);
 bool record_wants_any(const struct recorder *r, const char *names);
+/* Say in the recording what it was not asked for. */
+void record_tell_absent(struct recorder *r);
 
 /* Where every event goes: seen by the watch, and kept if it was chosen. */
 void record_write(struct recorder *r, const struct loop_event *event);
+
+/* --- record-levels.c --- */
+
+/* A thread found a descriptor ready; it polls an array; and, to be called often: look at those that
+ * are ready all the time. */
+void record_levels_note(struct recorder *r, uint32_t tid, int fd);
+void record_levels_poll(struct recorder *r, struct thread_state *t, uint64_t array, uint64_t n);
+void record_levels_look(struct recorder *r);
 
 /* --- record-watch.c --- */
 

@@ -41,26 +41,29 @@ static int attach(struct watch *w, struct bpf_program *prog, const GArray *sites
 	return 0;
 }
 
-/* A return probe is safe here: libc's waits call nothing of the target, least of all a coroutine.
- */
+/* A return probe is safe here: these waits call nothing of the target, least of all a coroutine. */
 static void find_waits(struct watch *w, GArray *enter, GArray *leave)
 {
 	static const struct {
-		const char *name;
+		const char *library, *name;
 		long nr;
-	} waits[] = { { "poll", NR_POLL },
-		      { "ppoll", NR_PPOLL },
-		      { "epoll_wait", NR_EPOLL_WAIT },
-		      { "epoll_pwait", NR_EPOLL_PWAIT },
-		      { "epoll_pwait2", NR_EPOLL_PWAIT2 } };
-	struct image *libc = images_library(w->images, "libc.so");
+	} waits[] = {
+		{ "libc.so", "poll", NR_POLL },
+		{ "libc.so", "ppoll", NR_PPOLL },
+		{ "libc.so", "epoll_wait", NR_EPOLL_WAIT },
+		{ "libc.so", "epoll_pwait", NR_EPOLL_PWAIT },
+		{ "libc.so", "epoll_pwait2", NR_EPOLL_PWAIT2 },
+		{ "liburing.so", "io_uring_submit_and_wait", NR_IO_URING_ENTER },
+		{ "liburing.so", "io_uring_submit_and_wait_timeout", NR_IO_URING_ENTER },
+	};
 
-	for (size_t i = 0; libc && i < G_N_ELEMENTS(waits); i++) {
-		const struct symbol *symbol = image_symbol(libc, waits[i].name);
+	for (size_t i = 0; i < G_N_ELEMENTS(waits); i++) {
+		struct image *library = images_library(w->images, waits[i].library);
+		const struct symbol *symbol = library ? image_symbol(library, waits[i].name) : NULL;
 		struct site in, out;
 
-		if (!symbol || site_at_args(libc, symbol->link, 4, &in, NULL) ||
-		    site_at_return(libc, symbol->link, &out, NULL))
+		if (!symbol || site_at_args(library, symbol->link, 4, &in, NULL) ||
+		    site_at_return(library, symbol->link, &out, NULL))
 			continue;
 		in.cookie = WATCH_WAIT | waits[i].nr << WATCH_NR_SHIFT;
 		g_array_append_val(enter, in);

@@ -1,13 +1,15 @@
 """loopscope doctor on a QEMU at work that others do wrong: each fault comes from outside and goes again.
 
 A helper that the main loop waits for is stopped; a disk is slow behind a blocking call; a peer does
-not read what a device writes. Before and after them nothing is found.
+not read what a device writes; a QMP client floods; the guest kicks a queue with nothing in it.
+Before and after them, and while a client asks as fast as it is answered, nothing is found.
 """
 
 import ctypes
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -15,7 +17,7 @@ import termios
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator, List
 
 import pytest
 from guest import Guest
@@ -28,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("root")
 FINDING = 1
 CLOCK_NANOSLEEP = "230"
 SYS_PIDFD_GETFD = 438
+QUEUE_NOTIFY = 16  # of a virtio device's ports
+KICKED = {"vda": "IOThread io0", "vdb": "main loop"}  # who serves it
 LIBC = ctypes.CDLL(None)
 
 
@@ -213,6 +217,81 @@ def test_a_peer_that_does_not_read(patient: Patient) -> None:
     assert f"which it holds: {patient.pid}" in in_words(row)
 
 
+@contextmanager
+def talking(patient: Patient, talk: Callable[[Qmp], None]) -> Iterator[None]:
+    """A QMP client of its own that goes on with @talk until the end."""
+    ended = threading.Event()
+    with patient.qmp() as qmp:
+
+        def go_on() -> None:
+            while not ended.is_set():
+                try:
+                    talk(qmp)
+                except OSError:
+                    break
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            qmp.socket.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def asks(qmp: Qmp) -> None:
+    qmp.file.write('{"execute": "query-status"}\n')
+    qmp.file.flush()
+    qmp.file.readline()
+
+
+def floods(qmp: Qmp) -> None:
+    """As much as the socket takes, and whatever has been answered."""
+    commands = b'{"execute": "query-status"}\n' * 100
+    readable, writable, _ = select.select([qmp.socket], [qmp.socket], [])
+    if readable:
+        qmp.socket.recv(1 << 16)
+    if writable:
+        qmp.socket.send(commands, socket.MSG_DONTWAIT)
+
+
+def test_a_client_that_floods_qmp(patient: Patient) -> None:
+    with talking(patient, floods):
+        row = finding(patient)
+    assert (row["verdict"], row["role"]) == ("SPIN", "IOThread mon_iothread")
+    peer = f"process {os.getpid()} ("
+    assert row["culprit"].startswith(peer) and str(patient.qmp_path) in row["culprit"]
+    assert " floods fd " in row["culprit"]
+
+
+def test_a_client_that_waits_for_its_answers(patient: Patient) -> None:
+    """It keeps the monitor as busy."""
+    with talking(patient, asks):
+        assert not visit(patient).fine().of_type("verdict")
+
+
+@contextmanager
+def kicking(patient: Patient, disk: str) -> Iterator[None]:
+    """The disk's driver has nothing to ask; somebody else writes its port of kicks, without end."""
+    ports = patient.run(f"head -n 1 /sys/block/{disk}/device/../resource")
+    port = int(ports.split()[0], 16) + QUEUE_NOTIFY
+    poke = patient.run(f"poke {port} 2 >/dev/null & echo $!")
+    try:
+        yield
+    finally:
+        patient.run(f"kill {poke}")
+
+
+@pytest.mark.parametrize("disk", ["vda", "vdb"])
+def test_a_guest_that_kicks_without_end(patient: Patient, disk: str) -> None:
+    with kicking(patient, disk):
+        row = finding(patient)
+    assert (row["verdict"], row["role"]) == ("SPIN", KICKED[disk])
+    assert row["culprit"].startswith("handler virtio_queue_host_notifier_read of ")
+    assert " is kicked without end: fd " in row["culprit"]
+
+
 def connected(qmp: Qmp, chardev: str) -> bool:
     (row,) = [r for r in qmp.command("query-chardev") if r["label"] == chardev]
     return not row["filename"].startswith("disconnected:")
@@ -234,3 +313,44 @@ def sleeps_with_lock(patient: Patient) -> bool:
 def test_with_the_faults_gone_nothing_is_found(patient: Patient) -> None:
     with patient.kept_working():
         assert not visit(patient).fine().of_type("verdict")
+
+
+# --- the same from recordings -------------------------------------------------------------------
+
+
+def recorded(patient: Patient, path: Path) -> List[Row]:
+    """The verdicts on a recording of two seconds."""
+    assert run("record", "-p", patient.pid, "-o", path, "-d", 2).rc == 0
+    return run("doctor", path, "--json").of_type("verdict")
+
+
+@pytest.mark.full
+def test_a_recording_of_a_client_that_floods_qmp(
+    patient: Patient, tmp_path: Path
+) -> None:
+    with talking(patient, floods):
+        (row,) = recorded(patient, tmp_path / "r")
+    assert (row["verdict"], row["role"]) == ("SPIN", "IOThread mon_iothread")
+    peer = f"process {os.getpid()} ("
+    assert row["culprit"].startswith(peer) and str(patient.qmp_path) in row["culprit"]
+    assert " floods fd " in row["culprit"]
+
+
+@pytest.mark.full
+def test_a_recording_of_a_client_that_waits_for_its_answers(
+    patient: Patient, tmp_path: Path
+) -> None:
+    with talking(patient, asks):
+        assert not recorded(patient, tmp_path / "r")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("disk", ["vda", "vdb"])
+def test_a_recording_of_a_guest_that_kicks_without_end(
+    patient: Patient, disk: str, tmp_path: Path
+) -> None:
+    with kicking(patient, disk):
+        (row,) = recorded(patient, tmp_path / "r")
+    assert (row["verdict"], row["role"]) == ("SPIN", KICKED[disk])
+    assert row["culprit"].startswith("handler virtio_queue_host_notifier_read of ")
+    assert " is kicked without end: fd " in row["culprit"]
