@@ -101,8 +101,7 @@ static bool is_driven_by_fd(const struct trace_thread *t, uint64_t turns)
 /* Without what GLib asked the sources, one that starves others is not told from one with work. */
 static bool is_asked_for(const struct trace_doctor *d, const struct trace_counter *c)
 {
-	return c->key.a == CAUSE_SOURCE ||
-	       (c->key.a == CAUSE_STARVES && !trace_has_event(d, LOOP_EV_SOURCE_PREPARE));
+	return c->key.a == CAUSE_SOURCE || (c->key.a == CAUSE_STARVES && !d->has_prepare);
 }
 
 static void close_window(struct trace_doctor *d, struct trace_thread *t, uint64_t now_ns)

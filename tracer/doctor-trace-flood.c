@@ -40,6 +40,9 @@ void trace_flood_event(struct trace_doctor *d, const struct trace_thread *t,
 	struct trace_flood *f;
 
 	switch (event->id) {
+	case LOOP_EV_SOURCE_PREPARE:
+		d->has_prepare = true;
+		break;
 	case LOOP_EV_POLL_EXIT:
 		f = entry_of(d, t->tid, THREAD);
 		f->polls++;

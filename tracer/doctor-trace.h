@@ -193,6 +193,7 @@ struct trace_doctor {
 	struct report *report; /* when it is read */
 	int64_t min_ns;
 	uint64_t first_ns, last_ns;
+	bool has_prepare; /* GLib was seen to ask a source */
 	struct report_map threads, contexts, work, misses, longs, handlers, fds, sources;
 	struct report_map glib_waits, glib_groups, floods;
 	struct trace_thread *latest;
