@@ -39,10 +39,13 @@ static void append_note(GByteArray *notes, uint32_t type, const void *desc, size
 	append(notes, zero, -size & 3);
 }
 
-static void append_status(GByteArray *notes, pid_t tid, long nr, uint64_t pc)
+#define INTERRUPTED (-514) /* -ERESTARTNOHAND: how ppoll() goes on, in rax meanwhile */
+
+static void append_status(GByteArray *notes, pid_t tid, long nr, long result, uint64_t pc)
 {
 	struct elf_prstatus status = { .pr_pid = tid };
 	struct user_regs_struct regs = { .orig_rax = nr,
+					 .rax = result,
 					 .rip = pc,
 					 .rdi = 1,
 					 .rsi = 2,
@@ -75,9 +78,10 @@ static GByteArray *make_notes(void)
 	GByteArray *notes = g_byte_array_new();
 
 	append_note(notes, NT_PRPSINFO, &info, sizeof(info));
-	append_status(notes, PID, SYS_ppoll, MEMORY_AT + 2);	   /* behind a syscall */
-	append_status(notes, PID + 1, SYS_ppoll, MEMORY_AT + 100); /* not behind one */
-	append_status(notes, PID + 2, -1, MEMORY_AT + 2);
+	append_status(notes, PID, SYS_ppoll, INTERRUPTED, MEMORY_AT + 2); /* behind a syscall */
+	append_status(notes, PID + 1, SYS_ppoll, INTERRUPTED, MEMORY_AT + 100); /* not behind one */
+	append_status(notes, PID + 2, -1, INTERRUPTED, MEMORY_AT + 2);
+	append_status(notes, PID + 3, SYS_ppoll, 1, MEMORY_AT + 2); /* it has returned */
 	append_files(notes);
 	return notes;
 }
@@ -151,7 +155,7 @@ static void test_process_and_threads(void)
 	g_assert_false(t->live);
 	g_assert_cmpint(t->pid, ==, PID);
 	g_assert_cmpstr(t->comm, ==, "na?me");
-	g_assert_cmpuint(t->threads->len, ==, 3);
+	g_assert_cmpuint(t->threads->len, ==, 4);
 	g_assert_cmpint(thread[0].tid, ==, PID);
 	g_assert_true(thread[0].sleeping);
 	g_assert_cmpint(thread[0].nr, ==, SYS_ppoll);
@@ -160,6 +164,7 @@ static void test_process_and_threads(void)
 	g_assert_cmphex(thread[0].sp, ==, MEMORY_AT + 64);
 	g_assert_false(thread[1].sleeping);
 	g_assert_false(thread[2].sleeping);
+	g_assert_false(thread[3].sleeping);
 	target_close(t);
 }
 

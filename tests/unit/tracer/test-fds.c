@@ -127,7 +127,11 @@ static void test_odd_numbers_are_not_open(void)
 
 	for (size_t i = 0; i < G_N_ELEMENTS(odd); i++) {
 		g_assert_false(fds_get(fds, odd[i])->open);
-		g_assert_cmpint(fds_ready(fds, odd[i], POLLIN), <, 0);
+		/* poll() passes over a negative number: never ready, and no error. */
+		if (odd[i] < 0)
+			g_assert_cmpint(fds_ready(fds, odd[i], POLLIN), ==, 0);
+		else
+			g_assert_cmpint(fds_ready(fds, odd[i], POLLIN), <, 0);
 	}
 	fds_free(fds);
 }
