@@ -1,28 +1,21 @@
 // SPDX-License-Identifier: MIT
 /*
- * HANDLER LEAK of a GMainContext: its sources of one callback become more and more.
+ * HANDLER LEAK of a GMainContext: its sources of one callback become more and more
+ * (doctor-growth.h).
  *
- * The rules are those of doctor-leak.c: more of them at each reading but one, spread over the
- * visit, and none of them gone. Besides, those that are new must be known to be of no use: watched
- * descriptors that are never ready, or timeouts that have been called and stay. Timeouts that wait
- * for their first time may all go when it comes, as those of requests under way do: of them nothing
- * is said.
+ * Those that are new must be known to be of no use: watched descriptors that are never ready, or
+ * timeouts that have been called and stay. Timeouts that wait for their first time may all go when
+ * it comes, as those of requests under way do: of them nothing is said.
  */
 #include <string.h>
 
-#include "tracer/clock.h"
 #include "tracer/doctor-glib.h"
-
-#define READINGS     8
-#define MIN_READINGS 5
-#define MIN_GROWTH   6
+#include "tracer/doctor-growth.h"
 
 struct group {
 	uint64_t gctx, called;
-	int first, last; /* how many */
-	int readings, more;
+	struct growth growth;
 	int fresh, stayed; /* those that came during the visit; of these, called and still there */
-	bool shrank;	   /* one that was there is gone */
 	bool has_fds;
 };
 
@@ -38,8 +31,7 @@ struct glib_leak {
 	GPtrArray *groups; /* struct group */
 	GHashTable *seen;  /* of the last reading: address -> struct seen */
 	GHashTable *fds;   /* of the sources that came during the visit */
-	int64_t next_ns;
-	int readings;
+	struct growth_readings readings;
 };
 
 struct glib_leak *glib_leak_new(void)
@@ -106,7 +98,7 @@ static void take_source(struct glib_leak *leak, const struct loop_gcontext *g,
 		/* A timeout's next time is set when it was called, and wants to be again. */
 		seen->stayed = was->stayed || (was->ready_ns >= 0 && s->ready_ns > was->ready_ns);
 	} else {
-		seen->fresh = leak->readings > 0;
+		seen->fresh = leak->readings.n > 0;
 	}
 	note_fds(leak, seen->group, s->fds, seen->fresh);
 	note_fds(leak, seen->group, s->unix_fds, seen->fresh);
@@ -154,25 +146,19 @@ static void count(struct glib_leak *leak, GHashTable *now, struct group *group)
 	while (g_hash_table_iter_next(&iter, NULL, (void **)&s)) {
 		const struct seen *is = g_hash_table_lookup(now, &s->addr);
 
-		group->shrank |= s->group == group && (!is || is->id != s->id);
+		group->growth.shrank |= s->group == group && (!is || is->id != s->id);
 	}
-	if (!leak->readings)
-		group->first = n;
-	else
-		group->more += n > group->last;
-	group->last = n;
+	growth_count(&group->growth, &leak->readings, n);
 }
 
 void glib_leak_sample(struct doctor *d, int64_t visit_ns)
 {
 	struct glib_leak *leak = d->glib_leak;
-	int64_t now = now_ns();
 	GHashTable *seen;
 
-	if (!glib_only(d) || now < leak->next_ns || leak->readings == READINGS ||
-	    doctor_read_loops(d, NULL))
+	if (!glib_only(d) || !growth_is_due(&leak->readings) || doctor_read_loops(d, NULL))
 		return;
-	leak->next_ns = now + visit_ns / (READINGS + 1);
+	growth_tried(&leak->readings, visit_ns);
 	seen = take_all(d);
 	if (!seen)
 		return;
@@ -180,25 +166,10 @@ void glib_leak_sample(struct doctor *d, int64_t visit_ns)
 		count(leak, seen, leak->groups->pdata[i]);
 	g_hash_table_destroy(leak->seen);
 	leak->seen = seen;
-	leak->readings++;
+	leak->readings.n++;
 }
 
 /* --- verdict ---------------------------------------------------------------------------------- */
-
-static bool some_was_ready(const struct doctor *d)
-{
-	GArray *fds = watch_read_fds(d->watch);
-	bool ready = false;
-
-	for (size_t i = 0; i < fds->len && !ready; i++) {
-		const struct watched_fd *w = &g_array_index(fds, struct watched_fd, i);
-
-		ready = w->value.ready &&
-			g_hash_table_contains(d->glib_leak->fds, GINT_TO_POINTER(w->key.fd));
-	}
-	g_array_free(fds, TRUE);
-	return ready;
-}
 
 /* A source of the group, for its words. */
 static const struct loop_source *example_of(const struct loop_gcontext *g, uint64_t called)
@@ -214,10 +185,10 @@ static const struct loop_source *example_of(const struct loop_gcontext *g, uint6
 
 static bool is_leak(const struct doctor *d, const struct group *group)
 {
-	if (group->shrank || group->last - group->first < MIN_GROWTH ||
-	    group->more + 2 < d->glib_leak->readings)
+	if (!growth_lasts(&group->growth, &d->glib_leak->readings))
 		return false;
-	return group->has_fds ? !some_was_ready(d) : 2 * group->stayed >= group->fresh;
+	return group->has_fds ? !growth_some_was_ready(d, d->glib_leak->fds)
+			      : 2 * group->stayed >= group->fresh;
 }
 
 static void conclude(struct doctor *d, const struct group *group)
@@ -233,11 +204,8 @@ static void conclude(struct doctor *d, const struct group *group)
 	name = glib_source_name(d, s);
 	words = glib_source_words(d, g, s);
 	f = finding_new(d, "HANDLER LEAK", p);
-	f->span = g_strdup_printf("%d more in %.1f s", group->last - group->first,
-				  (double)(now_ns() - d->start_ns) / 1e9);
 	f->culprit = g_strdup_printf("more and more sources like %s", name);
-	finding_say(f, "%d at first, %d at last; more at %d of %d readings, and none went",
-		    group->first, group->last, group->more, d->glib_leak->readings - 1);
+	growth_say(d, &group->growth, &d->glib_leak->readings, f);
 	if (group->has_fds)
 		finding_say(f, "no poll found a descriptor of the new ones ready");
 	else
@@ -252,8 +220,6 @@ static void conclude(struct doctor *d, const struct group *group)
 
 void glib_leak_conclude(struct doctor *d)
 {
-	if (d->glib_leak->readings < MIN_READINGS)
-		return;
 	for (size_t i = 0; i < d->glib_leak->groups->len; i++)
 		conclude(d, d->glib_leak->groups->pdata[i]);
 }

@@ -1,28 +1,21 @@
 // SPDX-License-Identifier: MIT
 /*
- * HANDLER LEAK: a context's handlers of one callback become more and more.
+ * HANDLER LEAK: a context's handlers of one callback become more and more (doctor-growth.h).
  *
- * Clients that come do that too. So all of this has to hold in readings spread over the visit: more
- * at each but one, none of them gone, and no poll ever found one of the new ones ready. Only loops
- * that poll are judged: what epoll finds ready is not counted. Handlers that were removed and are
- * still on the list are a group of their own: they go when nobody walks the list any more.
+ * Only loops that poll are judged: what epoll finds ready is not counted. Handlers that were
+ * removed and are still on the list are a group of their own: they go when nobody walks the list
+ * any more.
  */
 #include <string.h>
 
-#include "tracer/clock.h"
-#include "tracer/doctor.h"
+#include "tracer/doctor-growth.h"
 
-#define READINGS     8
-#define MIN_READINGS 5
-#define MAX_NODES    100000
-#define MIN_GROWTH   6
+#define MAX_NODES 100000
 
 struct group {
 	uint64_t ctx, callback;
 	bool deleted;
-	int first, last; /* how many */
-	int readings, more;
-	bool shrank; /* one that was there is gone */
+	struct growth growth;
 };
 
 struct node {
@@ -35,8 +28,7 @@ struct leak {
 	GPtrArray *groups; /* struct group */
 	GHashTable *nodes; /* of the last reading: address -> struct node */
 	GHashTable *fresh; /* numbers of descriptors whose handler came during the visit */
-	int64_t next_ns;
-	int readings;
+	struct growth_readings readings;
 };
 
 struct leak *leak_new(void)
@@ -154,7 +146,7 @@ static void note_losses(struct leak *leak, GHashTable *now)
 		const struct node *is = g_hash_table_lookup(now, &was->addr);
 
 		if (!is || is->fd != was->fd || is->group != was->group)
-			was->group->shrank = true;
+			was->group->growth.shrank = true;
 	}
 }
 
@@ -164,7 +156,7 @@ static void note_fresh(struct leak *leak, GHashTable *now)
 	struct node *n;
 
 	g_hash_table_iter_init(&iter, now);
-	while (leak->readings && g_hash_table_iter_next(&iter, NULL, (void **)&n))
+	while (leak->readings.n && g_hash_table_iter_next(&iter, NULL, (void **)&n))
 		if (!g_hash_table_contains(leak->nodes, &n->addr))
 			g_hash_table_add(leak->fresh, GINT_TO_POINTER(n->fd));
 }
@@ -175,48 +167,27 @@ static void take_reading(struct leak *leak, GHashTable *now)
 	note_losses(leak, now);
 	for (size_t i = 0; i < leak->groups->len; i++) {
 		struct group *g = leak->groups->pdata[i];
-		int n = count(now, g);
 
-		if (!leak->readings)
-			g->first = n;
-		else
-			g->more += n > g->last;
-		g->last = n;
+		growth_count(&g->growth, &leak->readings, count(now, g));
 	}
 	g_hash_table_destroy(leak->nodes);
 	leak->nodes = now;
-	leak->readings++;
+	leak->readings.n++;
 }
 
 void leak_sample(struct doctor *d, int64_t visit_ns)
 {
-	int64_t now = now_ns();
 	GHashTable *nodes;
 	int attempt = 0;
 
-	if (now < d->leak->next_ns || d->leak->readings == READINGS || d->l->off[CTX_HANDLERS] < 0)
+	if (!growth_is_due(&d->leak->readings) || d->l->off[CTX_HANDLERS] < 0)
 		return;
 	do
 		nodes = walk_all(d);
 	while (!nodes && target_read_again(d->t, attempt++));
 	if (nodes)
 		take_reading(d->leak, nodes);
-	d->leak->next_ns = now + visit_ns / (READINGS + 1);
-}
-
-static bool some_was_ready(const struct doctor *d)
-{
-	GArray *fds = watch_read_fds(d->watch);
-	bool ready = false;
-
-	for (size_t i = 0; i < fds->len && !ready; i++) {
-		const struct watched_fd *w = &g_array_index(fds, struct watched_fd, i);
-
-		ready = w->value.ready &&
-			g_hash_table_contains(d->leak->fresh, GINT_TO_POINTER(w->key.fd));
-	}
-	g_array_free(fds, TRUE);
-	return ready;
+	growth_tried(&d->leak->readings, visit_ns);
 }
 
 static void conclude(struct doctor *d, const struct group *g)
@@ -225,22 +196,21 @@ static void conclude(struct doctor *d, const struct group *g)
 	struct patient *p = c ? doctor_home(d, c) : NULL;
 	struct finding *f;
 	char *name;
-	if (!p || g->shrank || g->last - g->first < MIN_GROWTH || g->more + 2 < d->leak->readings ||
-	    (!g->deleted && (strcmp(c->fdmon, "poll") != 0 || some_was_ready(d))))
+
+	if (!p || !growth_lasts(&g->growth, &d->leak->readings) ||
+	    (!g->deleted &&
+	     (strcmp(c->fdmon, "poll") != 0 || growth_some_was_ready(d, d->leak->fresh))))
 		return;
 	if (!g->deleted)
 		doctor_learn(d, g->callback, "handler");
 	name = g->deleted ? g_strdup("handlers that were removed and never freed")
 			  : doctor_callback_name(d, g->callback, NULL);
 	f = finding_new(d, "HANDLER LEAK", p);
-	f->span = g_strdup_printf("%d more in %.1f s", g->last - g->first,
-				  (double)(now_ns() - d->start_ns) / 1e9);
 	f->culprit = g->deleted ? g_strdup_printf("%s pile up in %s", name, c->name)
 				: g_strdup_printf("%s of %s is registered for more and more "
 						  "descriptors",
 						  name, c->name);
-	finding_say(f, "%d at first, %d at last; more at %d of %d readings, and none went",
-		    g->first, g->last, g->more, d->leak->readings - 1);
+	growth_say(d, &g->growth, &d->leak->readings, f);
 	if (g->deleted)
 		f->advice =
 			"Somebody walks the list all the time: look for a nested aio_poll() that "
@@ -255,8 +225,6 @@ static void conclude(struct doctor *d, const struct group *g)
 
 void leak_conclude(struct doctor *d)
 {
-	if (d->leak->readings < MIN_READINGS)
-		return;
 	for (size_t i = 0; i < d->leak->groups->len; i++)
 		conclude(d, d->leak->groups->pdata[i]);
 }
