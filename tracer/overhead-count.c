@@ -147,6 +147,5 @@ double overhead_choose(struct overhead_unit *units, size_t n, double budget)
 
 double overhead_percent(const struct overhead_cost *cost, double emulated, double stepped)
 {
-	return OVERHEAD_IN_TARGET * (emulated * cost->emulated_ns + stepped * cost->stepped_ns) /
-	       1e7;
+	return (emulated * cost->emulated_ns + stepped * cost->stepped_ns) / 1e7;
 }

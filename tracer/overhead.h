@@ -36,13 +36,6 @@ enum { OVERHEAD_BEGIN, OVERHEAD_END, OVERHEAD_STEPPED, OVERHEAD_SITES };
 typedef int overhead_load(pid_t pid, struct overhead_program *ret, struct failure *why);
 
 /*
- * The child does nothing but hit probes, and all that a hit needs stays in its caches. A target has
- * other work between its hits, and pays more for them: so many times as much, as "make
- * bench-overhead" says of empty programs in a guest that reads its disk. Budgets count with that.
- */
-#define OVERHEAD_IN_TARGET 1.6
-
-/*
  * Measure what a hit costs, in some 50 ms. Errors: those of @load and of attach_sites(), -EIO (the
  * child did not answer).
  */

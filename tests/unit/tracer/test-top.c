@@ -191,9 +191,8 @@ static void test_budget(void)
 	};
 	const struct overhead_cost cost = { 500, 12000 };
 
-	g_assert_cmpfloat_with_epsilon(overhead_percent(&cost, 20000, 0), OVERHEAD_IN_TARGET, 1e-9);
-	g_assert_cmpfloat_with_epsilon(overhead_percent(&cost, 0, 2500), 3 * OVERHEAD_IN_TARGET,
-				       1e-9);
+	g_assert_cmpfloat(overhead_percent(&cost, 20000, 0), ==, 1);
+	g_assert_cmpfloat(overhead_percent(&cost, 0, 2500), ==, 3);
 	/* All fit. */
 	g_assert_cmpfloat(overhead_choose(units, 5, 10), ==, 10);
 	for (int i = 0; i < 5; i++)
