@@ -36,6 +36,7 @@ struct stream {
 	uint64_t discarded; /* all that the stream has lost */
 	uint64_t told;	    /* of those, what its file says */
 	uint64_t last_ns;
+	bool ends;	  /* an empty packet is to say so */
 	uint32_t used;	  /* bytes of the packet, a multiple of 8 */
 	uint32_t content; /* without the padding of its last event */
 	union {
@@ -164,8 +165,9 @@ static int packet_write(struct ctf_writer *writer, struct stream *stream)
 /* Empty packets say what was lost when no event comes any more to do it. */
 static int stream_flush(struct ctf_writer *writer, struct stream *stream)
 {
-	int err = stream->events ? packet_write(writer, stream) : 0;
+	int err = stream->events || stream->ends ? packet_write(writer, stream) : 0;
 
+	stream->ends = false;
 	while (!err && stream->told != stream->discarded)
 		err = packet_write(writer, stream);
 	return err;
@@ -288,9 +290,19 @@ int ctf_writer_discard(struct ctf_writer *writer, uint32_t tid, uint64_t count, 
 
 void ctf_writer_end(struct ctf_writer *writer, uint64_t time_ns)
 {
-	for (struct stream *s = writer->streams; s; s = s->next)
+	struct stream *last = NULL;
+
+	for (struct stream *s = writer->streams; s; s = s->next) {
 		if (s->events && s->last_ns < time_ns)
 			s->last_ns = time_ns;
+		if (!last || last->last_ns < s->last_ns)
+			last = s;
+	}
+	/* All were written already (ctf_writer_flush()): an empty packet of one of them tells. */
+	if (last && last->last_ns < time_ns && !writer->failed) {
+		last->last_ns = time_ns;
+		last->ends = true;
+	}
 }
 
 /* --- the recording ---------------------------------------------------------------------------- */

@@ -251,7 +251,7 @@ static int read_recording(struct doctor *d, const struct options *options, struc
 	d->findings = trace.findings;
 	trace_doctor_describe(&trace, &looked.target, &looked.loops, &looked.threads);
 	looked.glib = trace_glib_only(&trace);
-	looked.seconds = (double)(trace.last_ns - trace.first_ns) / 1e9;
+	looked.seconds = (double)(trace.report->end_ns - trace.report->begin_ns) / 1e9;
 	looked.lost = stats->discarded;
 	show(d, options, &looked);
 	if (!options->json) {

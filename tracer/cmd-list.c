@@ -9,7 +9,7 @@
 #include "tracer/record-glib.h"
 #include "tracer/usdt.h"
 
-#define TABLES 2 /* of functions: QEMU's, GLib's */
+#define TABLES 3 /* of functions: QEMU's, those of sources, GLib's loop's */
 
 struct event_row {
 	const char *event;
@@ -110,36 +110,11 @@ static void list_function_event(GArray *const *functions, const char *event, str
 	g_string_free(where, TRUE);
 }
 
-static bool is_one_of(const char *event, const char *const *names)
-{
-	return g_strv_contains(names, event);
-}
-
-/* Where events come from that the tables tell of; NULL for others. */
-static const char *from_tables(const struct session *s, const char *event)
-{
-	static const char *const of_sources[] = { "source_dispatch_begin", "source_dispatch_end",
-						  NULL };
-	static const char *const of_handlers[] = { "handler_begin",  "handler_end",
-						   "timer_begin",    "timer_end",
-						   "handler_add",    "handler_modify",
-						   "handler_remove", NULL };
-	static const char *const iterations[] = { "iteration_begin", "iteration_end", NULL };
-	bool qemu = layout_is_qemu(s->l);
-
-	if (qemu && (is_one_of(event, of_sources) || is_one_of(event, of_handlers)))
-		return "callbacks and handlers learned from the loop's tables";
-	if (!qemu && is_one_of(event, of_sources))
-		return "dispatch functions of the sources in the loop's tables";
-	if (!qemu && is_one_of(event, iterations) && !glib_loop_shows_phases(s->images))
-		return "from one wait of a loop's thread to the next";
-	return NULL;
-}
-
 static int list_functions(struct session *s, struct table *table)
 {
 	GArray *functions[TABLES] = {
 		function_find_sites(function_probes, n_function_probes, s->images, serves, s),
+		function_find_sites(source_probes, n_source_probes, s->images, serves, s),
 		function_find_sites(glib_probes, layout_is_qemu(s->l) ? 0 : n_glib_probes,
 				    s->images, serves, s),
 	};
@@ -152,7 +127,7 @@ static int list_functions(struct session *s, struct table *table)
 		if (!desc || !desc->is_probe)
 			continue;
 		row.event = desc->name;
-		row.where = (char *)from_tables(s, desc->name);
+		row.where = (char *)record_from_tables(s, desc->name);
 		if (!row.where) {
 			list_function_event(functions, desc->name, table, &n);
 			continue;

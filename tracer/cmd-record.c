@@ -161,7 +161,11 @@ static int attach_running(struct recorder *r, struct failure *why)
 		record_add_callbacks(r, NULL);
 	}
 	err = keep_budget(r, why);
-	return err ? err : record_attach(r, 0, why);
+	if (!err)
+		err = record_attach(r, 0, why);
+	if (!err)
+		record_tell_waits(r);
+	return err;
 }
 
 /* --- a process, a command --- */

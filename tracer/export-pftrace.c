@@ -54,7 +54,8 @@ static void annotate_begin(struct pftrace *p, const struct report_thread *thread
 	case REPORT_POLL:
 	case REPORT_NESTED_POLL:
 		annotate_ns(p, NOTE_TIMEOUT, thread->timeout_ns);
-		annotate_chooser(p, thread->chooser);
+		if (thread->chooser)
+			annotate_chooser(p, thread->chooser);
 		break;
 	case REPORT_AIO_POLL:
 	case REPORT_AIO_WAIT:
@@ -99,7 +100,7 @@ static void end_slice(void *data, const struct report_thread *thread,
 	if (ending != REPORT_ENDED)
 		pftrace_note(p, NOTE_ENDED,
 			     ending == REPORT_CUT ? "missing: over by now" : "went on", 0);
-	else if (poll)
+	else if (poll && p->event->id == LOOP_EV_POLL_EXIT)
 		pftrace_note(p, NOTE_RET, NULL, ((const struct loop_poll_exit *)p->event)->ret);
 	pftrace_event(p, now_ns, pftrace_uuid(TRACK_THREAD, thread->tid), TYPE_END);
 }

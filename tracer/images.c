@@ -78,13 +78,24 @@ struct image *images_at(struct images *set, uint64_t addr)
 	return map ? open_map(set, map) : NULL;
 }
 
+/* "libc.so" names libc.so.6, and the file that it was a link to before glibc 2.34: libc-2.31.so. */
+static bool is_library(const char *file, const char *prefix)
+{
+	size_t stem = strcspn(prefix, ".");
+
+	return g_str_has_prefix(file, prefix) ||
+	       (!strncmp(file, prefix, stem) && file[stem] == '-' &&
+		g_ascii_isdigit(file[stem + 1]) && g_str_has_suffix(file, ".so") &&
+		!strcmp(prefix + stem, ".so"));
+}
+
 struct image *images_library(struct images *set, const char *prefix)
 {
 	for (size_t i = 0; i < set->t->maps->len; i++) {
 		const struct map *map = &g_array_index(set->t->maps, struct map, i);
 		const char *slash = strrchr(map->path, '/');
 
-		if (slash && g_str_has_prefix(slash + 1, prefix))
+		if (slash && is_library(slash + 1, prefix))
 			return open_map(set, map);
 	}
 	return NULL;

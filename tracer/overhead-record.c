@@ -221,36 +221,15 @@ static double percent_of(const struct unit *u, const struct overhead_cost *cost,
 	return sum;
 }
 
-static void tell_absent(struct recorder *r, const struct record_probe *p)
+/* Leave @u out, and add its name to @names; record_tell_sources() tells it. */
+static void leave_out(const struct unit *u, GString *names)
 {
-	char **events = p->event      ? g_strsplit(loop_event_desc(p->event)->name, " ", -1)
-			: p->function ? g_strsplit(p->function->gives, " ", -1)
-				      : NULL;
-
-	for (char **event = events; event && *event; event++) {
-		int id = loop_event_id(*event);
-
-		if (id >= 0)
-			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, LOOP_PROVENANCE_ABSENT, 0),
-				  "left out by --overhead");
-	}
-	g_strfreev(events);
-}
-
-/* Leave @u out, and add its name to @names. */
-static void leave_out(struct recorder *r, const struct unit *u, GString *names)
-{
-	for (size_t i = 0; i < u->probes->len; i++) {
-		struct record_probe *p = u->probes->pdata[i];
-
-		p->left_out = true;
-		tell_absent(r, p);
-	}
+	for (size_t i = 0; i < u->probes->len; i++)
+		((struct record_probe *)u->probes->pdata[i])->left_out = true;
 	g_string_append_printf(names, "%s%s", names->len ? ", " : "", u->name);
 }
 
-static char *choose(struct recorder *r, const GPtrArray *units, struct overhead_unit *costs,
-		    double budget)
+static char *choose(const GPtrArray *units, struct overhead_unit *costs, double budget)
 {
 	double all = 0, rest;
 	GString *names = g_string_new(NULL);
@@ -261,7 +240,7 @@ static char *choose(struct recorder *r, const GPtrArray *units, struct overhead_
 	rest = overhead_choose(costs, units->len, budget);
 	for (size_t i = 0; i < units->len; i++)
 		if (costs[i].left_out)
-			leave_out(r, units->pdata[i], names);
+			leave_out(units->pdata[i], names);
 	if (names->len)
 		text = g_strdup_printf(
 			"--overhead %g: all events would cost %.1f %% of a processor; "
@@ -306,7 +285,7 @@ int record_keep_budget(struct recorder *r, double percent, char **ret_words, str
 			costs[i].rank = u->rank;
 			costs[i].percent = percent_of(u, &cost, rates);
 		}
-		*ret_words = choose(r, units, costs, percent);
+		*ret_words = choose(units, costs, percent);
 		emit_text(r, LOOP_EV_NOTE, VALUES(0, 0, 0), *ret_words);
 		g_array_free(ends, TRUE);
 	}

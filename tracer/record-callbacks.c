@@ -113,6 +113,8 @@ static void tell_new(struct recorder *r, const struct loops *before, const struc
 
 			if (h->deleted || (old && (removed || old->addr == h->addr)))
 				continue;
+			if (!removed)
+				record_tell_fd(r, NULL, h->fd);
 			if (removed)
 				emit(r, now_ns(), 0, LOOP_EV_HANDLER_REMOVE,
 				     VALUES(c->addr, h->addr, h->fd, 0));
@@ -131,8 +133,7 @@ void record_add_callbacks(struct recorder *r, const struct loops *before)
 
 	if (loops_main(loops))
 		callbacks_each(loops, learn, r);
-	else
-		record_glib_tables(r, before);
+	record_glib_tables(r, before);
 	if (before) {
 		tell_new(r, before, loops, false);
 		tell_new(r, loops, before, true);
@@ -145,6 +146,12 @@ static const struct callback *find_known(const struct recorder *r, uint64_t cb, 
 	const struct known *k = r->known ? g_hash_table_lookup(r->known, &key) : NULL;
 
 	return k ? &k->c : NULL;
+}
+
+void record_note_callback(struct recorder *r, const struct callback *c)
+{
+	if (c->cb)
+		learn(c, r);
 }
 
 void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,

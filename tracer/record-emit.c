@@ -123,7 +123,7 @@ static uint32_t table_kind(const struct context *c)
 	return kinds[c->kind];
 }
 
-static void emit_context(struct recorder *r, const struct context *c)
+static void emit_context(struct recorder *r, const struct context *c, struct fds *fds)
 {
 	uint64_t context[] = { c->addr, table_kind(c), c->tid, 0 };
 	uint64_t notify[] = { c->addr, c->notify_me, c->notified, 0, c->notifier_fd };
@@ -137,6 +137,7 @@ static void emit_context(struct recorder *r, const struct context *c)
 				     h->io_poll, h->opaque,  h->deleted ? 1 : 0,
 				     0 };
 
+		record_tell_fd(r, fds, h->fd);
 		emit(r, now_ns(), 0, LOOP_EV_HANDLER_STATE, state);
 	}
 	for (size_t i = 0; i < c->bhs->len; i++) {
@@ -149,6 +150,8 @@ static void emit_context(struct recorder *r, const struct context *c)
 
 void emit_tables(struct recorder *r, const struct loops *before)
 {
+	struct fds *fds = fds_new(r->pid, true);
+
 	for (size_t i = 0; r->loops && i < r->loops->contexts->len; i++) {
 		const struct context *c = r->loops->contexts->pdata[i];
 
@@ -158,7 +161,8 @@ void emit_tables(struct recorder *r, const struct loops *before)
 		if (before)
 			emit(r, now_ns(), r->made.tid, LOOP_EV_CONTEXT_NEW,
 			     VALUES(c->addr, r->made.n == 1 ? r->made.site : 0));
-		emit_context(r, c);
+		emit_context(r, c, fds);
 		r->made.n = 0;
 	}
+	fds_free(fds);
 }

@@ -71,7 +71,7 @@ void record_say_attached(struct recorder *r)
 {
 	int usdt = 0, functions = 0;
 
-	record_tell_absent(r);
+	record_tell_sources(r);
 
 	for (size_t i = 0; i < r->probes->len; i++) {
 		const struct record_probe *p = r->probes->pdata[i];

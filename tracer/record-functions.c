@@ -234,6 +234,7 @@ void record_follow_functions(struct recorder *r)
 void record_add_functions(struct recorder *r)
 {
 	r->functions = add_functions(r, function_probes, n_function_probes);
+	g_array_free(add_functions(r, source_probes, n_source_probes), TRUE);
 	if (layout_is_qemu(r->s->l))
 		return;
 	g_array_free(add_functions(r, glib_probes, n_glib_probes), TRUE);

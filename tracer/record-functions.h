@@ -3,6 +3,7 @@
 #ifndef TRACER_RECORD_FUNCTIONS_H
 #define TRACER_RECORD_FUNCTIONS_H
 
+#include "tracer/callbacks.h"
 #include "tracer/record.h"
 #include "tracer/site-callers.h"
 
@@ -67,6 +68,8 @@ void function_follow_callers(struct images *images, const GArray *functions);
 size_t function_n_sites(const struct function_sites *f);
 const struct site *function_site_nth(const struct function_sites *f, size_t i);
 
+/* A callback that the tables did not hold when they were read (record-callbacks.c). */
+void record_note_callback(struct recorder *r, const struct callback *c);
 /* A timer was armed: its callback may be new (record-callbacks.c). */
 void record_note_timer(struct recorder *r, uint64_t timer, uint64_t list, uint64_t cb,
 		       uint64_t opaque, int64_t expire_ns);

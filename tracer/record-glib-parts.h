@@ -41,17 +41,5 @@ void glib_source_new_entry(struct recorder *r, struct thread_state *t,
 			   const struct record_entry *hit, struct call *call);
 void glib_set_funcs_entry(struct recorder *r, struct thread_state *t,
 			  const struct record_entry *hit, struct call *call);
-void glib_attach_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
-		       struct call *call);
-void glib_destroy_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
-			struct call *call);
-void glib_add_unix_fd_entry(struct recorder *r, struct thread_state *t,
-			    const struct record_entry *hit, struct call *call);
-void glib_add_poll_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
-			 struct call *call);
-void glib_remove_poll_entry(struct recorder *r, struct thread_state *t,
-			    const struct record_entry *hit, struct call *call);
-void glib_wakeup_entry(struct recorder *r, struct thread_state *t, const struct record_entry *hit,
-		       struct call *call);
 
 #endif

@@ -10,6 +10,9 @@
 /* The functions of GLib's that stand for events, beside those of record-functions.c. */
 extern const struct function_probe glib_probes[];
 extern const size_t n_glib_probes;
+/* Of sources that come and go, in any program. */
+extern const struct function_probe source_probes[];
+extern const size_t n_source_probes;
 
 /* Is this one there, and does the loop of this GLib call it? */
 bool glib_probe_serves(struct images *images, const struct function_probe *fn);

@@ -23,14 +23,6 @@ bool record_wants(const struct recorder *r, unsigned id)
 			     id == LOOP_EV_ITERATION_BEGIN || id == LOOP_EV_ITERATION_END));
 }
 
-void record_tell_absent(struct recorder *r)
-{
-	for (unsigned id = 0; id < LOOP_EV_END; id++)
-		if (loop_event_desc(id) && !record_select_has(&r->select, id))
-			emit_text(r, LOOP_EV_EVENT_SOURCE, VALUES(id, LOOP_PROVENANCE_ABSENT, 0),
-				  "not asked for");
-}
-
 void record_write(struct recorder *r, const struct loop_event *event)
 {
 	int err;

@@ -169,13 +169,22 @@ void emit_flush(struct recorder *r);
 /* The contexts as they are now, of which @before (or NULL) knows nothing: handlers, notifiers. */
 void emit_tables(struct recorder *r, const struct loops *before);
 
+/* --- record-begin.c --- */
+
+/* Once probes are attached: the loops that wait already (wait_state). */
+void record_tell_waits(struct recorder *r);
+/* What an fd is, by @fds, which is to be new, or NULL: a number may be another fd's by now. */
+void record_tell_fd(struct recorder *r, struct fds *fds, int fd);
+/* Where the recording has its events from, and which it was not asked for (event_source). */
+void record_tell_sources(struct recorder *r);
+/* Where the event comes from that the tables of the target tell of; NULL for others. */
+const char *record_from_tables(const struct session *s, const char *event);
+
 /* --- record-write.c --- */
 
 /* Is the event to be seen at all: to be recorded, or to be watched? Or one of @names? */
 bool record_wants(const struct recorder *r, unsigned id);
 bool record_wants_any(const struct recorder *r, const char *names);
-/* Say in the recording what it was not asked for. */
-void record_tell_absent(struct recorder *r);
 
 /* Where every event goes: seen by the watch, and kept if it was chosen. */
 void record_write(struct recorder *r, const struct loop_event *event);

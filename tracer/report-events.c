@@ -190,6 +190,8 @@ static void callback_event(struct report *report, struct report_thread *thread,
 		report_pop(thread, REPORT_TIMER, AS(timer_end)->timer, now_ns);
 		break;
 	case LOOP_EV_SOURCE_DISPATCH_BEGIN:
+		report_source_dispatched(report, thread, AS(source_dispatch_begin)->source,
+					 AS(source_dispatch_begin)->cb);
 		begin_source(thread, AS(source_dispatch_begin));
 		break;
 	case LOOP_EV_SOURCE_DISPATCH_END:
@@ -345,8 +347,10 @@ void report_event(struct report *report, const struct loop_event *event)
 		if (lost != thread->gaps_seen)
 			cut_at_loss(thread, lost, event->time_ns);
 	}
-	if (!thread->events++)
+	if (!thread->events++ && !thread->waited)
 		thread->first_ns = event->time_ns;
+	else if (thread->events == 1 && event->id != LOOP_EV_POLL_EXIT)
+		report_wait_over(thread, event->time_ns);
 	thread->last_ns = event->time_ns;
 	loop_event(report, thread, event);
 	thread->last_id = event->id;

@@ -92,7 +92,7 @@ GPtrArray *report_threads(const struct report *report)
 	GPtrArray *array = report_sorted(&report->threads, by_rank);
 
 	for (uint32_t i = array->len; i-- > 0;)
-		if (!((struct report_thread *)array->pdata[i])->events)
+		if (!report_is_told((struct report_thread *)array->pdata[i]))
 			g_ptr_array_remove_index(array, i);
 	return array;
 }
@@ -103,7 +103,7 @@ void report_span(const struct report *report, uint64_t *ret_first_ns, uint64_t *
 	const struct report_thread *thread;
 
 	report_each (&report->threads, thread) {
-		if (!thread->events)
+		if (!report_is_told(thread))
 			continue;
 		first_ns = MIN(first_ns, thread->first_ns);
 		end_ns = MAX(end_ns, thread->end_ns);

@@ -161,6 +161,8 @@ static void add_loop(json_t *rows, const struct report *report, const struct rep
 	put_words(row, "loop", report_loop_name(report, thread));
 	put_ctx(row, report, thread->poll_ctx);
 	put(row, "iterations", thread->iterations);
+	/* In a wait, which is not counted, when the recording began. */
+	json_object_set_new(row, "waited", json_boolean(thread->waited));
 	put(row, "nested_polls", thread->nested_polls);
 	put(row, "iteration_begins", thread->iteration_begins);
 	put(row, "iteration_ends", thread->iteration_ends);

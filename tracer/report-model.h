@@ -163,6 +163,7 @@ struct report_thread {
 	uint32_t tid;
 	char *name;
 	uint64_t events, first_ns, last_ns;
+	bool waited;	 /* in a wait already when the recording began: first_ns is then */
 	uint64_t end_ns; /* up to when its time is known */
 	uint64_t lost;
 	uint64_t gaps_seen; /* its stream's losses at its last event */
@@ -264,6 +265,9 @@ struct report_source {
 	struct report_key key;
 	char *name;
 	uint64_t dispatch, cb;
+	/* Fds are added before a source is attached, and addresses are used again. */
+	uint32_t n_fds, n_new; /* n_new: not yet known of which source at this address */
+	int32_t fd, new_fd;    /* of n_fds, and of n_new, the last */
 };
 
 /* How a frame ends. */
@@ -331,6 +335,8 @@ void report_free(struct report *report);
 
 void report_event(struct report *report, const struct loop_event *event);
 void report_record(struct report *report, const struct loop_event *event);
+/* The fd of a source that has just one; else, or if that is not known, -1. */
+int32_t report_source_fd(struct report *report, uint64_t addr);
 
 /* --- report-stack.c --------------------------------------------------------------------------- */
 
@@ -368,6 +374,8 @@ void report_bql_released(struct report_thread *thread, uint64_t now_ns);
 /* --- report-polls.c: waits, their timeouts and what ended them ------------------------------- */
 
 void report_timeout_chosen(struct report_thread *thread, const struct loop_timeout_chosen *event);
+void report_wait_state(struct report_thread *thread, const struct loop_wait_state *event);
+void report_wait_over(struct report_thread *thread, uint64_t now_ns);
 void report_poll_enter(struct report_thread *thread, const struct loop_poll_enter *event);
 void report_poll_exit(struct report_thread *thread, const struct loop_poll_exit *event);
 void report_fd_ready(struct report *report, struct report_thread *thread,
@@ -375,6 +383,8 @@ void report_fd_ready(struct report *report, struct report_thread *thread,
 /* A handler runs: it tells which fd was ready where no fd_ready is recorded. */
 void report_fd_handled(struct report *report, struct report_thread *thread, int32_t fd, uint64_t cb,
 		       bool writes);
+void report_source_dispatched(struct report *report, struct report_thread *thread, uint64_t source,
+			      uint64_t cb);
 void report_polls_end(struct report_thread *thread);
 
 /* --- report-wakes.c: who woke whom, who owns an fd -------------------------------------------- */

@@ -113,6 +113,25 @@ static void keep_iothread(struct report *report, const struct loop_iothread_stat
 	context->home_tid = event->h.tid;
 }
 
+static void take_new_fds(struct report_source *source)
+{
+	if (source->n_new)
+		source->fd = source->new_fd;
+	source->n_fds += source->n_new;
+	source->n_new = 0;
+}
+
+int32_t report_source_fd(struct report *report, uint64_t addr)
+{
+	struct report_source *source =
+		report_map_find(&report->sources, (struct report_key){ .a = addr });
+
+	if (!source)
+		return -1;
+	take_new_fds(source);
+	return source->n_fds == 1 ? source->fd : -1;
+}
+
 static void state_event(struct report *report, const struct loop_event *event)
 {
 	struct report_source *source;
@@ -134,24 +153,37 @@ static void state_event(struct report *report, const struct loop_event *event)
 		source = find_source(report, AS(source_attach)->source);
 		source->dispatch = AS(source_attach)->dispatch;
 		source->cb = AS(source_attach)->cb;
+		source->n_fds = 0;
+		take_new_fds(source);
 		break;
 	case LOOP_EV_SOURCE_ADD_FD: /* a handler's fd is also its context's source's */
+		source = find_source(report, AS(source_add_fd)->source);
+		source->n_new++;
+		source->new_fd = AS(source_add_fd)->fd;
 		if (!report_fd(report, AS(source_add_fd)->fd)->owned)
 			report_fd_owned(report_fd(report, AS(source_add_fd)->fd), 0, 0,
 					AS(source_add_fd)->source);
 		break;
 	case LOOP_EV_FD_STATE:
+		source = find_source(report, AS(fd_state)->owner);
+		source->n_fds++;
+		source->fd = AS(fd_state)->fd;
 		if (AS(fd_state)->owner && !report_fd(report, AS(fd_state)->fd)->owned)
 			report_fd_owned(report_fd(report, AS(fd_state)->fd), 0, 0,
 					AS(fd_state)->owner);
 		break;
 	case LOOP_EV_SOURCE_REMOVE_FD:
+		source = find_source(report, AS(source_remove_fd)->source);
+		source->n_fds = source->n_new = 0;
 		if (report_fd(report, AS(source_remove_fd)->fd)->source ==
 		    AS(source_remove_fd)->source)
 			report_fd_given_up(report_fd(report, AS(source_remove_fd)->fd));
 		break;
 	case LOOP_EV_IOTHREAD_STATE:
 		keep_iothread(report, AS(iothread_state));
+		break;
+	case LOOP_EV_WAIT_STATE:
+		report_wait_state(report_thread(report, AS(wait_state)->of_tid), AS(wait_state));
 		break;
 	case LOOP_EV_NOTIFY_STATE:
 		keep_notify_state(report, AS(notify_state));

@@ -123,6 +123,27 @@ void report_poll_enter(struct report_thread *thread, const struct loop_poll_ente
 	report_push(thread, &frame);
 }
 
+/* Of a wait that began before the recording, only its time is counted. */
+void report_wait_state(struct report_thread *thread, const struct loop_wait_state *event)
+{
+	struct report_frame frame = { .begin_ns = event->h.time_ns, .kind = REPORT_POLL };
+
+	if (thread->events || thread->waited)
+		return; /* it has told by itself where it is */
+	thread->waited = true;
+	thread->first_ns = thread->last_ns = event->h.time_ns;
+	thread->poll_ctx = event->ctx;
+	thread->poll_kind = frame.kind;
+	thread->timeout_ns = event->timeout_ns;
+	report_push(thread, &frame);
+}
+
+/* Its return was not seen, as it began before the probe was there: that may cost some us. */
+void report_wait_over(struct report_thread *thread, uint64_t now_ns)
+{
+	report_pop(thread, REPORT_POLL, 0, now_ns);
+}
+
 void report_poll_exit(struct report_thread *thread, const struct loop_poll_exit *event)
 {
 	bool begun = report_pop(thread, thread->poll_kind, 0, event->h.time_ns);
@@ -213,6 +234,20 @@ void report_fd_handled(struct report *report, struct report_thread *thread, int3
 		thread->awaits_fd = false;
 		found_ready(report, thread, thread->poll_ctx, fd, cb);
 	}
+}
+
+void report_source_dispatched(struct report *report, struct report_thread *thread, uint64_t source,
+			      uint64_t cb)
+{
+	int32_t number;
+
+	if (!thread->awaits_fd || report->counts[LOOP_EV_FD_READY])
+		return;
+	number = report_source_fd(report, source);
+	if (number < 0)
+		return;
+	thread->awaits_fd = false;
+	found_ready(report, thread, thread->poll_ctx, report_fd(report, number), cb);
 }
 
 void report_polls_end(struct report_thread *thread)

@@ -54,9 +54,11 @@ static unsigned int choose_shares(const GPtrArray *loops, int shown[SHARES])
 
 static char *per_second(uint64_t count, uint64_t ns)
 {
+	double rate = ns ? (double)count * 1e9 / (double)ns : 0;
+
 	if (!ns)
 		return g_strdup("-");
-	return report_number((uint64_t)((double)count * 1e9 / (double)ns + 0.5));
+	return rate < 9.95 ? g_strdup_printf("%.1f", rate) : report_number((uint64_t)(rate + 0.5));
 }
 
 static char *share(uint64_t part, uint64_t whole)
@@ -234,7 +236,7 @@ static void print_silent(const struct report *report)
 		const struct report_thread *thread = report_map_find(
 			&report->threads, (struct report_key){ .a = context->home_tid });
 
-		if (!context->home_tid || (thread && thread->events))
+		if (!context->home_tid || (thread && report_is_told(thread)))
 			continue;
 		g_string_append_printf(line, "%s%s (thread %u)", line->len ? ", " : "",
 				       context->name && context->name[0] ? context->name : "a loop",
@@ -263,6 +265,7 @@ void report_print_loops(const struct report *report, const struct report_options
 			     : "\nNo thread has waited in a poll: there is no loop in this recording.");
 	print_silent(report);
 	for (uint32_t i = 0; i < loops->len; i++)
-		print_loop(report, loops->pdata[i], options->all);
+		if (((struct report_thread *)loops->pdata[i])->events)
+			print_loop(report, loops->pdata[i], options->all);
 	g_ptr_array_free(loops, TRUE);
 }

@@ -148,8 +148,8 @@ char *report_bql_function(const struct report *report, const struct report_bql *
 
 bool report_is_loop(const struct report_thread *thread)
 {
-	return thread->iterations || thread->polls_ready || thread->polls_timed_out ||
-	       thread->polls_failed || thread->iteration_begins;
+	return thread->waited || thread->iterations || thread->polls_ready ||
+	       thread->polls_timed_out || thread->polls_failed || thread->iteration_begins;
 }
 
 /* The thread's context by the recorder's word, or the one it waits for. */

@@ -76,6 +76,12 @@ int report_by_nested(const void *a, const void *b);  /* struct report_nested */
 int report_by_wait(const void *a, const void *b);    /* struct report_bql */
 /* Loops first, the main one before others, then by tid; threads without events are left out. */
 GPtrArray *report_threads(const struct report *report);
+
+/* Does the recording tell at all what that thread did? */
+static inline bool report_is_told(const struct report_thread *thread)
+{
+	return thread->events || thread->waited;
+}
 /* When the first of them began and the last one ended: the recorder's names come later. */
 void report_span(const struct report *report, uint64_t *ret_first_ns, uint64_t *ret_end_ns);
 /* Time that is in no frame, of a thread's first event to its last. */

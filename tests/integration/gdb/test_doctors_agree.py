@@ -95,7 +95,7 @@ def ask_all(gdb: Gdb, name: str) -> Tuple[Row, Says]:
     return live, said
 
 
-QUICK = ["coroutine-wrong-context", "stolen-accept", "deleted-handler"]
+QUICK = ["coroutine-wrong-context", "stolen-accept"]
 
 
 @pytest.mark.parametrize("name", those(FAULTY, QUICK))

@@ -181,7 +181,8 @@ def check_pftrace(path: Path) -> Pftrace:
     for category, ns in callback_times(rows).items():
         assert ns == sum(n for (c, _), n in trace.ns.items() if c == category)
     polls = sum(n for (_, c, _), n in trace.begun.items() if c == "poll")
-    assert polls == rows["total"][0]["iterations"]
+    waited = sum(r["waited"] for r in rows["loop"])
+    assert polls == rows["total"][0]["iterations"] + waited
     assert trace.unfinished == rows["total"][0]["unfinished"]
     woken = [r["count"] for r in rows["wakeup"] if r["cause"] == "notify"]
     assert len(trace.flows_to) == sum(woken)

@@ -636,6 +636,104 @@ static void test_ranges(struct fixture *f, gconstpointer data)
 }
 
 /* Whichever comes first: that a thread polls as an IOThread, or a record that knows no better. */
+/* --- waits that began before the recording ------------------------------------------------------
+ */
+
+static void wait_state(struct fixture *f, uint64_t ns, uint32_t tid, uint64_t ctx)
+{
+	EMIT(f->w, WAIT_STATE, wait_state, ns, 0, .ctx = ctx, .of_tid = tid, .timeout_ns = -1);
+}
+
+static void poll_once(struct fixture *f, uint64_t enter_ns, uint64_t exit_ns, uint32_t tid)
+{
+	EMIT(f->w, POLL_ENTER, poll_enter, enter_ns, tid, .timeout_ns = -1, .depth = 1);
+	EMIT(f->w, POLL_EXIT, poll_exit, exit_ns, tid, .ret = 1);
+}
+
+static void test_waits_from_before(struct fixture *f, gconstpointer data)
+{
+	const struct report_thread *thread;
+
+	(void)data;
+	wait_state(f, AT(0), MAIN_TID, MAIN_CTX);
+	wait_state(f, AT(0), IO_TID, IO_CTX);
+	wait_state(f, AT(0), VCPU_TID, AIO_CTX);
+	EMIT(f->w, POLL_EXIT, poll_exit, AT(500), MAIN_TID, .ret = 1);
+	poll_once(f, AT(600), AT(1000), MAIN_TID);
+	/* The return from its wait was not seen. */
+	EMIT(f->w, BH_BEGIN, bh_begin, AT(200), VCPU_TID, .cb = BH_CB);
+	EMIT(f->w, BH_END, bh_end, AT(300), VCPU_TID, .cb = BH_CB);
+	read_back(f);
+
+	thread = thread_of(f->report, MAIN_TID);
+	g_assert_cmpuint(thread->time_ns[REPORT_POLL], ==, 900 * US);
+	g_assert_cmpuint(thread->end_ns - thread->first_ns, ==, 1000 * US);
+	g_assert_cmpuint(thread->iterations, ==, 1); /* the wait before is none of ours */
+	g_assert_cmpuint(thread->polls_ready, ==, 2);
+	g_assert_cmpuint(thread->unbegun + thread->unfinished, ==, 0);
+
+	thread = thread_of(f->report, IO_TID); /* without a single event */
+	g_assert_true(report_is_loop(thread));
+	g_assert_cmpuint(thread->iterations, ==, 0);
+	g_assert_cmpuint(thread->time_ns[REPORT_POLL], ==, 1000 * US);
+	g_assert_cmpuint(thread->end_ns - thread->first_ns, ==, 1000 * US);
+
+	thread = thread_of(f->report, VCPU_TID);
+	g_assert_cmpuint(thread->time_ns[REPORT_POLL], ==, 200 * US);
+	g_assert_cmpuint(thread->time_ns[REPORT_BH], ==, 100 * US);
+	g_assert_cmpuint(thread->unknown_ns, ==, 0);
+}
+
+/* It is told as of a time when its thread had events already: those know better. */
+static void test_wait_told_too_late(struct fixture *f, gconstpointer data)
+{
+	const struct report_thread *thread;
+
+	(void)data;
+	EMIT(f->w, POLL_EXIT, poll_exit, AT(0), MAIN_TID, .ret = 1);
+	wait_state(f, AT(50), MAIN_TID, MAIN_CTX);
+	poll_once(f, AT(100), AT(300), MAIN_TID);
+	read_back(f);
+	thread = thread_of(f->report, MAIN_TID);
+	g_assert_false(thread->waited);
+	g_assert_cmpuint(thread->time_ns[REPORT_POLL], ==, 200 * US);
+	g_assert_cmpuint(thread->between.ns.total, ==, 100 * US);
+}
+
+/* Which fd woke a loop of GSources: the only one that the source has. */
+static void test_woken_by_a_source(struct fixture *f, gconstpointer data)
+{
+	const struct report_thread *thread;
+	uint64_t one = 0x5100, two = 0x5200;
+
+	(void)data;
+	EMIT(f->w, SOURCE_ADD_FD, source_add_fd, AT(0), MAIN_TID, .source = one, .fd = 14);
+	EMIT(f->w, SOURCE_ATTACH, source_attach, AT(1), MAIN_TID, .source = one, .cb = HANDLER_CB);
+	EMIT(f->w, SOURCE_ADD_FD, source_add_fd, AT(2), MAIN_TID, .source = two, .fd = 15);
+	EMIT(f->w, SOURCE_ADD_FD, source_add_fd, AT(3), MAIN_TID, .source = two, .fd = 16);
+	EMIT(f->w, SOURCE_ATTACH, source_attach, AT(4), MAIN_TID, .source = two, .cb = TIMER_CB);
+	for (int i = 0; i < 4; i++) {
+		uint64_t source = i % 2 ? two : one, at = AT(100 * (i + 1));
+
+		/* The first's address is used again, for a source with another fd. */
+		if (i == 2) {
+			EMIT(f->w, SOURCE_ADD_FD, source_add_fd, at, MAIN_TID, .source = one,
+			     .fd = 17);
+			EMIT(f->w, SOURCE_ATTACH, source_attach, at + 1, MAIN_TID, .source = one,
+			     .cb = HANDLER_CB);
+		}
+		poll_once(f, at + 2, at + 10 * US, MAIN_TID);
+		EMIT(f->w, SOURCE_DISPATCH_BEGIN, source_dispatch_begin, at + 20 * US, MAIN_TID,
+		     .source = source, .cb = HANDLER_CB);
+		EMIT(f->w, SOURCE_DISPATCH_END, source_dispatch_end, at + 30 * US, MAIN_TID,
+		     .source = source);
+	}
+	read_back(f);
+	thread = thread_of(f->report, MAIN_TID);
+	g_assert_cmpuint(count_causes(thread, REPORT_BY_FD), ==, 2);	  /* 14, 17 */
+	g_assert_cmpuint(count_causes(thread, REPORT_BY_UNKNOWN), ==, 2); /* 15 or 16 */
+}
+
 static void test_iothread_by_its_state(struct fixture *f, gconstpointer data)
 {
 	const struct report *report;
@@ -732,6 +830,9 @@ int main(int argc, char **argv)
 	ADD("woken/by-unrecorded-fd", test_woken_by_unrecorded_fd);
 	ADD("woken/fd-number-used-again", test_fd_number_used_again);
 	ADD("timeout-ranges", test_ranges);
+	ADD("waits-from-before", test_waits_from_before);
+	ADD("wait-told-too-late", test_wait_told_too_late);
+	ADD("woken/by-a-source", test_woken_by_a_source);
 	ADD("iothread-by-its-state", test_iothread_by_its_state);
 	ADD("nothing-to-read", test_nothing_to_read);
 	ADD("damaged-stream", test_damaged_stream);

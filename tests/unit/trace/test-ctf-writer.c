@@ -209,6 +209,28 @@ static void test_more_threads_than_open_files(void)
 	recording_remove(path);
 }
 
+/* A recorder writes what it has from time to time: then no packet is open that could be stretched.
+ */
+static void test_its_end_is_told_even_without_another_event(void)
+{
+	char *path = recording_dir();
+	struct ctf_reader_stats stats;
+	struct ctf_writer *writer;
+	uint64_t events;
+
+	g_assert_cmpint(ctf_writer_open(path, NULL, &writer), ==, 0);
+	g_assert_cmpint(put(writer, 1, 0), ==, 0);
+	g_assert_cmpint(put(writer, 2, 1), ==, 0);
+	g_assert_cmpint(ctf_writer_flush(writer), ==, 0);
+	ctf_writer_end(writer, 5000000000ULL);
+	g_assert_cmpint(ctf_writer_close(writer, NULL), ==, 0);
+	g_assert_cmpint(recording_count(path, &events, &stats), ==, 0);
+	g_assert_cmpuint(events, ==, 2);
+	g_assert_cmpuint(stats.end_ns, ==, 5000000000ULL);
+	g_assert_cmpuint(stats.packets, ==, 3);
+	recording_remove(path);
+}
+
 /* --- full disks ------------------------------------------------------------------------------- */
 
 /* Write until the disk is full and on: one error, and all that came is either there or counted. */
@@ -300,6 +322,7 @@ int main(int argc, char **argv)
 	TEST(what_is_not_an_event_is_refused);
 	TEST(time_never_goes_back_in_a_stream);
 	TEST(losses_are_told_even_without_another_event);
+	TEST(its_end_is_told_even_without_another_event);
 	TEST(more_threads_than_open_files);
 	TEST(a_full_disk_leaves_a_readable_recording);
 	TEST(a_write_cut_short_leaves_a_readable_recording);
