@@ -258,7 +258,9 @@ def test_only_the_chosen_events_get_probes(tmp_path: Path) -> None:
     for name in chosen:
         assert len(named(some, name)) == len(named(every, name)) > 0
     absent = {r["of_id"] for r in named(some, "event_source") if r["from"] == "absent"}
-    assert absent and not [r for r in named(every, "event_source") if r["from"] == "absent"]
+    assert absent and not [
+        r for r in named(every, "event_source") if r["from"] == "absent"
+    ]
     assert "Waits were not recorded" in run("report", tmp_path / "some").out
 
 
