@@ -53,8 +53,8 @@ int ctf_writer_text(struct ctf_writer *writer, const struct loop_event *event, c
 /* Count events of that thread that were lost before they came here, until this time. */
 int ctf_writer_discard(struct ctf_writer *writer, uint32_t tid, uint64_t count, uint64_t time_ns);
 
-/* The recording went on until then, though nothing more happened: packets still open end there, or an
- * empty one does. */
+/* The recording went on until then, though nothing more happened: packets still open end there, or
+ * an empty one does. */
 void ctf_writer_end(struct ctf_writer *writer, uint64_t time_ns);
 
 /* Write what there is, at the price of packets that are not full. */

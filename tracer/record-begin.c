@@ -100,13 +100,13 @@ static uint32_t fd_kind(const char *kind)
 
 void record_tell_fd(struct recorder *r, struct fds *fds, int fd)
 {
-	struct fds *now = fds ? NULL : fds_new(r->pid, true);
-	const struct fd_info *info = fds_get(fds ?: now, fd);
+	struct fds *now = fds ? fds : fds_new(r->pid, true);
+	const struct fd_info *info = fds_get(now, fd);
 
 	if (info->open)
 		emit_text(r, LOOP_EV_FD, VALUES((uint32_t)fd, fd_kind(info->kind), 0),
 			  info->detail);
-	if (now)
+	if (now != fds)
 		fds_free(now);
 }
 
