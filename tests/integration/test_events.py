@@ -499,15 +499,23 @@ def vnc_recording(
 def test_the_listener_of_vnc_is_a_source(vnc_recording: Tuple[Path, int]) -> None:
     recording, pid = vnc_recording
     found = events(recording)
-    (row,) = [
-        r
-        for r in report(recording).of_type("callback")
-        if r["kind"] == "GSource" and r["thread"] == pid
+    names = {e["source"]: e["name"] for e in found if e.name == "source_name"}
+    (listener,) = [at for at, name in names.items() if name == "vnc-listen-listen"]
+    accepted = [
+        begin
+        for begin, _ in pairs(
+            of_thread(found, pid),
+            "source_dispatch_begin",
+            "source_dispatch_end",
+            "source",
+        )
+        if begin["source"] == listener
     ]
-    sources = pairs(
-        of_thread(found, pid), "source_dispatch_begin", "source_dispatch_end", "source"
-    )
-    assert len(sources) == row["count"] == 3
+    (cb,) = {begin["cb"] for begin in accepted}
+    rows = [r for r in report(recording).of_type("callback") if r["thread"] == pid]
+    sources = [r for r in rows if r["kind"] == "GSource"]
+    # The clients' own sources, made when they came, may be there too.
+    assert cb and len(accepted) == 3 and 3 in {r["count"] for r in sources}
 
 
 def test_timers_of_a_qemu(vnc_recording: Tuple[Path, int]) -> None:
