@@ -38,13 +38,7 @@ static void wait_for(pid_t pid, int timeout_ms)
 
 static bool is_loop_thread(const struct loops *loops, pid_t tid)
 {
-	for (size_t i = 0; i < loops->contexts->len; i++)
-		if (((struct context *)loops->contexts->pdata[i])->tid == tid)
-			return true;
-	for (size_t i = 0; i < loops->gcontexts->len; i++)
-		if (((struct loop_gcontext *)loops->gcontexts->pdata[i])->tid == tid)
-			return true;
-	return false;
+	return loops_context_of(loops, tid) || loops_gcontext_of(loops, tid);
 }
 
 /* A context that some thread owns and none polls: which thread that is is not known. */

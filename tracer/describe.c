@@ -60,12 +60,9 @@ static const char *thread_name(const struct loops *loops, pid_t tid)
 char *describe_role(const struct loops *loops, pid_t tid)
 {
 	const char *name = thread_name(loops, tid);
+	const struct context *c = loops_context_of(loops, tid);
 
-	for (size_t i = 0; i < loops->contexts->len; i++) {
-		const struct context *c = loops->contexts->pdata[i];
-
-		if (c->tid != tid)
-			continue;
+	if (c) {
 		if (c->kind == CONTEXT_MAIN || c->kind == CONTEXT_IOHANDLER)
 			return g_strdup("main loop");
 		if (c->kind == CONTEXT_IOTHREAD)
@@ -74,11 +71,9 @@ char *describe_role(const struct loops *loops, pid_t tid)
 				c->name);
 		return g_strdup("loop of its own");
 	}
-	for (size_t i = 0; i < loops->gcontexts->len; i++)
-		if (((struct loop_gcontext *)loops->gcontexts->pdata[i])->tid == tid)
-			return tid == loops->t->pid || !name[0]
-				       ? g_strdup("GLib loop")
-				       : g_strdup_printf("GLib loop \"%s\"", name);
+	if (loops_gcontext_of(loops, tid))
+		return tid == loops->t->pid || !name[0] ? g_strdup("GLib loop")
+							: g_strdup_printf("GLib loop \"%s\"", name);
 	return name[0] ? g_strdup_printf("thread \"%s\"", name) : g_strdup("thread");
 }
 

@@ -183,6 +183,17 @@ struct loop_gcontext *loops_gcontext(const struct loops *loops, uint64_t addr)
 	return NULL;
 }
 
+struct loop_gcontext *loops_gcontext_of(const struct loops *loops, pid_t tid)
+{
+	for (size_t i = 0; i < loops->gcontexts->len; i++) {
+		struct loop_gcontext *g = loops->gcontexts->pdata[i];
+
+		if (g->tid == tid)
+			return g;
+	}
+	return NULL;
+}
+
 const struct source_kind loops_source_kinds[] = {
 	{ "g_timeout_funcs", "timeout" },
 	{ "g_idle_funcs", "idle" },

@@ -358,6 +358,14 @@ struct context *loops_context(const struct loops *loops, uint64_t addr)
 	return NULL;
 }
 
+struct context *loops_context_of(const struct loops *loops, pid_t tid)
+{
+	for (size_t i = 0; i < loops->contexts->len; i++)
+		if (context_at(loops, i)->tid == tid)
+			return context_at(loops, i);
+	return NULL;
+}
+
 struct context *loops_main(const struct loops *loops)
 {
 	return loops->contexts->len ? context_at(loops, 0) : NULL;

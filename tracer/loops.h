@@ -117,6 +117,9 @@ void loops_free(struct loops *loops);
 /* The context at @addr, or NULL. */
 struct context *loops_context(const struct loops *loops, uint64_t addr);
 struct loop_gcontext *loops_gcontext(const struct loops *loops, uint64_t addr);
+/* The first that thread polls now, or NULL. */
+struct context *loops_context_of(const struct loops *loops, pid_t tid);
+struct loop_gcontext *loops_gcontext_of(const struct loops *loops, pid_t tid);
 /* qemu_aio_context; NULL in a program that is no QEMU. */
 struct context *loops_main(const struct loops *loops);
 

@@ -14,29 +14,6 @@
 #include "tracer/record-functions.h"
 #include "tracer/record-glib.h"
 
-/* The context that a thread polls, and how; NULL: the thread is the home of none. */
-static const struct context *context_of(const struct loops *loops, pid_t tid)
-{
-	for (size_t i = 0; i < loops->contexts->len; i++) {
-		const struct context *c = loops->contexts->pdata[i];
-
-		if (c->tid == tid)
-			return c;
-	}
-	return NULL;
-}
-
-static const struct loop_gcontext *gcontext_of(const struct loops *loops, pid_t tid)
-{
-	for (size_t i = 0; i < loops->gcontexts->len; i++) {
-		const struct loop_gcontext *g = loops->gcontexts->pdata[i];
-
-		if (g->tid == tid)
-			return g;
-	}
-	return NULL;
-}
-
 static uint32_t monitor_of(const struct poll_set *set)
 {
 	switch (set->nr) {
@@ -61,8 +38,8 @@ void record_tell_waits(struct recorder *r)
 	now = now_ns();
 	for (size_t i = 0; i < tables->sets->len; i++) {
 		const struct poll_set *set = &g_array_index(tables->sets, struct poll_set, i);
-		const struct context *c = context_of(r->loops, set->tid);
-		const struct loop_gcontext *g = c ? NULL : gcontext_of(r->loops, set->tid);
+		const struct context *c = loops_context_of(r->loops, set->tid);
+		const struct loop_gcontext *g = c ? NULL : loops_gcontext_of(r->loops, set->tid);
 
 		if (!c && !g)
 			continue;

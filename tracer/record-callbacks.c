@@ -113,16 +113,14 @@ static void tell_new(struct recorder *r, const struct loops *before, const struc
 
 			if (h->deleted || (old && (removed || old->addr == h->addr)))
 				continue;
-			if (!removed)
-				record_tell_fd(r, NULL, h->fd);
-			if (removed)
+			if (removed) {
 				emit(r, now_ns(), 0, LOOP_EV_HANDLER_REMOVE,
 				     VALUES(c->addr, h->addr, h->fd, 0));
-			else
-				emit(r, now_ns(), 0,
-				     old ? LOOP_EV_HANDLER_MODIFY : LOOP_EV_HANDLER_ADD,
-				     VALUES(c->addr, h->addr, h->fd, h->io_read, h->io_write,
-					    h->opaque));
+				continue;
+			}
+			record_tell_fd(r, NULL, h->fd);
+			emit(r, now_ns(), 0, old ? LOOP_EV_HANDLER_MODIFY : LOOP_EV_HANDLER_ADD,
+			     VALUES(c->addr, h->addr, h->fd, h->io_read, h->io_write, h->opaque));
 		}
 	}
 }

@@ -53,13 +53,7 @@ void record_watch_free(struct record_watch *w)
 /* The tables name it as the home of a context. */
 static bool is_home(const struct loops *loops, pid_t tid)
 {
-	for (size_t i = 0; loops && i < loops->contexts->len; i++)
-		if (((struct context *)loops->contexts->pdata[i])->tid == tid)
-			return true;
-	for (size_t i = 0; loops && i < loops->gcontexts->len; i++)
-		if (((struct loop_gcontext *)loops->gcontexts->pdata[i])->tid == tid)
-			return true;
-	return false;
+	return loops && (loops_context_of(loops, tid) || loops_gcontext_of(loops, tid));
 }
 
 static struct away *away_of(const struct recorder *r, uint32_t tid)
