@@ -64,6 +64,7 @@ extern const DemoScenario demo_scenarios_drain[];
 extern const DemoScenario demo_scenarios_wait[];
 extern const DemoScenario demo_scenarios_pool[];
 extern const DemoScenario demo_scenarios_coroutine[];
+extern const DemoScenario demo_scenarios_context[];
 extern const DemoScenario demo_scenarios_iothread[];
 extern const DemoScenario demo_scenarios_fdmon[];
 extern const DemoScenario demo_scenarios_aio[];

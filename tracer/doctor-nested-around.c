@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Around a NESTED WAIT: who could end it. Told from what the sleeper polls (descriptors, timers, or
- * nothing but its notifier: then only another thread can), from who sleeps in I/O or for the big
- * lock, and from what waits in a context of the same thread that the wait does not run.
+ * nothing but its notifier: then only another thread can) and from who sleeps in I/O or for the big
+ * lock. What waits in contexts of the same thread that the wait does not run:
+ * doctor-nested-outside.c.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "tracer/describe.h"
@@ -115,52 +115,17 @@ static void say_lock(struct doctor *d, const struct patient *p, GPtrArray *evide
 	}
 }
 
-/*
- * A coroutine that waits to be entered in a context that this thread drives too, from its loop, but
- * not from this aio_poll(): iohandler_ctx as a rule. A sentence, or NULL.
- */
-static char *misplaced(const struct doctor *d, pid_t tid, char **ret_culprit)
-{
-	const struct context *polled = NULL;
-
-	for (size_t i = 0; i < d->loops->contexts->len && !polled; i++) {
-		const struct context *c = d->loops->contexts->pdata[i];
-
-		polled = c->tid == tid ? c : NULL;
-	}
-	for (size_t i = 0; polled && i < d->loops->contexts->len; i++) {
-		const struct context *c = d->loops->contexts->pdata[i];
-
-		if (c->tid == tid || !c->gctx || c->gctx != polled->gctx)
-			continue;
-		for (size_t k = 0; k < c->bhs->len; k++) {
-			const struct bottom_half *bh =
-				&g_array_index(c->bhs, struct bottom_half, k);
-
-			if (strcmp(bh->name, "co_schedule_bh_cb") != 0 ||
-			    (bh->flags & (BH_SCHEDULED | BH_DELETED)) != BH_SCHEDULED)
-				continue;
-			*ret_culprit = g_strdup_printf("a coroutine scheduled in %s", c->name);
-			return g_strdup_printf(
-				"BH co_schedule_bh_cb of %s is scheduled: it enters the "
-				"coroutine, and this thread runs only %s now",
-				c->name, polled->name);
-		}
-	}
-	return NULL;
-}
-
 static void describe(struct doctor *d, struct patient *p, const struct poll_set *set)
 {
 	struct nested *n = &p->nested;
 	int fds = say_fds(d, set, n->evidence), ios;
+	bool alone;
 
 	if (fds > MAX_SAID)
 		g_ptr_array_add(n->evidence, g_strdup_printf("and %d more", fds - MAX_SAID));
 	ios = say_io(d, p, n->evidence);
-	if (fds)
-		return;
-	if (set->timeout_ns < 0 && !has_timers(d, p->tid)) {
+	alone = !fds && set->timeout_ns < 0 && !has_timers(d, p->tid);
+	if (alone) {
 		g_ptr_array_add(
 			n->evidence,
 			g_strdup("it polls nothing but its notifier, without a timeout: "
@@ -168,10 +133,10 @@ static void describe(struct doctor *d, struct patient *p, const struct poll_set 
 				 "bottom half"));
 		if (!ios)
 			n->waiters = hold_waiters(d, p->tid);
-		if (!ios && !n->waiters)
-			n->stuck = misplaced(d, p->tid, &n->stuck_what);
 	}
-	say_other_loops(d, p, n->evidence);
+	if (!fds)
+		say_other_loops(d, p, n->evidence);
+	nested_say_outside(d, p, alone && !ios && !n->waiters);
 }
 
 void nested_look_around(struct doctor *d, struct patient *p)

@@ -7,8 +7,8 @@
  * the loop's own wait is not an aio_poll(), without such a wait in between. What ends the wait is
  * told from what the sleeper polls: descriptors, timers, or nothing but its notifier, and then only
  * another thread can. Two cases of the last have verdicts of their own: other threads wait for the
- * big lock, which the sleeper keeps (BQL HOLD); a coroutine was scheduled in another context of the
- * same thread, which the nested aio_poll() does not run (WRONG CONTEXT).
+ * big lock, which the sleeper keeps (BQL HOLD); a bottom half was scheduled in another context of
+ * the same thread, which the nested aio_poll() does not run (WRONG CONTEXT).
  */
 #include <string.h>
 
@@ -106,7 +106,9 @@ static void note_stack(struct doctor *d, struct patient *p, const struct stack *
 	n->one_sleep &= one_sleep;
 	n->longest_ns = MAX(n->longest_ns, ns);
 	n->stack = *stack;
-	if (++n->samples == 2)
+	if (++n->samples == 1)
+		nested_note_outside(d, p);
+	else if (n->samples == 2)
 		nested_note(d, p, stack, nest);
 }
 
@@ -152,8 +154,7 @@ static const char *advice_for(const struct nested *n)
 		return "Those who could end the wait need the lock that it keeps: let go of it "
 		       "around the wait, or do not wait here.";
 	if (n->stuck)
-		return "Move the coroutine to the context that is polled (aio_co_schedule() and a "
-		       "yield), or do not wait for it in aio_poll().";
+		return n->stuck_co ? WRONG_CO_ADVICE : WRONG_BH_ADVICE;
 	for (size_t i = 0; i < n->evidence->len; i++)
 		if (g_str_has_prefix(n->evidence->pdata[i], "it polls fd"))
 			return "Look at the other end of what it polls; a loop must not wait for a "

@@ -18,4 +18,12 @@ struct finding *nested_finding(struct doctor *d, struct patient *p, const char *
  */
 void nested_look_around(struct doctor *d, struct patient *p);
 
+/* doctor-nested-outside.c: work of this thread that the wait in p->nested does not run. */
+
+/* At the first stack that shows the wait: remember what is scheduled there. */
+void nested_note_outside(struct doctor *d, struct patient *p);
+/* At the second: say it; as the cause, in n->stuck, if @alone, that is: as far as the sleeper's own
+ * descriptors and timers, workers and the big lock go, nothing else could end the wait. */
+void nested_say_outside(struct doctor *d, struct patient *p, bool alone);
+
 #endif

@@ -19,6 +19,8 @@ void patient_free(void *patient)
 	g_ptr_array_free(p->blocked.others, TRUE);
 	nested_clear(&p->nested);
 	g_ptr_array_free(p->nested.evidence, TRUE);
+	if (p->nested.outside)
+		g_array_free(p->nested.outside, TRUE);
 	glib_nested_clear(&p->glib_nested);
 	g_free(p);
 }

@@ -71,13 +71,15 @@ static char *wait_culprit(const struct trace_doctor *d, const struct trace_long 
 {
 	const struct report_nested *nested = l->entry;
 	char *name = trace_callback_name(d, l->callback), *wait, *text,
-	     *caller = caller_name(d, nested->site, name), *ctx;
+	     *caller = caller_name(d, nested->site, name), *ctx, *what;
 
 	wait = g_strdup_printf("%s waits in aio_poll()%s%s%s", name, caller ? ", called by " : "",
 			       caller ? caller : "", l->waiters ? ", and keeps the big lock" : "");
 	if (l->stuck_ctx) {
 		ctx = trace_context_name(d, l->stuck_ctx);
-		text = g_strdup_printf("a coroutine scheduled in %s, while %s", ctx, wait);
+		what = l->stuck_bh ? trace_name(d, "BH", l->stuck_bh) : g_strdup("a coroutine");
+		text = g_strdup_printf("%s scheduled in %s, while %s", what, ctx, wait);
+		g_free(what);
 		g_free(ctx);
 		g_free(wait);
 	} else {
@@ -86,6 +88,21 @@ static char *wait_culprit(const struct trace_doctor *d, const struct trace_long 
 	g_free(name);
 	g_free(caller);
 	return text;
+}
+
+static void say_stuck(struct trace_doctor *d, struct finding *f, const struct trace_long *l)
+{
+	const struct report_nested *nested = l->entry;
+	char *ctx = trace_context_name(d, l->stuck_ctx), *when = trace_when(d, l->stuck_ns),
+	     *polled = trace_context_name(d, nested->ctx),
+	     *what = l->stuck_bh ? trace_name(d, "BH", l->stuck_bh) : g_strdup("the coroutine");
+
+	finding_say(f, "%s was scheduled in %s at %s, and this wait runs only %s", what, ctx, when,
+		    polled);
+	g_free(ctx);
+	g_free(when);
+	g_free(polled);
+	g_free(what);
 }
 
 static void say_wait(struct trace_doctor *d, const struct trace_long *l)
@@ -106,9 +123,7 @@ static void say_wait(struct trace_doctor *d, const struct trace_long *l)
 		finding_say(f, "%u thread%s waited for the big lock, which it kept", l->waiters,
 			    l->waiters == 1 ? "" : "s");
 	if (l->stuck_ctx)
-		finding_say(
-			f,
-			"the coroutine was to be entered by a context that this wait does not run");
+		say_stuck(d, f, l);
 	else if (l->n_fds == 1)
 		finding_say(f,
 			    "it polled one descriptor, its notifier: only another thread could end "
@@ -121,9 +136,9 @@ static void say_wait(struct trace_doctor *d, const struct trace_long *l)
 		l->waiters
 			? "Those who could end the wait need the lock that it keeps: let go of it "
 			  "around the wait, or do not wait here."
+		: l->stuck_bh ? WRONG_BH_ADVICE
 		: l->stuck_ctx
-			? "Move the coroutine to the context that is polled (aio_co_schedule() and "
-			  "a yield), or do not wait for it in aio_poll()."
+			? WRONG_CO_ADVICE
 			: "Whoever makes its condition true has to call aio_wait_kick() after that: "
 			  "look at who completes what it waits for, and whether that still runs.";
 }
@@ -154,10 +169,23 @@ static void say_hold(struct trace_doctor *d, const struct trace_long *l)
 	g_free(site);
 }
 
+/* Who runs a context may have been told only later: another thread is not kept by this wait. */
+static void forget_stuck_elsewhere(const struct trace_doctor *d, struct trace_long *l)
+{
+	const struct report_context *told =
+		report_map_find(&d->report->contexts, (struct report_key){ .a = l->stuck_ctx });
+
+	if (told && told->home_tid && told->home_tid != l->thread->tid)
+		l->stuck_ctx = l->stuck_bh = 0;
+}
+
 void trace_long_say(struct trace_doctor *d)
 {
-	const struct trace_long *l;
+	struct trace_long *l;
 
+	report_each (&d->longs, l)
+		if (l->stuck_ctx)
+			forget_stuck_elsewhere(d, l);
 	report_each (&d->longs, l)
 		if (l->kind == REPORT_AIO_POLL || l->kind == REPORT_AIO_WAIT)
 			say_wait(d, l);

@@ -59,22 +59,36 @@ static uint32_t lock_waiters(struct trace_doctor *d, uint64_t begin_ns, uint64_t
 	return n;
 }
 
-/* A coroutine in a context of the same thread that the wait does not run. */
-static uint64_t stuck_context(struct trace_doctor *d, const struct trace_thread *t, uint64_t ctx,
-			      uint64_t now_ns)
+/* May the thread run this context, as far as was seen? */
+static bool may_run(struct trace_doctor *d, const struct trace_thread *t, uint64_t ctx)
 {
-	const struct trace_work *work;
+	const struct trace_context *c =
+		report_map_find(&d->contexts, (struct report_key){ .a = ctx });
+
+	return c && (!c->home_tid || c->home_tid == t->tid);
+}
+
+/*
+ * A coroutine or a bottom half in a context of the same thread that the wait does not run. A bottom
+ * half only counts for a wait that polls its notifier alone, and that has not ended: what has ended
+ * one was something else.
+ */
+static const struct trace_work *stuck_work(struct trace_doctor *d, const struct trace_thread *t,
+					   uint64_t ctx, uint64_t now_ns, bool open)
+{
+	const struct trace_work *work, *bh = NULL;
 
 	report_each (&d->work, work) {
-		const struct trace_context *c =
-			report_map_find(&d->contexts, (struct report_key){ .a = work->ctx });
-
-		if (work->key.a == WORK_CO && work->open && ctx && work->ctx != ctx && c &&
-		    (!c->home_tid || c->home_tid == t->tid) &&
-		    now_ns - work->due_ns >= (uint64_t)d->min_ns)
-			return work->ctx;
+		if (!work->open || !ctx || work->ctx == ctx ||
+		    (work->key.a != WORK_CO && work->key.a != WORK_BH) ||
+		    now_ns - work->due_ns < (uint64_t)d->min_ns || !may_run(d, t, work->ctx))
+			continue;
+		if (work->key.a == WORK_CO)
+			return work;
+		if (open && t->n_fds == 1 && t->timeout_ns < 0 && !bh)
+			bh = work;
 	}
-	return 0;
+	return bh;
 }
 
 static void end_wait(struct trace_doctor *d, const struct trace_thread *t,
@@ -82,6 +96,7 @@ static void end_wait(struct trace_doctor *d, const struct trace_thread *t,
 		     uint64_t now_ns, bool open)
 {
 	const struct report_nested *nested = frame->entry;
+	const struct trace_work *stuck;
 	struct trace_long *l;
 
 	if (now_ns - frame->begin_ns < (uint64_t)d->min_ns || !is_outermost(model) ||
@@ -96,7 +111,10 @@ static void end_wait(struct trace_doctor *d, const struct trace_thread *t,
 	l->depth = nested->max_depth;
 	l->waiters =
 		model->hold || d->bql_tid == t->tid ? lock_waiters(d, frame->begin_ns, now_ns) : 0;
-	l->stuck_ctx = stuck_context(d, t, nested->ctx, now_ns);
+	stuck = stuck_work(d, t, nested->ctx, now_ns, open);
+	l->stuck_ctx = stuck ? stuck->ctx : 0;
+	l->stuck_bh = stuck && stuck->key.a == WORK_BH ? stuck->cb : 0;
+	l->stuck_ns = stuck ? stuck->due_ns : 0;
 }
 
 void trace_long_end(struct trace_doctor *d, struct trace_thread *t,

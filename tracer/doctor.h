@@ -20,6 +20,14 @@
 	"Who closes a descriptor has to remove its handler first: aio_set_fd_handler() or "        \
 	"qemu_set_fd_handler() with no callbacks."
 
+/* Of a nested wait for what another context of the thread would have to run. */
+#define WRONG_CO_ADVICE                                                                            \
+	"Move the coroutine to the context that is polled (aio_co_schedule() and a yield), or do " \
+	"not wait for it in aio_poll()."
+#define WRONG_BH_ADVICE                                                                             \
+	"A nested aio_poll() runs one context only: schedule the bottom half in that, or wait for " \
+	"it from the loop."
+
 /* What blocks for longer is a finding, unless another limit is asked for. */
 #define DOCTOR_MIN_MS 100
 
@@ -80,9 +88,12 @@ struct nested {
 	char *chain;	     /* from the caller to the callback */
 	GPtrArray *evidence; /* char *: about the lock, and who could end it */
 	char *waiters;	     /* who waits for the lock and could end it, or NULL */
-	char *stuck;	     /* what cannot run meanwhile and could end it, or NULL ... */
-	char *stuck_what;    /* ... in a few words */
-	struct stack stack;  /* the last */
+	GArray *outside; /* uint64_t: bottom halves that it does not run, at the first stack ... */
+	int64_t outside_ns; /* ... and when that was */
+	char *stuck;	    /* one of them is what it waits for: a sentence, or NULL ... */
+	char *stuck_what;   /* ... in a few words */
+	bool stuck_co;	    /* it enters a coroutine */
+	struct stack stack; /* the last */
 };
 
 /* A loop of GLib's that runs inside of a callback: doctor-glib-nested.c. */

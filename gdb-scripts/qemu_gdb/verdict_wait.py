@@ -2,17 +2,26 @@
 """BQL HOLD, WRONG CONTEXT, NESTED WAIT, BLOCKED CALLBACK: a thread waits where it should not."""
 from typing import Optional
 
-from qemu_gdb import waits
+from qemu_gdb import outside, waits
 from qemu_gdb.cmd_where import Row
 from qemu_gdb.finding import ONE_LOOK, Case, Finding, culprit
 from qemu_gdb.frames import shorten
-from qemu_gdb.loops import BH_DELETED, BH_SCHEDULED, IOHANDLER, Context
-from qemu_gdb.out import duration, plural, printable
+from qemu_gdb.out import duration, plural
 from qemu_gdb.verdict_left import late_timers
-from qemu_gdb.threads import CALLS as POLLS
 from qemu_gdb.where import DISPATCH, POLLING
 
-CO_SCHEDULE = "co_schedule_bh_cb"
+KICK_ADVICE = (
+    "The loop around it stands still until the condition it waits for comes true and "
+    "somebody wakes this thread: who changes that condition has to call aio_wait_kick()."
+)
+CO_ADVICE = (
+    "Move the coroutine to the context that is polled (aio_co_schedule() and a yield), or "
+    "do not wait for it in aio_poll()."
+)
+BH_ADVICE = (
+    "A nested aio_poll() runs one context only: schedule the bottom half in that, or wait for "
+    "it from the loop."
+)
 
 
 def _bql_waiters(case: Case) -> list[Row]:
@@ -61,90 +70,28 @@ def bql_hold(case: Case) -> list[Finding]:
     return findings
 
 
-def nested_wait(case: Case) -> list[Finding]:
+def nested(case: Case) -> list[Finding]:
+    """NESTED WAIT; WRONG CONTEXT if what it waits for is proven to be where it does not look."""
     findings = []
     for row in case.rows:
-        if not _is_nested_wait(row) or _misplaced(case, row):
+        if not _is_nested_wait(row):
             continue
+        found = outside.look(case, row)
+        verdict, advice = "NESTED WAIT", KICK_ADVICE
+        who = f"{culprit(case, row)}: {_site(row)}"
+        if found.stuck:
+            verdict, who = "WRONG CONTEXT", f"{found.stuck}, while {who}"
+            advice = CO_ADVICE if found.is_coroutine else BH_ADVICE
         evidence = [*_nested_facts(row), ONE_LOOK]
         if row.bql == "held":
             evidence.append(
                 "it holds the BQL meanwhile: every vCPU that needs it will wait"
             )
-        evidence += _left_outside(case, row)
-        advice = (
-            "The loop around it stands still until the condition it waits for comes true and "
-            "somebody wakes this thread: who changes that condition has to call aio_wait_kick()."
-        )
-        who = f"{culprit(case, row)}: {_site(row)}"
-        findings.append(Finding("NESTED WAIT", row, "now", who, evidence, advice))
+        # What is proven comes first.
+        said = found.evidence
+        evidence = said[:1] + evidence + said[1:] if found.stuck else evidence + said
+        findings.append(Finding(verdict, row, "now", who, evidence, advice))
     return findings
-
-
-def wrong_context(case: Case) -> list[Finding]:
-    findings = []
-    for row in case.rows:
-        misplaced = _misplaced(case, row) if _is_nested_wait(row) else None
-        if misplaced is None:
-            continue
-        evidence = [
-            f"BH {CO_SCHEDULE} of {misplaced.name} is scheduled: it enters the coroutine, and the "
-            "nested wait does not run that context",
-            *_nested_facts(row),
-            ONE_LOOK,
-        ]
-        advice = (
-            "Move the coroutine to the context that is polled (aio_co_schedule() and a yield), or "
-            "do not wait for it in aio_poll()."
-        )
-        who = f"a coroutine scheduled in {misplaced.name}, while {culprit(case, row)}: {_site(row)}"
-        findings.append(Finding("WRONG CONTEXT", row, "now", who, evidence, advice))
-    return findings
-
-
-def _misplaced(case: Case, row: Row) -> Optional[Context]:
-    """One of the same loop, not run by this wait, in which a coroutine waits to be entered.
-
-    Only where nothing else could end the wait: no descriptor, no timer, no worker in I/O, nobody
-    who wants the lock that it keeps."""
-    contexts = case.session.loops.contexts
-    mine = [c for c in contexts if c.tid == row.thread.tid]
-    notifiers = {c.notifier_fd for c in contexts}
-    polls = row.thread.polls
-    if not mine or polls is None or not polls.for_ever:
-        return None
-    works = [
-        r.thread.call
-        for r in case.rows
-        if r is not row and r.thread.call not in POLLS
-        and waits.NAMES.get(r.thread.call, ("", False))[1]
-    ]  # fmt: skip
-    kept = row.bql == "held" and _bql_waiters(case)
-    if any(f.fd not in notifiers for f in polls.fds) or works or kept:
-        return None
-    if any(c.timers for c in mine):
-        return None
-    for context in contexts:
-        if context.tid == row.thread.tid or context.gctx != mine[0].gctx:
-            continue
-        for bh in context.bhs:
-            scheduled = bh.flags & (BH_SCHEDULED | BH_DELETED) == BH_SCHEDULED
-            if bh.name == CO_SCHEDULE and scheduled:
-                return context
-    return None
-
-
-def _left_outside(case: Case, row: Row) -> list[str]:
-    """Work of contexts that this thread's outer loop runs, and its nested wait does not."""
-    return [
-        f"BH {printable(bh.name) or case.session.names.callback(bh.cb)} of {context.name} is "
-        "scheduled, and the nested wait does not run that context: if it waits for this, it is "
-        "for ever"
-        for context in case.session.loops.contexts
-        if context.kind == IOHANDLER and row.where.loop == "main_loop_wait"
-        for bh in context.bhs
-        if bh.flags & (BH_SCHEDULED | BH_DELETED) == BH_SCHEDULED
-    ]
 
 
 def blocked(case: Case) -> list[Finding]:

@@ -18,8 +18,7 @@ NOTIFIERS = frozenset(
 CHECKS = (
     verdict_lost.lost,
     verdict_wait.bql_hold,
-    verdict_wait.wrong_context,
-    verdict_wait.nested_wait,
+    verdict_wait.nested,
     verdict_wait.blocked,
     verdict_left.late,
     verdict_left.leak,

@@ -35,8 +35,15 @@ KEPT = {
     "bql-hold": "futex",
 }
 HANGS = [
-    *("aio-wait-kick-barrier", "coroutine-wrong-context", "dead-fd", "deleted-handler"),
-    *("iothread-stop-race", "lost-wakeup", "missing-kick", "nested-bql"),
+    *("aio-wait-kick-barrier", "bh-wrong-context", "coroutine-wrong-context"),
+    *(
+        "dead-fd",
+        "deleted-handler",
+        "iothread-stop-race",
+        "lost-wakeup",
+        "missing-kick",
+        "nested-bql",
+    ),
     *("poll-recursion", "stolen-accept"),
 ]
 HEALTHY = ["five-sources", "nested-drain", "iothread", "thread-pool"]

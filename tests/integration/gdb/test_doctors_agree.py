@@ -44,6 +44,7 @@ KEPT: Dict[str, Tuple[str, ...]] = {
 # By which words all call the culprit.
 WORDS: Dict[str, Tuple[str, ...]] = {
     "bql-hold": ("slow_device_write",),
+    "bh-wrong-context": ("BH job_exit_bh_cb scheduled in iohandler_ctx", "BH cancels_"),
     "coroutine-wrong-context": ("a coroutine scheduled in iohandler_ctx", "BH drains_"),
     "epoll-upgrade-race": ("fd ", " (eventfd) of io0"),
     "dead-fd": ("handler closed_client_read of iohandler_ctx is registered for fd ",),
@@ -95,7 +96,7 @@ def ask_all(gdb: Gdb, name: str) -> Tuple[Row, Says]:
     return live, said
 
 
-QUICK = ["coroutine-wrong-context", "stolen-accept"]
+QUICK = ["bh-wrong-context", "stolen-accept"]
 
 
 @pytest.mark.parametrize("name", those(FAULTY, QUICK))

@@ -212,6 +212,14 @@ static void test_kicks(void)
 							       "irqs=0\n");
 }
 
+static void test_contexts(void)
+{
+	expect_counts("--scenario bh-right-context --iterations 23", "iterations=23\n"
+								     "cancels=23\n"
+								     "waits=23\n"
+								     "exits=23\n");
+}
+
 static void test_busy(void)
 {
 	expect_counts("--scenario busy --iterations 46", "iterations=46\n"
@@ -355,6 +363,7 @@ static void expect_verdict(const char *line, const char *name)
 	} families[] = {
 		{ "aio-wait-kick", "\"NESTED WAIT\"" },
 		{ "bh-not-cancelled", "\"SPIN\"" },
+		{ "bh-wrong-context", "\"WRONG CONTEXT\"" },
 		{ "bql-hold", "\"BQL HOLD\"" },
 		{ "blocked-", "\"BLOCKED CALLBACK\"" },
 		{ "client-flood", "\"SPIN\"" },
@@ -543,6 +552,7 @@ static void test_nested_waits(void)
 	static const char *const scenarios[][2] = {
 		{ "missing-kick", "iterations=1\nwaits=1\ncompleted=1\n" },
 		{ "aio-wait-kick-barrier", "iterations=1\nwaits=1\ncompleted=1\n" },
+		{ "bh-wrong-context", "iterations=1\ncancels=1\nwaits=1\nexits=0\n" },
 		{ "coroutine-wrong-context", "iterations=2\nwaits=1\ncommands=0\n" },
 		{ "nested-bql", "iterations=1\ncompleted=0\n" },
 	};
@@ -585,6 +595,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/program/spin-warning-is-of-its-era", test_spin_warning);
 	g_test_add_func("/program/busy-counts-are-exact", test_busy);
 	g_test_add_func("/program/clients-counts-are-exact", test_clients);
+	g_test_add_func("/program/contexts-counts-are-exact", test_contexts);
 	g_test_add_func("/program/kicks-counts-are-exact", test_kicks);
 	g_test_add_func("/program/blocked-callbacks-are-one-an-iteration", test_blocked);
 	g_test_add_func("/program/waits-counts-are-exact", test_waits);
