@@ -22,6 +22,7 @@ enum { TASK_STOPPED_OR_TRACED = 0xc, TASK_FROZEN_ = 0x8000 };
 
 const volatile int tgid;
 const volatile __u64 min_ns; /* a stall is longer */
+const volatile bool views;   /* stacks are wanted; else only of waits, that may be its own */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -208,7 +209,7 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 		return 0;
 	if (!t->away.begin_ns)
 		go_away(t, now);
-	else if (now >= t->stack_ns)
+	else if (now >= t->stack_ns && (views || is_wait_call(t->nr)))
 		send_stack(t, tid, now, true);
 	t->nr = -1;
 	return 0;

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tracer/child.h"
 #include "tracer/clock.h"
@@ -110,7 +111,7 @@ static int watch(struct session *s, const struct options *options, struct failur
 
 	seen.rows = stall_rows_new(&d);
 	if (!err)
-		err = stalls_open(&d, d.min_ns, options->tid, take, &seen, &stalls, why);
+		err = stalls_open(&d, d.min_ns, options->tid, true, take, &seen, &stalls, why);
 	if (err)
 		goto cleanup;
 	stalls_totals(stalls, &totals);
@@ -119,6 +120,7 @@ static int watch(struct session *s, const struct options *options, struct failur
 	begun = now_ns();
 	end = options->duration_ms ? begun + options->duration_ms * 1000000LL : INT64_MAX;
 	while (!stop && now_ns() < end && !err) {
+		usleep(stalls_pause_us(stalls));
 		err = stalls_step(stalls);
 		show_progress(&seen, now_ns() - begun);
 	}
@@ -152,19 +154,25 @@ static int stalls_of_command(struct session *s, const struct options *options, s
 	return err;
 }
 
-/* What stalls -p measures, and a recording has not. */
-static void say_unrecorded(const GPtrArray *rows)
+/* What the recording has not. */
+static void say_unrecorded(const struct stalls_recorded *recorded)
 {
 	bool has_stack = false;
 
-	for (size_t i = 0; i < rows->len; i++)
-		has_stack |= ((const struct stall_row *)rows->pdata[i])->view != NULL;
-	if (!rows->len)
+	for (size_t i = 0; i < recorded->rows->len; i++)
+		has_stack |= ((const struct stall_row *)recorded->rows->pdata[i])->view != NULL;
+	if (!recorded->unsplit)
 		return;
-	printf("A recording does not tell how that time divides into running, waiting for a CPU and "
-	       "asleep in\nwhich call: loopscope stalls -p PID measures it while it happens.\n");
-	if (!has_stack)
-		printf("This one has no stacks: loopscope record --stacks -p PID -o DIR.\n");
+	if (recorded->has_splits)
+		printf("What the time of %" PRIu64
+		       " of them went into is not in the recording: they "
+		       "began before it did, or\nits events were lost.\n",
+		       recorded->unsplit);
+	else
+		printf("This recording does not tell how that time divides into running, waiting for a "
+		       "CPU and asleep in\nwhich call%s: loopscope record --stacks -p PID -o DIR "
+		       "does.\n",
+		       has_stack ? "" : ", and it has no stacks");
 }
 
 static int show_recording(const struct options *options, struct failure *why)
@@ -180,7 +188,7 @@ static int show_recording(const struct options *options, struct failure *why)
 	totals.lost = recorded.lost;
 	show(recorded.rows, options, &totals, recorded.stalls, recorded.target, recorded.ns);
 	if (!options->json)
-		say_unrecorded(recorded.rows);
+		say_unrecorded(&recorded);
 	g_free(recorded.target);
 	g_ptr_array_free(recorded.rows, TRUE);
 	return recorded.stalls ? EXIT_FINDING : EXIT_FINE;

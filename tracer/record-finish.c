@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bpf/record.skel.h"
 #include "tracer/clock.h"
 #include "tracer/out.h"
 #include "tracer/record-run.h"
@@ -13,7 +12,7 @@
 static int finish_flight(struct recorder *r, bool ended, uint64_t started_ns, struct failure *why)
 {
 	const char *path = r->s->options->output;
-	uint64_t lost = r->skel->bss->lost;
+	uint64_t lost = record_lost(r);
 
 	record_flight_lost(r, lost);
 	record_flight_finish(r, r->s->options->at_end || (ended && !r->s->options->command));
@@ -36,6 +35,8 @@ int record_finish(struct recorder *r, bool ended, uint64_t started_ns, struct fa
 	uint64_t lost, end;
 	int err;
 
+	if (r->watch)
+		record_watch_end(r);
 	end = now_ns();
 	record_detach(r);
 	if (!r->error)
@@ -44,7 +45,7 @@ int record_finish(struct recorder *r, bool ended, uint64_t started_ns, struct fa
 		return finish_flight(r, ended, started_ns, why);
 	if (r->s->options->verbose)
 		record_show_hits(r, r->s->options->json);
-	lost = r->skel->bss->lost;
+	lost = record_lost(r);
 	if (lost)
 		ctf_writer_discard(r->writer, 0, lost, now_ns());
 	ctf_writer_end(r->writer, end);

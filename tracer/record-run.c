@@ -103,7 +103,7 @@ static bool target_ended(int pidfd, int timeout_ms)
 /* Stalls that the events show: their stacks, and what the flight recorder does about them. */
 static void look_for_stalls(struct recorder *r)
 {
-	uint64_t lost = r->skel->bss->lost;
+	uint64_t lost = record_lost(r);
 	struct record_stall stall;
 
 	if (!r->watch)
@@ -119,6 +119,7 @@ static void look_for_stalls(struct recorder *r)
 		if (r->flight)
 			record_flight_stall(r, &stall);
 	}
+	record_watch_step(r);
 	if (r->flight && asked)
 		record_flight_asked(r);
 	asked = 0;

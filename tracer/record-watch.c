@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "bpf/record.skel.h"
 #include "tracer/clock.h"
 #include "tracer/record.h"
 #include "tracer/stall-look.h"
@@ -156,6 +157,13 @@ bool record_watch_next(struct record_watch *w, struct record_stall *ret)
 	return false;
 }
 
+uint64_t record_lost(const struct recorder *r)
+{
+	const struct stall_look *look = r->watch ? r->watch->look : NULL;
+
+	return r->skel->bss->lost + (look ? stall_look_lost(look) : 0);
+}
+
 bool record_watch_goes_on(const struct record_watch *w)
 {
 	GHashTableIter iter;
@@ -196,16 +204,39 @@ static void write_stack(struct recorder *r, const struct stack *stack, uint64_t 
 		     VALUES(t->tid, i, stack->frames[i].pc, i ? 0 : t->sp));
 }
 
-/* Of a command that was started the layout is known later than the first events. */
-static bool look(struct recorder *r, uint32_t tid, struct stall_looked *ret)
+/* Of a command that was started the tables are known later than the first events. */
+static struct stall_look *look(struct recorder *r)
 {
 	struct record_watch *w = r->watch;
 
-	if (!w->opened && r->s->l) {
-		w->look = stall_look_open(r->s);
+	if (!w->opened && r->loops) {
 		w->opened = true;
+		w->look = stall_look_open(r->s);
+		if (w->look)
+			record_split_begin(r, w->look, w->min_ns);
 	}
-	return w->look && stall_look_take(w->look, (pid_t)tid, ret);
+	return w->look;
+}
+
+static bool take(struct recorder *r, uint32_t tid, struct stall_looked *ret)
+{
+	struct stall_look *at = look(r);
+
+	return at && stall_look_take(at, (pid_t)tid, ret);
+}
+
+void record_watch_step(struct recorder *r)
+{
+	struct stall_look *at = look(r);
+
+	if (at)
+		stall_look_step(at);
+}
+
+void record_watch_end(struct recorder *r)
+{
+	if (r->watch->look)
+		stall_look_end(r->watch->look);
 }
 
 void record_watch_begin(struct recorder *r)
@@ -218,7 +249,7 @@ void record_watch_begin(struct recorder *r)
 		struct stall_looked looked;
 		struct away *a;
 
-		if (!look(r, tid, &looked) || !looked.is_loop)
+		if (!take(r, tid, &looked) || !looked.is_loop)
 			continue;
 		a = away_of(r, tid);
 		if (!a->waits && !a->since_ns)
@@ -232,7 +263,7 @@ void record_watch_take_stack(struct recorder *r, const struct record_stall *stal
 	struct stall_looked looked;
 	uint64_t now;
 
-	if (!look(r, stall->tid, &looked)) {
+	if (!take(r, stall->tid, &looked)) {
 		w->missed++;
 		return;
 	}

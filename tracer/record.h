@@ -219,10 +219,22 @@ bool record_watch_next(struct record_watch *w, struct record_stall *ret);
 /* Write the stack of a thread that stalls, what it does, and the holder's of a lock it waits for.
  */
 void record_watch_take_stack(struct recorder *r, const struct record_stall *stall);
+/* To be called often, and at the end: what the time of those that are over went into. */
+void record_watch_step(struct recorder *r);
+void record_watch_end(struct recorder *r);
+/* Hits, and stalls' times, that found no room so far. */
+uint64_t record_lost(const struct recorder *r);
 /* Does any go on? */
 bool record_watch_goes_on(const struct record_watch *w);
 /* Stacks that could be taken, and that could not. */
 void record_watch_stacks(const struct record_watch *w, int *ret_taken, int *ret_missed);
+
+/* --- record-split.c --- */
+
+struct stall_look;
+
+/* From now on what the time of stalls goes into is recorded; or why it is not. */
+void record_split_begin(struct recorder *r, struct stall_look *look, int64_t min_ns);
 
 /* --- record-flight.c --- */
 

@@ -236,8 +236,9 @@ void report_print_text(const struct report *report, const struct report_options 
 	report_print_nested(report, options);
 	report_print_bql(report, options);
 	print_pairs(report);
-	if (report->counts[LOOP_EV_STACK_FRAME])
-		puts("\nStacks of what kept a loop from its wait are in it: loopscope stalls shows them.");
+	if (report->counts[LOOP_EV_STACK_FRAME] || report->counts[LOOP_EV_STALL_SPLIT])
+		printf("\nStacks of what kept a loop from its wait%s are in it: loopscope stalls shows them.\n",
+		       report->counts[LOOP_EV_STALL_SPLIT] ? ", and what its time went into," : "");
 	if (options->events)
 		print_events(report);
 }

@@ -2,26 +2,16 @@
 /*
  * Stalls as a recording shows them: from the end of a loop's own wait to the begin of the next, and
  * the callback that took most of that. A recording with stacks (record --stacks, --on-stall) also
- * says what the thread did there, and for whose lock it waited.
+ * says what the thread did there, for whose lock it waited, and what its time went into.
+ *
+ * That last comes when the stall is over, some ms later: until then a stall waits for it.
  */
-#include <inttypes.h>
 #include <string.h>
 
-#include "tracer/report-model.h"
 #include "tracer/report-words.h"
-#include "tracer/stall-recording.h"
+#include "tracer/stall-recording-inside.h"
 
-#define MAX_KINDS 1000 /* rows; stalls beyond are counted only */
-
-/* A stack in the recording. */
-struct seen {
-	uint32_t state;
-	int32_t call;
-	uint32_t holder;
-	uint64_t lock;
-	GArray *frames;		/* uint64_t */
-	struct seen *of_holder; /* taken at the same time */
-};
+#define WAITING 32 /* stalls of a thread for which what their time went into may still come */
 
 /* A thread while the recording is read. */
 struct timed {
@@ -29,52 +19,52 @@ struct timed {
 	uint64_t open_ns;	  /* the recording ends, and it still is */
 	struct report_frame most; /* the callback with most of that time; entry NULL: none */
 	uint64_t most_ns;
-	struct seen *seen; /* in this time; or NULL */
-};
-
-/* Stalls of one thread in one callback. */
-struct row {
-	const struct report_thread *thread;
-	struct report_frame frame;
-	uint64_t count, longest_ns, total_ns;
-	bool goes_on;
-	struct seen *seen; /* of the longest that has one */
-	uint64_t seen_ns;
+	const struct report_nested *nested; /* the aio_poll() inside with most of it */
+	uint64_t nested_ns;
+	struct recorded_stack *stack; /* in this time; or NULL */
+	GArray *waiting;	      /* struct recorded_stall */
+	bool has_split;
+	struct stall_split split; /* the last: of what goes on when the recording ends */
 };
 
 struct reading {
 	uint64_t min_ns, stalls;
-	GHashTable *threads;  /* tid -> struct timed */
-	GHashTable *loops;    /* tid -> struct report_thread */
-	GPtrArray *rows;      /* struct row */
-	struct seen *last;    /* whose frames come now */
-	struct seen *stalled; /* that a holder's stack may follow */
-	uint64_t lost_rows;
+	GHashTable *threads; /* tid -> struct timed */
+	GHashTable *loops;   /* tid -> struct report_thread */
+	struct recorded_rows *rows;
+	struct stall_splits *splits;
+	struct recorded_stack *last;	/* whose frames come now */
+	struct recorded_stack *stalled; /* that a holder's stack may follow */
+	uint64_t unsplit;
 };
 
-static void seen_free(struct seen *seen)
+/* Each stall for itself, whether its split came or not. */
+static void settle(struct reading *r, struct timed *t, guint n)
 {
-	if (!seen)
-		return;
-	seen_free(seen->of_holder);
-	g_array_free(seen->frames, TRUE);
-	g_free(seen);
+	for (guint i = 0; i < n; i++) {
+		struct recorded_stall *stall = &g_array_index(t->waiting, struct recorded_stall, i);
+
+		r->unsplit += !stall->has_split;
+		recorded_rows_add(r->rows, stall);
+	}
+	if (n)
+		g_array_remove_range(t->waiting, 0, n);
 }
 
 static void timed_free(void *data)
 {
 	struct timed *t = data;
 
-	seen_free(t->seen);
+	for (guint i = 0; i < t->waiting->len; i++) {
+		struct recorded_stall *stall = &g_array_index(t->waiting, struct recorded_stall, i);
+
+		recorded_stack_free(stall->stack);
+		stall_split_clear(&stall->split);
+	}
+	g_array_free(t->waiting, TRUE);
+	recorded_stack_free(t->stack);
+	stall_split_clear(&t->split);
 	g_free(t);
-}
-
-static void row_free(void *data)
-{
-	struct row *row = data;
-
-	seen_free(row->seen);
-	g_free(row);
 }
 
 static struct timed *timed_of(struct reading *r, uint32_t tid)
@@ -83,38 +73,64 @@ static struct timed *timed_of(struct reading *r, uint32_t tid)
 
 	if (!t) {
 		t = g_new0(struct timed, 1);
+		t->waiting = g_array_new(FALSE, FALSE, sizeof(struct recorded_stall));
 		g_hash_table_insert(r->threads, GUINT_TO_POINTER(tid), t);
 	}
 	return t;
 }
 
-/* --- stacks --------------------------------------------------------------------------------- */
+/* --- stacks, and what time went into --------------------------------------------------------- */
 
 static void see_state(struct reading *r, const struct loop_thread_state *event)
 {
-	struct seen *seen = g_new0(struct seen, 1);
+	struct recorded_stack *stack = g_new0(struct recorded_stack, 1);
 	struct timed *t = timed_of(r, event->of_tid);
 
-	seen->state = event->state;
-	seen->call = event->syscall;
-	seen->holder = event->holder;
-	seen->lock = event->lock;
-	seen->frames = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	r->last = seen;
+	stack->state = event->state;
+	stack->call = event->syscall;
+	stack->holder = event->holder;
+	stack->lock = event->lock;
+	stack->frames = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	r->last = stack;
 	if (event->for_ns == LOOP_NS_UNKNOWN && r->stalled && !r->stalled->of_holder &&
 	    r->stalled->holder == event->of_tid) {
-		r->stalled->of_holder = seen;
+		r->stalled->of_holder = stack;
 		return;
 	}
-	seen_free(t->seen);
-	t->seen = r->stalled = seen;
+	recorded_stack_free(t->stack);
+	t->stack = r->stalled = stack;
+}
+
+static void see_split(struct reading *r, const struct stall_split *split)
+{
+	struct timed *t = timed_of(r, split->tid);
+
+	for (guint i = 0; i < t->waiting->len; i++) {
+		struct recorded_stall *stall = &g_array_index(t->waiting, struct recorded_stall, i);
+
+		if (stall->has_split ||
+		    !stall_split_fits(split, stall->begin_ns, stall->begin_ns + stall->ns))
+			continue;
+		stall->has_split = true;
+		stall->split = stall_split_copy(split);
+		settle(r, t, i + 1); /* those before it would have come before */
+		return;
+	}
+	stall_split_clear(&t->split);
+	t->split = stall_split_copy(split);
+	t->has_split = true;
 }
 
 static void on_event(void *data, const struct loop_event *event)
 {
 	const struct loop_stack_frame *frame = (const struct loop_stack_frame *)event;
 	struct reading *r = data;
+	const struct stall_split *split = stall_splits_event(r->splits, event);
 
+	if (split)
+		see_split(r, split);
+	if (event->id == LOOP_EV_BQL_WAIT)
+		recorded_rows_bql(r->rows, ((const struct loop_bql_wait *)event)->lock);
 	if (event->id == LOOP_EV_THREAD_STATE)
 		see_state(r, (const struct loop_thread_state *)event);
 	else if (event->id == LOOP_EV_STACK_FRAME && r->last && r->last->frames->len < 256)
@@ -126,24 +142,31 @@ static void on_event(void *data, const struct loop_event *event)
 
 /* --- time ----------------------------------------------------------------------------------- */
 
-static struct row *row_of(struct reading *r, const struct report_thread *thread,
-			  const struct report_frame *frame)
+static void add_stall(struct reading *r, const struct report_thread *thread, struct timed *t,
+		      uint64_t ns, bool goes_on)
 {
-	struct row *row;
+	struct recorded_stall stall = { .thread = thread,
+					.frame = t->most,
+					.begin_ns = t->since_ns,
+					.ns = ns,
+					.goes_on = goes_on,
+					.stack = g_steal_pointer(&t->stack) };
 
-	for (size_t i = 0; i < r->rows->len; i++) {
-		row = r->rows->pdata[i];
-		if (row->thread == thread && row->frame.kind == frame->kind &&
-		    row->frame.entry == frame->entry)
-			return row;
+	r->stalls++;
+	/* What took less than half of it is not what it stalled in. */
+	if (t->most_ns < ns / 2)
+		stall.frame = (struct report_frame){ .kind = REPORT_ITERATION };
+	if (t->nested_ns >= ns / 2)
+		stall.nested = t->nested;
+	if (t->has_split && stall_split_fits(&t->split, t->since_ns, t->since_ns + ns)) {
+		stall.has_split = true;
+		stall.split = t->split;
+		t->split = (struct stall_split){ 0 };
+		t->has_split = false;
 	}
-	if (r->rows->len == MAX_KINDS)
-		return NULL;
-	row = g_new0(struct row, 1);
-	row->thread = thread;
-	row->frame = *frame;
-	g_ptr_array_add(r->rows, row);
-	return row;
+	if (t->waiting->len == WAITING)
+		settle(r, t, 1);
+	g_array_append_val(t->waiting, stall);
 }
 
 static void come_back(struct reading *r, const struct report_thread *thread, uint64_t now,
@@ -151,35 +174,14 @@ static void come_back(struct reading *r, const struct report_thread *thread, uin
 {
 	struct timed *t = timed_of(r, thread->tid);
 	uint64_t ns = now - t->since_ns;
-	struct row *row;
 
-	if (t->since_ns && now > t->since_ns && ns >= r->min_ns) {
-		r->stalls++;
-		/* What took less than half of it is not what it stalled in. */
-		if (t->most_ns < ns / 2)
-			t->most = (struct report_frame){ .kind = REPORT_ITERATION };
-		row = row_of(r, thread, &t->most);
-		if (row) {
-			row->count++;
-			row->total_ns += ns;
-			if (ns > row->longest_ns) {
-				row->longest_ns = ns;
-				row->goes_on = goes_on;
-			}
-			if (t->seen && ns > row->seen_ns) {
-				seen_free(row->seen);
-				row->seen = g_steal_pointer(&t->seen);
-				row->seen_ns = ns;
-			}
-		} else {
-			r->lost_rows++;
-		}
-	}
+	if (t->since_ns && now > t->since_ns && ns >= r->min_ns)
+		add_stall(r, thread, t, ns, goes_on);
 	t->since_ns = 0;
-	t->most_ns = 0;
+	t->most_ns = t->nested_ns = 0;
 	t->most = (struct report_frame){ .kind = REPORT_ITERATION };
-	if (t->seen)
-		seen_free(g_steal_pointer(&t->seen));
+	if (t->stack)
+		recorded_stack_free(g_steal_pointer(&t->stack));
 	r->last = r->stalled = NULL;
 }
 
@@ -208,6 +210,10 @@ static void on_end(void *data, const struct report_thread *thread, const struct 
 		t->most = *frame;
 		t->most_ns = ns;
 	}
+	if (frame->kind == REPORT_AIO_POLL && ns > t->nested_ns) {
+		t->nested = frame->entry;
+		t->nested_ns = ns;
+	}
 	if (ending == REPORT_OPEN && frame->kind != REPORT_POLL)
 		t->open_ns = now_ns;
 	else if (ending == REPORT_CUT)
@@ -216,102 +222,6 @@ static void on_end(void *data, const struct report_thread *thread, const struct 
 		t->since_ns = now_ns;
 	else if (frame->kind == REPORT_ITERATION && ending == REPORT_ENDED)
 		come_back(r, thread, now_ns, false);
-}
-
-/* --- rows ----------------------------------------------------------------------------------- */
-
-static char *chain(const struct report *report, const struct seen *seen, guint max)
-{
-	GString *text = g_string_new(NULL);
-
-	for (guint i = 0; i < seen->frames->len && i < max; i++) {
-		char *name = report_function(report, g_array_index(seen->frames, uint64_t, i));
-
-		g_string_append_printf(text, "%s%s", i ? " < " : "", name);
-		g_free(name);
-	}
-	return g_string_free(text, FALSE);
-}
-
-static char *call_words(const struct seen *seen)
-{
-	bool fd;
-	const char *name = seen->call >= 0 ? doctor_call_name(seen->call, &fd) : NULL;
-
-	return name ? g_strdup(name) : g_strdup_printf("system call %d", seen->call);
-}
-
-static struct stall_view *view_of(const struct report *report, const struct seen *seen)
-{
-	struct stall_view *v = stall_view_empty();
-	const struct report_thread *holder;
-	char *stack, *call;
-
-	for (guint i = 0; i < seen->frames->len; i++)
-		g_ptr_array_add(v->stack,
-				report_function(report, g_array_index(seen->frames, uint64_t, i)));
-	v->lock.addr = seen->lock;
-	v->lock.holder = (pid_t)seen->holder;
-	holder = report_map_find(&report->threads, (struct report_key){ .a = seen->holder });
-	v->lock.holder_name = g_strdup(holder && holder->name ? holder->name : "");
-	if (seen->of_holder) {
-		stack = chain(report, seen->of_holder, 6);
-		call = seen->of_holder->call >= 0 ? call_words(seen->of_holder) : NULL;
-		v->lock.holder_does = call ? g_strdup_printf("is asleep in %s: %s", call, stack)
-					   : g_strdup_printf("runs: %s", stack);
-		g_free(call);
-		g_free(stack);
-	}
-	return v;
-}
-
-static void describe_seen(const struct seen *seen, struct stall_row *row)
-{
-	switch (seen->state) {
-	case LOOP_RUN_STATE_LOCK:
-		row->kind = STALL_LOCK;
-		row->what = g_strdup_printf("the mutex at 0x%" PRIx64, seen->lock);
-		break;
-	case LOOP_RUN_STATE_SYSCALL:
-		row->kind = STALL_SYSCALL;
-		row->what = call_words(seen);
-		break;
-	case LOOP_RUN_STATE_RUNNING:
-		row->kind = STALL_RUNNING;
-		break;
-	default:
-		break;
-	}
-}
-
-static struct stall_row *finish_row(const struct report *report, const struct row *row)
-{
-	struct stall_row *ret = stall_row_new();
-	char *name = NULL;
-
-	if (row->frame.kind <= REPORT_NOTIFIER)
-		name = report_frame_name(report, &row->frame);
-	ret->tid = (pid_t)row->thread->tid;
-	ret->role = report_loop_name(report, row->thread);
-	ret->culprit = name ? g_strdup_printf("%s %s", report_kind_name(row->frame.kind), name)
-			    : g_strdup("no callback for half of it");
-	ret->count = row->count;
-	ret->longest_ns = (int64_t)row->longest_ns;
-	ret->total_ns = (int64_t)row->total_ns;
-	ret->goes_on = row->goes_on;
-	if (row->seen) {
-		describe_seen(row->seen, ret);
-		ret->view = view_of(report, row->seen);
-	}
-	g_free(name);
-	return ret;
-}
-
-static int by_length(const void *a, const void *b)
-{
-	const struct row *x = *(struct row *const *)a, *y = *(struct row *const *)b;
-
-	return (x->longest_ns < y->longest_ns) - (x->longest_ns > y->longest_ns);
 }
 
 static void tell_open(struct reading *r)
@@ -327,6 +237,16 @@ static void tell_open(struct reading *r)
 		if (thread && t->since_ns && t->open_ns)
 			come_back(r, thread, t->open_ns, true);
 	}
+}
+
+static void settle_all(struct reading *r)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, r->threads);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		settle(r, value, ((struct timed *)value)->waiting->len);
 }
 
 static char *target_of(const struct report *report)
@@ -367,15 +287,19 @@ int stalls_of_recording(const char *path, int64_t min_ns, struct stalls_recorded
 
 	r.threads = g_hash_table_new_full(NULL, NULL, NULL, timed_free);
 	r.loops = g_hash_table_new(NULL, NULL);
-	r.rows = g_ptr_array_new_with_free_func(row_free);
+	r.rows = recorded_rows_new();
+	r.splits = stall_splits_new();
 	err = report_read_watched(path, &watcher, &report, why);
 	if (err)
 		goto cleanup;
 	tell_open(&r);
-	g_ptr_array_sort(r.rows, by_length);
-	*ret = (struct stalls_recorded){ .rows = stall_row_array(), .stalls = r.stalls };
-	for (size_t i = 0; i < r.rows->len; i++)
-		g_ptr_array_add(ret->rows, finish_row(report, r.rows->pdata[i]));
+	settle_all(&r);
+	*ret = (struct stalls_recorded){
+		.rows = recorded_rows_finish(r.rows, report),
+		.stalls = r.stalls,
+		.unsplit = r.unsplit,
+		.has_splits = report->provenance[LOOP_EV_STALL_SPLIT] == LOOP_PROVENANCE_TRACEPOINT,
+	};
 	report_span(report, &first, &end);
 	ret->ns = (int64_t)(MAX(report->end_ns, end) - first);
 	ret->lost = ctf_reader_stats(report->reader)->discarded;
@@ -384,7 +308,8 @@ int stalls_of_recording(const char *path, int64_t min_ns, struct stalls_recorded
 
 cleanup:
 	report_free(report);
-	g_ptr_array_free(r.rows, TRUE);
+	recorded_rows_free(r.rows);
+	stall_splits_free(r.splits);
 	g_hash_table_destroy(r.loops);
 	g_hash_table_destroy(r.threads);
 	return err;

@@ -8,6 +8,8 @@
 struct stalls_recorded {
 	GPtrArray *rows; /* struct stall_row *, the longest first; to be freed */
 	uint64_t stalls, iterations, lost;
+	uint64_t unsplit; /* of which it does not tell what their time went into */
+	bool has_splits;  /* it tells that of others */
 	int loops;
 	char *target; /* "qemu-system-x86_64 (pid 12)"; to be freed */
 	int64_t ns;   /* how long the recording is */

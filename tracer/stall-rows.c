@@ -36,16 +36,24 @@ static void row_free(void *data)
 	g_free(row->role);
 	g_free(row->culprit);
 	g_free(row->what);
-	g_array_free(row->calls, TRUE);
+	g_array_unref(row->calls);
 	stall_view_free(row->view);
 	g_free(row);
+}
+
+GArray *stall_slept_array(void)
+{
+	GArray *slept = g_array_new(FALSE, FALSE, sizeof(struct stall_slept));
+
+	g_array_set_clear_func(slept, slept_clear);
+	return slept;
 }
 
 struct stall_row *stall_row_new(void)
 {
 	struct stall_row *row = g_new0(struct stall_row, 1);
 
-	row->calls = g_array_new(FALSE, FALSE, sizeof(struct stall_slept));
+	row->calls = stall_slept_array();
 	return row;
 }
 
@@ -73,8 +81,8 @@ void stall_rows_free(struct stall_rows *rows)
 	g_free(rows);
 }
 
-/* "read on fd 7 (fifo /tmp/x)" */
-static char *describe_call(struct doctor *d, const struct stalls_call *call)
+char *stall_call_words(const struct stalls_call *call, char *(*describe_fd)(void *data, int fd),
+		       void *data)
 {
 	bool has_fd;
 	const char *name = doctor_call_name((long)call->nr, &has_fd);
@@ -86,10 +94,15 @@ static char *describe_call(struct doctor *d, const struct stalls_call *call)
 		return g_strdup_printf("system call %lld", (long long)call->nr);
 	if (!has_fd)
 		return g_strdup(name);
-	fd = doctor_describe_fd(d, (int)call->arg);
+	fd = describe_fd(data, (int)call->arg);
 	text = g_strdup_printf("%s on %s", name, fd);
 	g_free(fd);
 	return text;
+}
+
+static char *describe_fd(void *doctor, int fd)
+{
+	return doctor_describe_fd(doctor, fd);
 }
 
 static const struct stalls_call *longest_call(const struct stall *stall)
@@ -102,24 +115,29 @@ static const struct stalls_call *longest_call(const struct stall *stall)
 	return longest;
 }
 
-/* What kept it for most of its time, and that in words. */
-static enum stall_kind kind_of(struct doctor *d, const struct stall *stall, char **ret_what)
+enum stall_kind stall_kind_of(const int64_t split[])
 {
 	static const enum stall_kind kinds[] = { [STALLS_RUNNING] = STALL_RUNNING,
 						 [STALLS_RUNNABLE] = STALL_CPU,
 						 [STALLS_BLOCKED] = STALL_SYSCALL,
 						 [STALLS_STOPPED] = STALL_STOPPED };
-	const struct stall_view *v = stall->view;
 	int most = 0;
 
-	*ret_what = NULL;
-	if (!stall->split_known)
-		return STALL_UNKNOWN;
 	for (int i = 1; i < STALLS_STATES; i++)
-		if (stall->split[i] > stall->split[most])
+		if (split[i] > split[most])
 			most = i;
-	if (most != STALLS_BLOCKED)
-		return kinds[most];
+	return kinds[most];
+}
+
+/* What kept it for most of its time, and that in words. */
+static enum stall_kind kind_of(struct doctor *d, const struct stall *stall, char **ret_what)
+{
+	enum stall_kind kind = stall_kind_of(stall->split);
+	const struct stall_view *v = stall->view;
+
+	*ret_what = NULL;
+	if (kind != STALL_SYSCALL)
+		return kind;
 	if (v && v->lock.addr) {
 		*ret_what = v->lock.bql ? g_strdup("the big lock")
 					: g_strdup_printf("the mutex at 0x%" PRIx64, v->lock.addr);
@@ -129,21 +147,20 @@ static enum stall_kind kind_of(struct doctor *d, const struct stall *stall, char
 		*ret_what = g_strdup(v->nested);
 		return STALL_NESTED;
 	}
-	*ret_what = describe_call(d, longest_call(stall));
+	*ret_what = stall_call_words(longest_call(stall), describe_fd, d);
 	return longest_call(stall)->nr < 0 ? STALL_FAULT : STALL_SYSCALL;
 }
 
 static GArray *slept_of(struct doctor *d, const struct stall *stall)
 {
-	GArray *slept = g_array_new(FALSE, FALSE, sizeof(struct stall_slept));
+	GArray *slept = stall_slept_array();
 
-	g_array_set_clear_func(slept, slept_clear);
 	for (int i = 0; i < STALLS_CALLS; i++) {
 		struct stall_slept one;
 
 		if (!stall->calls[i].ns)
 			continue;
-		one.what = describe_call(d, &stall->calls[i]);
+		one.what = stall_call_words(&stall->calls[i], describe_fd, d);
 		one.ns = (int64_t)stall->calls[i].ns;
 		g_array_append_val(slept, one);
 	}
@@ -208,9 +225,9 @@ void stall_rows_add(struct stall_rows *rows, const struct stall *stall)
 	row->longest_ns = stall->ns;
 	row->since_attach = stall->since_attach;
 	row->goes_on = stall->goes_on;
-	row->split_known = stall->split_known;
+	row->split_known = true;
 	memcpy(row->split, stall->split, sizeof(row->split));
-	g_array_free(row->calls, TRUE);
+	g_array_unref(row->calls);
 	row->calls = slept_of(rows->d, stall);
 }
 

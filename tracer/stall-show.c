@@ -21,24 +21,27 @@ static void add_time(GString *text, int64_t ns, int64_t whole, const char *what)
 	g_free(time);
 }
 
-static char *split_text(const struct stall_row *row)
+char *stall_split_words(const int64_t split[], const GArray *calls, int64_t whole)
 {
 	GString *text = g_string_new(NULL);
-	int64_t rest = row->split[STALLS_BLOCKED];
+	int64_t rest = split[STALLS_BLOCKED], before = whole;
 
-	for (size_t i = 0; i < row->calls->len; i++) {
-		const struct stall_slept *s = &g_array_index(row->calls, struct stall_slept, i);
+	for (size_t i = 0; i < calls->len; i++) {
+		const struct stall_slept *s = &g_array_index(calls, struct stall_slept, i);
 		char *what = g_strdup_printf("asleep in %s", s->what);
 
-		add_time(text, s->ns, row->longest_ns, what);
+		add_time(text, s->ns, whole, what);
 		rest -= s->ns;
 		g_free(what);
 	}
-	add_time(text, rest, row->longest_ns, "asleep in other calls");
-	add_time(text, row->split[STALLS_RUNNING], row->longest_ns, "running");
-	add_time(text, row->split[STALLS_RUNNABLE], row->longest_ns, "waiting for a CPU");
-	add_time(text, row->split[STALLS_STOPPED], row->longest_ns,
-		 "stopped by a signal or a debugger");
+	add_time(text, rest, whole, "asleep in other calls");
+	add_time(text, split[STALLS_RUNNING], whole, "running");
+	add_time(text, split[STALLS_RUNNABLE], whole, "waiting for a CPU");
+	add_time(text, split[STALLS_STOPPED], whole, "stopped by a signal or a debugger");
+	for (int i = 0; i < STALLS_STATES; i++)
+		before -= split[i];
+	if (before > whole / 10)
+		add_time(text, before, whole, "before this was measured");
 	return g_string_free(text, FALSE);
 }
 
@@ -130,7 +133,7 @@ void stall_row_print(const struct stall_row *row)
 		g_string_append_printf(who, "; %" PRIu64 " times, %s in all", row->count, total);
 	print_line(" ", g_string_free(who, FALSE));
 	if (row->split_known)
-		print_line("-", split_text(row));
+		print_line("-", stall_split_words(row->split, row->calls, row->longest_ns));
 	else if (row->what && row->kind == STALL_SYSCALL)
 		print_line("-",
 			   g_strdup_printf("asleep in %s when its stack was taken", row->what));

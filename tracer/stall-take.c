@@ -60,6 +60,8 @@ void stalls_take_stack(struct stalls *s, const struct stalls_stack *in)
 		w->void_seq = in->seq;
 		return;
 	}
+	if (!s->views)
+		return;
 	/* What was seen in its sleep says more: whose lock, what was left waiting. */
 	if (in->at_exit && w->views[SLEPT] && w->views[SLEPT]->seq == in->seq)
 		return;
@@ -89,8 +91,8 @@ void stalls_tell(struct stalls *s, const struct watched *w, const struct stalls_
 			       .role = p ? doctor_role(s->d, p) : "thread",
 			       .since_attach = since_attach,
 			       .goes_on = goes_on,
+			       .begin_ns = away->begin_ns,
 			       .ns = end_ns - (int64_t)away->begin_ns,
-			       .split_known = true,
 			       .view = view_of(w, away) };
 
 	for (int i = 0; i < STALLS_STATES; i++)
@@ -105,6 +107,9 @@ static bool is_due(const struct stalls *s, const struct watched *w, const struct
 	int64_t away = now_ns() - (int64_t)t->away.begin_ns;
 	int64_t then = (int64_t)w->sampled_ns - (int64_t)t->away.begin_ns;
 
+	/* Who wants no stack of a stall may still need one of what could be its own wait. */
+	if (!s->views && !is_wait_call(t->nr) && t->nr != NR_RESTART_SYSCALL)
+		return false;
 	return t->away.begin_ns && t->away.seq != w->void_seq && t->state != STALLS_RUNNING &&
 	       away >= s->min_ns && (then < 0 || away >= 2 * then);
 }
@@ -141,6 +146,8 @@ void stalls_sample(struct stalls *s, struct watched *w)
 		stalls_learn_own(s, w, stack.thread.sp);
 		return;
 	}
+	if (!s->views)
+		return;
 	v = stall_view_new(s->d, &stack, false);
 	v->seq = t.away.seq;
 	v->away_ns = w->sampled_ns - t.away.begin_ns;

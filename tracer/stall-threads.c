@@ -92,7 +92,8 @@ static void watch(struct stalls *s, const struct stack *stack)
 		}
 	}
 	bpf_map_update_elem(bpf_map__fd(s->skel->maps.threads), &w->tid, &t, BPF_ANY);
-	start_ticks(s, w);
+	if (s->views)
+		start_ticks(s, w);
 }
 
 /* Is it a loop's? Its chain of calls says so: also that of one that is blocked just now. */

@@ -24,6 +24,7 @@ struct stalls {
 	struct doctor *d;
 	int64_t min_ns;
 	pid_t only; /* 0: all */
+	bool views; /* of each stall one is wanted */
 	struct stalls_bpf *skel;
 	struct ring_buffer *ring;
 	struct attachment *turns;

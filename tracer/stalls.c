@@ -38,11 +38,15 @@ static int take_record(void *data, void *record, size_t size)
 	return 0;
 }
 
+unsigned stalls_pause_us(const struct stalls *s)
+{
+	return CLAMP(s->min_ns / 4000, 1000, 20000);
+}
+
 int stalls_step(struct stalls *s)
 {
 	int err = 0;
 
-	usleep(CLAMP(s->min_ns / 4000, 1000, 20000));
 	ring_buffer__consume(s->ring);
 	for (size_t i = 0; i < s->watched->len; i++)
 		stalls_sample(s, s->watched->pdata[i]);
@@ -79,11 +83,16 @@ void stalls_end(struct stalls *s)
 	}
 }
 
+uint64_t stalls_lost(const struct stalls *s)
+{
+	return s->skel->bss->lost_stalls;
+}
+
 void stalls_totals(struct stalls *s, struct stalls_totals *ret)
 {
 	*ret = (struct stalls_totals){ .iterations = s->iterations,
 				       .loops = (int)s->watched->len,
-				       .lost = s->skel->bss->lost_stalls,
+				       .lost = stalls_lost(s),
 				       .lost_stacks = s->skel->bss->lost_stacks +
 						      stacks_lost(s->d->stacks) };
 	for (size_t i = 0; i < s->watched->len; i++) {
@@ -128,7 +137,7 @@ static void destroy_link(void *link)
 	bpf_link__destroy(link);
 }
 
-int stalls_open(struct doctor *d, int64_t min_ns, pid_t tid,
+int stalls_open(struct doctor *d, int64_t min_ns, pid_t tid, bool views,
 		void (*took)(void *data, const struct stall *stall), void *data,
 		struct stalls **ret, struct failure *why)
 {
@@ -138,6 +147,7 @@ int stalls_open(struct doctor *d, int64_t min_ns, pid_t tid,
 	s->d = d;
 	s->min_ns = min_ns;
 	s->only = tid;
+	s->views = views;
 	s->took = took;
 	s->data = data;
 	s->links = g_ptr_array_new_with_free_func(destroy_link);
@@ -150,6 +160,7 @@ int stalls_open(struct doctor *d, int64_t min_ns, pid_t tid,
 	}
 	s->skel->rodata->tgid = d->t->pid;
 	s->skel->rodata->min_ns = min_ns;
+	s->skel->rodata->views = views;
 	attach_prepare(s->skel->progs.turn, ATTACH_BEST);
 	err = stalls_bpf__load(s->skel);
 	if (err) {

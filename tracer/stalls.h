@@ -76,9 +76,9 @@ struct stall {
 	pid_t tid;
 	const char *role; /* of the thread; borrowed */
 	bool since_attach, goes_on;
+	uint64_t begin_ns;
 	int64_t ns;
 	int64_t split[STALLS_STATES];
-	bool split_known;
 	struct stalls_call calls[STALLS_CALLS];
 	struct stall_view *view; /* borrowed; NULL: it was over before a stack could be taken */
 };
@@ -98,15 +98,17 @@ struct stalls;
 /*
  * Watch the loops of @d's process (doctor_open_tables() was called on it), or only thread @tid's.
  * @took is called for each stall when it is over, or at the end. Errors: -EPERM, -EOPNOTSUPP,
- * -ENOENT (no loop). The caller closes; NULL is fine there.
+ * -ENOENT (no loop). The caller closes; NULL is fine there. Without @views stacks are taken only to
+ * tell the loop's own waits from others, and no stall has a view.
  */
-int stalls_open(struct doctor *d, int64_t min_ns, pid_t tid,
+int stalls_open(struct doctor *d, int64_t min_ns, pid_t tid, bool views,
 		void (*took)(void *data, const struct stall *stall), void *data,
 		struct stalls **ret, struct failure *why);
 void stalls_close(struct stalls *s);
 
-/* One look, and a short sleep before it. -ESRCH when the process has ended. */
+/* One look; -ESRCH when the process has ended. And how long to sleep before the next. */
 int stalls_step(struct stalls *s);
+unsigned stalls_pause_us(const struct stalls *s);
 /* Nothing more will be looked at: what still goes on is told, with the time so far. */
 void stalls_end(struct stalls *s);
 
@@ -117,6 +119,7 @@ struct stalls_totals {
 	uint64_t lost_stacks; /* stalls are told, perhaps without a stack */
 };
 
+uint64_t stalls_lost(const struct stalls *s);
 void stalls_totals(struct stalls *s, struct stalls_totals *ret);
 
 /* --- stall-rows.c --- */
@@ -131,15 +134,22 @@ struct stall_row {
 	int64_t longest_ns, total_ns;
 	bool since_attach, goes_on;   /* the longest */
 	int64_t split[STALLS_STATES]; /* of the longest */
-	bool split_known;
-	GArray *calls;		 /* struct stall_slept, of the longest */
-	struct stall_view *view; /* of the longest that has one, or NULL */
+	bool split_known;	      /* not that of a recording that does not tell */
+	GArray *calls;		      /* struct stall_slept, of the longest */
+	struct stall_view *view;      /* of the longest that has one, or NULL */
 };
 
 struct stall_slept {
 	char *what;
 	int64_t ns;
 };
+
+GArray *stall_slept_array(void); /* of them; owns the texts */
+/* "read on fd 7 (fifo /tmp/x)": with @describe_fd's words of the descriptor. To be freed. */
+char *stall_call_words(const struct stalls_call *call, char *(*describe_fd)(void *data, int fd),
+		       void *data);
+/* What took most of it: STALL_SYSCALL stands for all that sleeps. */
+enum stall_kind stall_kind_of(const int64_t split[]);
 
 struct stall_row *stall_row_new(void);
 GPtrArray *stall_row_array(void); /* that frees them */
@@ -153,6 +163,9 @@ void stall_rows_add(struct stall_rows *rows, const struct stall *stall);
 const GPtrArray *stall_rows_sorted(struct stall_rows *rows);
 
 /* --- stall-show.c --- */
+
+/* "412 ms asleep in fsync on fd 7 (file), 3 ms running": of @whole ns. To be freed. */
+char *stall_split_words(const int64_t split[], const GArray *calls, int64_t whole);
 
 void stall_row_print(const struct stall_row *row);
 void stall_row_print_json(const struct stall_row *row, uint64_t number);

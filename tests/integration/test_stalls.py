@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Optional, Set
 
 import pytest
 from faults import Faults
@@ -302,6 +302,51 @@ def test_refusals(demo: Demo) -> None:
     assert "sudo" in words
     said = run("stalls", "-p", demo.pid, "-t", 1 << 21).refused(FAILED)
     assert f"process {demo.pid} has no thread {1 << 21}" in said
+
+
+# --- of a recording ---------------------------------------------------------------------------
+
+
+def recorded(path: Path, culprit: str, kinds: Set[str]) -> Optional[Row]:
+    """What its time went into, as far as the recording goes by now."""
+    result = run("stalls", path, "--min", "50ms", "--json")
+    for row in result.of_type("stall") if result.rc == FINDING else []:
+        if row["culprit"] == culprit and row["kind"] in kinds and row["split"]:
+            return row
+    return None
+
+
+@pytest.mark.parametrize(
+    "scenario, culprit, kinds, call",
+    [
+        ("blocked-sleep", "BH slow_bh_cb", {"syscall"}, "clock_nanosleep"),
+        ("blocked-cpu", "handler computes_long_cb", CPU, None),
+        ("blocked-lock", "handler waits_for_lock_cb", {"lock"}, "futex"),
+    ],
+)
+def test_a_recording_tells_what_the_time_went_into(
+    tmp_path: Path, scenario: str, culprit: str, kinds: Set[str], call: Optional[str]
+) -> None:
+    path = tmp_path / "r"
+    words = ("record", "-o", path, "--stacks", "--min", "50ms", "-p")
+    with Demo(scenario, "--hold", 150) as demo:
+        process = attached(start(*words, demo.pid))
+        wait_until(
+            lambda: bool(recorded(path, culprit, kinds)), "such a stall is in it"
+        )
+        assert interrupt(process).rc == FINE
+    row = recorded(path, culprit, kinds)
+    assert row and row["thread"] == demo.pid
+    split, longest = row["split"], row["longest_ns"]
+    # They are taken for one if nine tenths of them are; of one that was under way, if half is.
+    assert longest / 2 <= sum(split.values()) <= longest * 10 / 9
+    asleep = {one["in"]: one["ns"] for one in row["calls"]}
+    if call:
+        assert asleep[call] > sum(split.values()) / 2
+    else:
+        assert split["running_ns"] + split["runnable_ns"] > sum(split.values()) / 2
+    assert sum(asleep.values()) <= split["blocked_ns"]
+    assert (row["lock"] is not None) == (row["kind"] == "lock")
 
 
 def test_a_recording_says_what_it_does_not_tell(tmp_path: Path) -> None:
