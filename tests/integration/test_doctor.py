@@ -30,7 +30,7 @@ from tracer_run import (
     run,
     start,
 )
-from tracer_targets import Demo, Qemu, QuietQemu, nbd_server, storage_daemon
+from tracer_targets import Demo, Qemu, QuietQemu, nbd_server, storage_daemon, stranger
 
 FINDING = 1
 LOOPS = Qemu.LOOPS
@@ -696,9 +696,8 @@ def test_refusals(demo: Demo) -> None:
 
 
 def test_a_process_without_a_loop() -> None:
-    with subprocess.Popen(["sleep", "60"]) as sleeper:
-        said = visit(sleeper.pid).refused(FAILED)
-        sleeper.kill()
+    with stranger() as pid:
+        said = visit(pid).refused(FAILED)
     assert "loop" in said or "QEMU" in said
 
 

@@ -49,7 +49,7 @@ from tracer_run import (
     start,
 )
 from scripted import Held
-from tracer_targets import Demo, Target, installed, summary
+from tracer_targets import Demo, Target, installed, stranger, summary
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -509,10 +509,9 @@ def test_processes_that_cannot_be_recorded(tmp_path: Path) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     assert str(gone.pid) in run("record", "-p", gone.pid, "-o", out).refused()
-    with subprocess.Popen(["sleep", "1000"]) as stranger:
-        line = run("record", "-p", stranger.pid, "-o", out).refused()
-        assert "sleep is not a QEMU" in line
-        stranger.kill()
+    with stranger() as pid:
+        line = run("record", "-p", pid, "-o", out).refused()
+    assert "sleep is not a QEMU" in line
 
 
 @pytest.mark.parametrize(

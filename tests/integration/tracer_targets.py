@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Type, TypeVar
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Type, TypeVar
 
 import pytest
 from process_memory import fd_link, listeners, poll_sets, ring_waiters, wait_until
@@ -319,6 +320,18 @@ def storage_daemon() -> Daemon:
 def nbd_server() -> Daemon:
     options = "driver=null-co,size=1048576"
     return Daemon("qemu-nbd", 1, "-t", "-k", "{dir}/nbd", "--image-opts", options)
+
+
+@contextmanager
+def stranger() -> Iterator[int]:
+    """A process without a loop, once it is what it becomes: asleep in clock_nanosleep()."""
+    with subprocess.Popen(["sleep", "1000"]) as sleeper:
+        call = Path(f"/proc/{sleeper.pid}/syscall")
+        try:
+            wait_until(lambda: call.read_text().startswith("230 "), "sleep sleeps")
+            yield sleeper.pid
+        finally:
+            sleeper.kill()
 
 
 def summary(output: str) -> Dict[str, str]:

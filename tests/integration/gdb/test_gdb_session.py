@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Using the commands: loading them, help, choosing a context, and what errors say."""
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from gdb_run import LOOKS, SCRIPTS, Core, Gdb, gdb_rows, gdb_words, names
-from tracer_targets import Demo, Qemu
+from tracer_targets import Demo, Qemu, stranger
 
 TABLES = ["handlers", "bh", "timers", "contexts", "iothreads", "sources", "gpollfds"]
 TABLES += ["layout"]
@@ -167,12 +166,8 @@ def test_a_program_without_a_loop_is_refused_in_one_line(
     gdb: Gdb, tmp_path: Path
 ) -> None:
     load = f"source {SCRIPTS}/qemu-gdb.py"
-    sleeper = subprocess.Popen(["sleep", "1000"])
-    try:
-        done = gdb.start("-p", sleeper.pid, "-ex", load, "-ex", "qemu handlers")
-    finally:
-        sleeper.kill()
-        sleeper.wait()
+    with stranger() as pid:
+        done = gdb.start("-p", pid, "-ex", load, "-ex", "qemu handlers")
     (line,) = [x for x in done.stderr.decode().splitlines() if "layout" in x]
     assert line.startswith("no debug information, and no layout: loopscope: ")
     assert line.endswith("and here: qemu layout layout.json")
