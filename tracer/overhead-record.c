@@ -17,14 +17,6 @@
 #include "tracer/record-functions.h"
 #include "tracer/record.h"
 
-/*
- * A hit is measured in a loop of nothing else, and all that it needs stays in the caches. A target
- * has other work between its hits, pays more for each, and for its own work besides, whose caches
- * they spoil: 2.0 to 2.8 times as much in all, says "make bench-overhead" of a guest that reads its
- * disk. A budget is a promise, so it counts with a little more.
- */
-#define IN_TARGET 3.0
-
 #define COUNT_MS  300
 #define CALLBACKS 2 /* rank */
 #define EXPLAINS  6 /* rank of what only explains */
@@ -216,7 +208,7 @@ static double percent_of(const struct unit *u, const struct overhead_cost *cost,
 		const struct record_probe *p = u->probes->pdata[i];
 		const struct rates *rate = &rates[p->site.cookie];
 
-		sum += IN_TARGET * overhead_percent(cost, rate->emulated, rate->stepped);
+		sum += overhead_percent(cost, rate->emulated, rate->stepped);
 	}
 	return sum;
 }

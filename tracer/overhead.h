@@ -41,7 +41,8 @@ typedef int overhead_load(pid_t pid, struct overhead_program *ret, struct failur
  */
 int overhead_measure(overhead_load *load, struct overhead_cost *ret, struct failure *why);
 
-/* The share of a processor, in percent, of so many hits a second. */
+/* The share of a processor, in percent, that a target with work of its own loses to so many hits a
+ * second: more than they cost in the loop where they were measured. */
 double overhead_percent(const struct overhead_cost *cost, double emulated, double stepped);
 
 struct overhead_site {

@@ -15,9 +15,9 @@
 #define FIRST_LOOK_NS  200000000
 #define LOOK_NS	       1000000000
 #define WINDOW_NS      50000000
-#define LONG_PERIOD_NS 5000000000 /* a picture that comes more seldom is none */
-#define SLACK	       1.1	  /* so much above the budget is not worth a change */
-#define ROOM	       0.7	  /* so much of it, and there is room for everything */
+#define LONG_PERIOD_NS 10000000000 /* a picture that comes more seldom is none */
+#define SLACK	       1.1	   /* so much above the budget is not worth a change */
+#define ROOM	       0.7	   /* so much of it, and there is room for everything */
 
 const char *top_mode_name(enum top_mode mode)
 {
@@ -33,7 +33,8 @@ void top_budget_open(struct top *top, double percent)
 		top->budget = 0;
 }
 
-/* What the hits since the last look cost, in percent of a processor, in so much time. */
+/* What the hits since the last look cost, in percent of a processor, in so much time. What a hit
+ * costs was reckoned high, but no thread can lose more than all of its time. */
 static double cost_since(struct top *top, uint64_t ns)
 {
 	uint64_t hits[2];
@@ -43,7 +44,8 @@ static double cost_since(struct top *top, uint64_t ns)
 	all = (double)(hits[0] - top->hits_then[0]) / seconds;
 	stepped = (double)(hits[1] - top->hits_then[1]) / seconds;
 	memcpy(top->hits_then, hits, sizeof(hits));
-	return overhead_percent(&top->cost, all - stepped, stepped);
+	return MIN(overhead_percent(&top->cost, all - stepped, stepped),
+		   100.0 * MAX(g_hash_table_size(top->threads), 1));
 }
 
 /* How far windows have to be apart, now that it is known what they cost. */

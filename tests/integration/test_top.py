@@ -32,7 +32,7 @@ from tracer_run import (
     parse,
     start,
 )
-from tracer_targets import Demo, Qemu, Target, installed, summary
+from tracer_targets import Demo, Qemu, Target, installed, stranger, summary
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -171,21 +171,21 @@ def test_a_callback_that_does_not_return() -> None:
 
 
 def test_a_loop_too_busy_for_the_budget_is_sampled() -> None:
-    """It spins: every call would cost most of a CPU, its waits alone a twentieth."""
+    """It spins: every call would cost a whole CPU, its waits alone a sixth."""
     with Demo("spin-bh") as demo:
         # On a machine that has other things to do, it would not be too busy.
         os.setpriority(os.PRIO_PROCESS, demo.pid, -20)
-        with Top(demo.pid, "--json", "-i", 0.1, "--overhead", 12) as top:
+        with Top(demo.pid, "--json", "-i", 0.1, "--overhead", 30) as top:
             sampled = 0
-            for _ in range(1000):
+            for _ in range(300):
                 row = top.row()
                 sampled += row.get("mode") == "sampled" and row["calls"] > 0
                 if sampled == 2:
                     break
             result = top.end()
     total = result.total
-    assert (total["mode"], total["budget_percent"], total["lost"]) == ("sampled", 12, 0)
-    assert total["full_cost_percent"] > 12 >= total["cost_percent"]
+    assert (total["mode"], total["budget_percent"], total["lost"]) == ("sampled", 30, 0)
+    assert total["full_cost_percent"] > 30 >= total["cost_percent"]
     assert total["seen_seconds"] < total["seconds"]
     # Its one bottom half runs in every turn: also in what was sampled.
     (loop,) = [r for r in in_all(result) if r["type"] == "loop"]
@@ -330,10 +330,8 @@ def test_it_ends_with_its_target() -> None:
 
 
 def test_it_refuses_what_has_no_loop() -> None:
-    with subprocess.Popen(["sleep", "1000"]) as stranger:
-        process = start("top", "-p", stranger.pid)
-        line = finish(process).refused(FAILED)
-        stranger.kill()
+    with stranger() as pid:
+        line = finish(start("top", "-p", pid)).refused(FAILED)
     assert "is not a QEMU" in line
 
 

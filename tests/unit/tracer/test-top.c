@@ -191,8 +191,8 @@ static void test_budget(void)
 	};
 	const struct overhead_cost cost = { 500, 12000 };
 
-	g_assert_cmpfloat(overhead_percent(&cost, 20000, 0), ==, 1);
-	g_assert_cmpfloat(overhead_percent(&cost, 0, 2500), ==, 3);
+	g_assert_cmpfloat(overhead_percent(&cost, 20000, 0), ==, 3);
+	g_assert_cmpfloat(overhead_percent(&cost, 0, 2500), ==, 9);
 	/* All fit. */
 	g_assert_cmpfloat(overhead_choose(units, 5, 10), ==, 10);
 	for (int i = 0; i < 5; i++)
