@@ -19,6 +19,7 @@ struct task_struct {
 	int pid;  /* a thread's number to user space */
 	int tgid; /* a process's number to user space */
 	unsigned int __state;
+	unsigned int flags;
 };
 
 struct seq_file;
@@ -33,5 +34,17 @@ struct bpf_iter__task {
 };
 
 #pragma clang attribute pop
+
+/* PF_IO_WORKER of 5.12, PF_USER_WORKER of 6.4: 0x4000 meant nothing before. */
+#define KERNEL_WORKER (0x10 | 0x4000)
+
+/*
+ * A thread that the kernel made in the process, for io_uring or vhost. It never runs the program,
+ * and the user registers that it seems to have are a copy of those of who caused it.
+ */
+static inline bool is_kernel_worker(struct task_struct *task)
+{
+	return task->flags & KERNEL_WORKER;
+}
 
 #endif

@@ -32,7 +32,7 @@ int list_threads(struct bpf_iter__task *ctx)
 	struct stack_thread t = {};
 	struct pt_regs regs;
 
-	if (!task || task->tgid != tgid ||
+	if (!task || task->tgid != tgid || is_kernel_worker(task) ||
 	    bpf_probe_read_kernel(&regs, sizeof(regs), (void *)bpf_task_pt_regs(task)))
 		return 0;
 	describe(task, &regs, &t);

@@ -127,7 +127,7 @@ int dump_tables(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 
-	if (!task || task->tgid != tgid)
+	if (!task || task->tgid != tgid || is_kernel_worker(task))
 		return 0;
 	if (want_pollsets)
 		send_pollset(task);

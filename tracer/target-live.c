@@ -79,6 +79,24 @@ static void read_task_line(struct target *t, pid_t tid, const char *name, char *
 	buf[strcspn(buf, "\n")] = 0;
 }
 
+/*
+ * Made by the kernel in the process, for io_uring or vhost: it never runs the program, and the call
+ * that /proc shows is a copy of its maker's. Only what has such a name is asked for its flags.
+ */
+static bool is_kernel_worker(struct target *t, pid_t tid, const char *comm)
+{
+	const unsigned worker = 0x10 | 0x4000; /* PF_IO_WORKER, PF_USER_WORKER */
+	unsigned flags;
+	const char *at;
+	char line[512];
+
+	if (strncmp(comm, "iou-", 4) != 0 && strncmp(comm, "vhost-", 6) != 0)
+		return false;
+	read_task_line(t, tid, "stat", line, sizeof(line));
+	at = strrchr(line, ')'); /* then: state, ppid, pgrp, session, tty, tpgid, flags */
+	return at && sscanf(at, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & worker;
+}
+
 static void add_thread(struct target *t, pid_t tid)
 {
 	struct thread thread = { .tid = tid };
@@ -86,6 +104,8 @@ static void add_thread(struct target *t, pid_t tid)
 	int n;
 
 	read_task_line(t, tid, "comm", thread.comm, sizeof(thread.comm));
+	if (is_kernel_worker(t, tid, thread.comm))
+		return;
 	text_make_safe(thread.comm);
 	read_task_line(t, tid, "syscall", line, sizeof(line));
 	n = sscanf(line,

@@ -1,256 +1,104 @@
-"""How sure the doctor is: ten runs of each faulty loop, and healthy loops for minutes.
+"""How sure the doctor is: ten runs of each fault in each way, and healthy loops for minutes.
 
-    make bench-doctor                     ten runs, ten minutes
-    tests/bench/doctor.py --runs 3 --minutes 1
+    make bench-doctor                     ten runs, ten minutes: some half an hour
+    make bench-doctor RUNS=1 MINUTES=2    or tests/bench/doctor.py --runs 1 --minutes 2
+    tests/bench/doctor.py --jobs 1 --only flood
 
-A table of verdicts and culprits, the same of recordings and cores (doctor_past.py), then the soak: the doctor visits, one after the other, healthy
-loops of the demo and of GLib programs, and a QEMU that monitors flood with commands, and has to find nothing. Exit status
-1 if one verdict was missed, wrong, or said of a healthy loop.
+First the table of faults (doctor_cases.py): how often the doctor named verdict and culprit, live, from
+a recording, from a core, and how long it took. Then the healthy loops (doctor_soak.py), of which it
+has to say nothing. --jobs is how many are tried at once. What was wrong is printed and kept, each in
+a directory below build/bench/doctor. Exit status 1 if something was.
 """
 
 import argparse
 import os
 import statistics
 import sys
-import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Callable, ContextManager, Dict, Iterator, List, Tuple
+from typing import Dict, List
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/integration"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
-import doctor_past  # noqa: E402
-from faults import Faults  # noqa: E402
-import test_doctor_glib as glib  # noqa: E402
-from test_doctor import CULPRITS, scenarios  # noqa: E402
-from tracer_run import DEMO, Result, run  # noqa: E402
-from tracer_targets import Demo, Qemu, QuietQemu  # noqa: E402
+import doctor_soak  # noqa: E402
+from doctor_cases import WAYS, Case, cases  # noqa: E402
+from doctor_tries import Outcome, Progress, Tries  # noqa: E402
+from tracer_run import BUILD, DEMO  # noqa: E402
 
-# A way to make a loop ill, its verdict, and how the culprit begins.
-Case = Tuple[str, Callable[[], ContextManager[int]], str, str]
+KEPT = BUILD / "bench" / "doctor"
+NAME, VERDICT = 30, 17  # widths
 
 
-@contextmanager
-def demo(name: str) -> Iterator[int]:
-    with Demo(name) as target:
-        yield target.pid
+def cell(outcomes: List[Outcome], width: int) -> str:
+    """ "10/10   1.6": how many were right, and the median of what the doctor took."""
+    if not outcomes:
+        return f"{'-':>5}" + " " * (width - 5)
+    right = [o.seconds for o in outcomes if o.miss is None]
+    took = f"{statistics.median(right):.1f}" if right else "-"
+    return f"{len(right):>2}/{len(outcomes):<2} {took:>5} s".ljust(width)
 
 
-@contextmanager
-def glib_program(name: str) -> Iterator[int]:
-    with glib.faults(name) as target:
-        yield target.pid
-
-
-@contextmanager
-def blocked_in_fifo() -> Iterator[int]:
-    """A command that opens a fifo which nobody writes to."""
-    with Qemu() as qemu:
-        fifo = qemu.dir / "fifo"
-        os.mkfifo(fifo)
-
-        def open_it() -> None:
-            try:
-                with qemu.qmp() as qmp:
-                    arguments = {"driver": "file", "filename": str(fifo)}
-                    qmp.command(
-                        "blockdev-add",
-                        **{**arguments, "node-name": "fifo", "read-only": True},
-                    )
-            except AssertionError:
-                pass  # it is no regular file
-
-        thread = threading.Thread(target=open_it)
-        thread.start()
-        time.sleep(0.5)
-        yield qemu.pid
-        os.close(os.open(fifo, os.O_WRONLY))
-        thread.join()
-
-
-def faulty(
-    fault: Callable[[Faults], ContextManager[object]]
-) -> Callable[[], ContextManager[int]]:
-    @contextmanager
-    def ill() -> Iterator[int]:
-        with QuietQemu() as qemu, Faults(qemu.pid) as faults:
-            faults.wait_asleep()
-            with fault(faults):
-                yield qemu.pid
-
-    return ill
-
-
-def cases() -> List[Case]:
-    verdicts = {n: v for n, v in scenarios().items() if v}
-    own: List[Case] = [
-        (
-            f"demo {name}",
-            lambda name=name: demo(name),
-            verdict,
-            CULPRITS[name].split("{")[0],
-        )
-        for name, verdict in verdicts.items()
+def table(chosen: List[Case], runs: int, jobs: int) -> bool:
+    """Row after row, in the order of @chosen, each as soon as it is complete."""
+    progress = Progress("faults")
+    tries = Tries(jobs, KEPT, progress)
+    good, sums = True, {way: [0, 0] for way in WAYS}
+    rows: List[Dict[str, "List[Future[Outcome]]"]] = [
+        {
+            way: [
+                tries.submit(f"{case.name} {way.lower()} {run}", try_it)
+                for run in range(1, runs + 1)
+            ]
+            for way, try_it in case.tries.items()
+        }
+        for case in chosen
     ]
-    own += [
-        (
-            f"GLib {name}",
-            lambda name=name: glib_program(name),
-            verdict,
-            glib.CULPRITS[name],
-        )
-        for name, verdict in glib.forms().items()
-        if verdict
-    ]
-    main = "qemu_aio_context"
-    return own + [
-        (
-            "QEMU opens a fifo",
-            blocked_in_fifo,
-            "BLOCKED CALLBACK",
-            "BH do_qmp_dispatch_bh",
-        ),
-        (
-            "QEMU BH sleeps in io0",
-            faulty(lambda f: f.sleeping_bh("io0", "sleepy_bh", 3)),
-            "BLOCKED CALLBACK",
-            "BH sleepy_bh",
-        ),
-        (
-            "QEMU BH schedules itself",
-            faulty(lambda f: f.spinning_bh(main, "spinning_bh")),
-            "SPIN",
-            "BH spinning_bh schedules itself",
-        ),
-        (
-            "QEMU handler drains nothing",
-            faulty(lambda f: f.undrained(main)),
-            "SPIN",
-            "handler qemu_get_aio_context never drains fd",
-        ),
-        (
-            "QEMU BH without a notify",
-            faulty(lambda f: f.lost_bh(main, "lost_bh")),
-            "LOST WAKEUP",
-            "BH lost_bh of qemu_aio_context",
-        ),
-        (
-            "QEMU notify_me is 0",
-            faulty(lambda f: f.deaf("io0")),
-            "LOST WAKEUP",
-            "io0 sleeps with notify_me == 0",
-        ),
-    ]
-
-
-def is_right(result: Result, verdict: str, culprit: str) -> bool:
-    rows = result.of_type("verdict")
-    return (
-        len(rows) == 1
-        and rows[0]["verdict"] == verdict
-        and rows[0]["culprit"].startswith(culprit)
-    )
-
-
-def visit(pid: int, seconds: float) -> Result:
-    return run("doctor", "-p", pid, "--json", "-d", seconds)
-
-
-def bench(runs: int) -> bool:
-    good = True
-    print(f"{'FAULT':<30} {'VERDICT':<18} {'RIGHT':<7} {'SECONDS':<8}")
-    for name, ill, verdict, culprit in cases():
-        right, took = 0, []
-        for _ in range(runs):
-            with ill() as pid:
-                begun = time.monotonic()
-                result = visit(pid, 1)
-                took.append(time.monotonic() - begun)
-            if is_right(result, verdict, culprit):
-                right += 1
-            else:
-                print(f"  not right: {result.rc} {result.out}{result.err}")
-        good &= right == runs
-        print(
-            f"{name:<30} {verdict:<18} {right:>2}/{runs:<4} {statistics.median(took):.1f}"
-        )
+    progress.total = sum(len(f) for row in rows for f in row.values())
+    heads = "".join(f"{way:<14}" for way in WAYS)
+    progress.say(f"{'FAULT':<{NAME}} {'VERDICT':<{VERDICT}} {heads}".rstrip())
+    try:
+        for case, row in zip(chosen, rows):
+            done = {way: [f.result() for f in row.get(way, [])] for way in WAYS}
+            for way, outcomes in done.items():
+                sums[way][0] += sum(o.miss is None for o in outcomes)
+                sums[way][1] += len(outcomes)
+            cells = "".join(cell(done[way], 14) for way in WAYS)
+            progress.say(
+                f"{case.name:<{NAME}} {case.verdict:<{VERDICT}} {cells}".rstrip()
+            )
+            for way, outcomes in done.items():
+                for miss in (o.miss for o in outcomes if o.miss):
+                    good = False
+                    progress.say(f"  wrong {way}: " + miss.replace("\n", "\n    "))
+    finally:
+        tries.close()
+        progress.end()
+    cells = "".join(f"{right}/{of}".ljust(14) for right, of in sums.values())
+    print(f"{'all of them':<{NAME}} {'':<{VERDICT}} {cells}".rstrip(), flush=True)
     return good
-
-
-@contextmanager
-def flooded() -> Iterator[int]:
-    """A QEMU whose monitor answers as fast as it can."""
-    with Qemu() as qemu:
-        ended = threading.Event()
-
-        def flood() -> None:
-            with qemu.qmp() as qmp:
-                while not ended.is_set():
-                    qmp.command("query-block")
-
-        thread = threading.Thread(target=flood)
-        thread.start()
-        try:
-            yield qemu.pid
-        finally:
-            ended.set()
-            thread.join()
-
-
-@contextmanager
-def idle() -> Iterator[int]:
-    with Qemu() as qemu:
-        yield qemu.pid
-
-
-def soak(minutes: float) -> bool:
-    """Round after round of ten seconds for each healthy loop."""
-    healthy = {
-        f"demo {n}": lambda n=n: demo(n) for n, v in scenarios().items() if not v
-    }
-    loops: Dict[str, Callable[[], ContextManager[int]]] = {
-        **healthy,
-        **{
-            f"GLib {n}": lambda n=n: glib_program(n)
-            for n, v in glib.forms().items()
-            if not v
-        },
-        "QEMU, idle": idle,
-        "QEMU, its monitor flooded": flooded,
-    }
-    visits = dict.fromkeys(loops, 0)
-    end = time.monotonic() + 60 * minutes
-    findings = 0
-    while time.monotonic() < end:
-        for name, start in loops.items():
-            with start() as pid:
-                result = visit(pid, 10)
-            visits[name] += 1
-            if result.rc:
-                findings += 1
-                print(f"  {name}: {result.rc} {result.out}{result.err}")
-            if time.monotonic() >= end:
-                break
-    for name, n in visits.items():
-        print(f"healthy: {name:<30} {n} visits of 10 s")
-    print(f"{findings} findings in {minutes:g} minutes of healthy loops")
-    return not findings
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--runs", type=int, default=10, help="of each fault: 10")
+    parser.add_argument("--minutes", type=float, default=10, help="of health: 10")
+    parser.add_argument("--jobs", type=int, default=3, help="at once: 3")
+    parser.add_argument("--only", default="", help="names that have this in them")
     options = parser.parse_args()
     if os.geteuid():
         print("bench-doctor: only root may load bpf programs", file=sys.stderr)
         return 77
     assert DEMO.exists(), "run make first"
-    good = bench(options.runs)
-    good &= doctor_past.bench(options.runs)
-    return 0 if good & soak(options.minutes) else 1
+    begun = time.monotonic()
+    chosen = [case for case in cases() if options.only in case.name]
+    good = not options.runs or table(chosen, options.runs, options.jobs)
+    if options.minutes:
+        print()
+        good &= doctor_soak.soak(options.minutes, options.jobs, options.only, KEPT)
+    print(f"{(time.monotonic() - begun) / 60:.1f} minutes in all", end="")
+    print("" if good else f"; what was wrong is in {KEPT}")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Optional, Type
 
 HANG_S = 60.0
 NO_SECURITY = 1
+RAW = 0  # what it gets who asks for no other encoding
+PIXEL = 4  # bytes, of a server's own format
 
 
 class VncClient:
@@ -31,12 +33,12 @@ class VncClient:
             raise
 
     def read(self, size: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < size:
             more = self.socket.recv(size - len(data))
             assert more, "the VNC server hung up"
             data += more
-        return data
+        return bytes(data)
 
     def update(self) -> int:
         """Asks for the whole screen; the number of rectangles that the answer has."""
@@ -44,6 +46,15 @@ class VncClient:
         kind, rectangles = struct.unpack("!BxH", self.read(4))
         assert kind == 0
         return int(rectangles)
+
+    def picture(self) -> int:
+        """Asks for the whole screen and takes all of it, as plain pixels; its bytes."""
+        size = 0
+        for _ in range(self.update()):
+            *_, width, height, encoding = struct.unpack("!HHHHi", self.read(12))
+            assert encoding == RAW
+            size += len(self.read(width * height * PIXEL))
+        return size
 
     def __enter__(self) -> "VncClient":
         return self

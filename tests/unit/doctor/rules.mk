@@ -23,5 +23,7 @@ check-unit-doctor: $(DOCTOR_TEST_DIR)/stack-tool $(DOCTOR_TEST_DIR)/chain.stripp
 	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 \
 		$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/unit/doctor
 
-bench-doctor: $(BUILD)/loopscope $(BUILD)/demo-qemu-loop ## verdicts on faulty and healthy loops, ten runs each; a soak
-	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/bench/doctor.py
+# RUNS, MINUTES, JOBS: of tests/bench/doctor.py, which has defaults for them.
+bench-doctor: all $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke $(BUILD)/bench/top-target ## verdicts on faulty loops, ten runs each, and on healthy ones for ten minutes; RUNS= MINUTES= JOBS=
+	$(Q)BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/bench/doctor.py \
+		$(if $(RUNS),--runs $(RUNS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
