@@ -86,7 +86,9 @@ def loops(guest: OneGuest) -> Dict[str, Start]:
     loads = iter(honest_loads.OF_GUEST.items())
     for number, (name, start) in enumerate(others.items()):
         if number % apart == 0:
-            mixed.update((n, guest.under(load)) for n, load in itertools.islice(loads, 1))
+            mixed.update(
+                (n, guest.under(load)) for n, load in itertools.islice(loads, 1)
+            )
         mixed[name] = start
     mixed.update((n, guest.under(load)) for n, load in loads)
     return mixed

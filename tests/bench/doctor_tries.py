@@ -92,9 +92,7 @@ class Tries:
         self.pool = ThreadPoolExecutor(jobs)
         self.kept, self.progress = kept, progress
 
-    def submit(
-        self, label: str, try_it: Callable[[Path], float]
-    ) -> "Future[Outcome]":
+    def submit(self, label: str, try_it: Callable[[Path], float]) -> "Future[Outcome]":
         return self.pool.submit(self._try, label, try_it)
 
     def _keep(self, label: str, text: str, directory: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Iterator, List
 
 import pytest
-from honest_loads import ALONE, OF_GUEST, BusyGuest, ImageBench
-from process_memory import wait_until
+from honest_loads import ALONE, OF_GUEST, BusyGuest
 from tracer_run import FINE, finish, run, start
+from tracer_targets import Qemu
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -45,18 +45,29 @@ def test_nothing_is_said_of_a_busy_loop(name: str, tmp_path: Path) -> None:
         looked_at(pid, tmp_path / "r")
 
 
-def kernel_workers(pid: int) -> List[int]:
-    comms = Path(f"/proc/{pid}/task").glob("*/comm")
-    return [int(c.parent.name) for c in comms if c.read_text().startswith("iou-wrk")]
+class RingQemu(Qemu):
+    """Its disk's requests go to io_uring."""
+
+    def default_args(self) -> List[object]:
+        disk = self.dir / "disk"
+        disk.write_bytes(bytes(1 << 20))
+        options = f"driver=file,filename={disk},node-name=disk"
+        return ["-blockdev", f"{options},aio=io_uring,cache.direct=on"]
+
+    def make_worker(self) -> None:
+        """The kernel does an fsync in a thread that it makes in the process, and keeps for 5 s."""
+        with self.qmp() as qmp:
+            for what in ("write 0 4k", "flush"):
+                line = {"command-line": f'qemu-io disk "{what}"'}
+                assert not qmp.command("human-monitor-command", **line).strip()
 
 
-@pytest.mark.parametrize("way", ["mem", "iter"])
-def test_a_worker_of_the_kernel_is_no_loop(way: str) -> None:
-    """Its registers are a copy of the main loop's, which slept in ppoll when it was made."""
-    flushing = ("-w", "-d", 1, "--flush-interval", 1)  # an fsync is a worker's
-    with ImageBench("-i", "io_uring", "-t", "none", *flushing) as target:
-        wait_until(lambda: kernel_workers(target.pid), "io_uring has a worker")
-        for _ in range(10):
-            looked = run("fds", "-p", target.pid, "--via", way, "--json")
-            threads = {row["thread"] for row in looked.of_type("fd")}
-            assert threads <= {target.pid}, looked.out
+def test_a_worker_of_the_kernel_is_none_of_the_threads() -> None:
+    """Its registers are a copy of those of who made it, in whatever wait that was."""
+    with RingQemu() as qemu:
+        own = len(qemu.threads())
+        qemu.make_worker()
+        assert any(name.startswith("iou-wrk-") for name in qemu.threads())
+        result = run("doctor", "-p", qemu.pid, "-d", 0.2, "--json").fine()
+    assert not result.of_type("verdict")
+    assert result.total["threads"] == own
