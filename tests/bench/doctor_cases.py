@@ -30,7 +30,12 @@ from test_doctor import (  # noqa: E402
     recording_length,
     scenarios,
 )
-from test_doctors_agree import found_alive  # noqa: E402
+from test_doctors_agree import (  # noqa: E402
+    KEPT,
+    NOT_IN_A_CORE,
+    SILENT,
+    found_alive,
+)
 from test_gdb_where import STAYS, in_call  # noqa: E402
 from tracer_run import Result, run  # noqa: E402
 from tracer_targets import Demo, Qemu, QuietQemu  # noqa: E402
@@ -41,18 +46,6 @@ WAYS = (LIVE, RECORDING, CORE)
 # Has a directory of its own; returns the seconds that the doctor took.
 Try = Callable[[Path], float]
 Ill = Callable[[], ContextManager[int]]
-
-# Whose callback is kept in a call, and those that hang by themselves: a core of them is enough.
-KEPT = {
-    "blocked-sleep": "clock_nanosleep",
-    "blocked-lock": "futex",
-    "bql-hold": "futex",
-}
-HANGS = [
-    *("aio-wait-kick-barrier", "coroutine-wrong-context", "dead-fd", "deleted-handler"),
-    *("iothread-stop-race", "lost-wakeup", "missing-kick", "nested-bql"),
-    *("poll-recursion", "stolen-accept"),
-]
 
 
 @dataclass
@@ -167,9 +160,9 @@ def core_of_demo(name: str) -> Try:
 
     def look(directory: Path) -> float:
         with Demo(name, *(STAYS if name in KEPT else ())) as target:
-            if name in KEPT:
-                in_call(target, KEPT[name])
-            else:
+            for call in KEPT.get(name, ()):
+                in_call(target, call)
+            if name not in KEPT:
                 found_alive(target)
             core = gcore(target, directory)
         result, took = timed(core)
@@ -192,7 +185,7 @@ def of_demo() -> List[Case]:
         tries = {LIVE: live(lambda name=name: demo(name), verdict, culprit)}
         if name not in UNRECORDED:
             tries[RECORDING] = recording_of_demo(name)
-        if name in KEPT or name in HANGS:
+        if name not in SILENT and name not in NOT_IN_A_CORE:
             tries[CORE] = core_of_demo(name)
         cases.append(Case(f"demo {name}", verdict, tries))
     return cases
