@@ -7,10 +7,14 @@
  * belong to the main thread, but a nested poll runs one context only: it waits for ever.  Jobs that
  * save a snapshot came to that (QEMU's issue 2111).  In bh-right-context the step is scheduled in
  * the context that is polled.
+ *
+ * context-without-thread: an IOThread has ended, and work is still scheduled in its context: nobody
+ * will ever run it.  In context-moved the work goes to another context, and the old one has none.
  */
 #include "osdep.h"
 #include "aio-wait.h"
 #include "demo.h"
+#include "iothread.h"
 
 #define PAUSE_MS 20
 
@@ -121,6 +125,60 @@ static void wrong_teardown(Demo *demo G_GNUC_UNUSED)
 	job_end();
 }
 
+/* --- context-moved, context-without-thread ------------------------------------------------ */
+
+static struct {
+	IOThread *ended;
+	QEMUBH *bh;
+	unsigned scheduled, calls;
+} work;
+
+static void orphan_bh_cb(void *opaque G_GNUC_UNUSED)
+{
+	work.calls++;
+}
+
+static void work_stimulate(Demo *demo G_GNUC_UNUSED)
+{
+	work.scheduled++;
+	qemu_bh_schedule(work.bh);
+	qemu_notify_event();
+}
+
+static void work_setup(Demo *demo, bool moved)
+{
+	work.ended = iothread_create("io0", &error_fatal);
+	iothread_stop(work.ended);
+	work.bh = aio_bh_new(moved ? qemu_get_aio_context() : work.ended->ctx, orphan_bh_cb, NULL);
+	again_start(demo);
+}
+
+static int moved_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
+{
+	work_setup(demo, true);
+	return 0;
+}
+
+static int without_setup(Demo *demo, Error **errp G_GNUC_UNUSED)
+{
+	work_setup(demo, false);
+	return 0;
+}
+
+static void work_print(Demo *demo G_GNUC_UNUSED)
+{
+	printf("scheduled=%u\n", work.scheduled);
+	printf("calls=%u\n", work.calls);
+}
+
+static void work_teardown(Demo *demo G_GNUC_UNUSED)
+{
+	again_stop();
+	qemu_bh_delete(work.bh);
+	/* Nobody else frees a bottom half of a context without a thread: its end does. */
+	iothread_destroy(work.ended);
+}
+
 const DemoScenario demo_scenarios_context[] = {
 	{
 		.name = "bh-right-context",
@@ -138,6 +196,23 @@ const DemoScenario demo_scenarios_context[] = {
 		.setup = wrong_setup,
 		.print = job_print,
 		.teardown = wrong_teardown,
+	},
+	{
+		.name = "context-moved",
+		.summary = "an IOThread has ended, and its work goes to another context",
+		.setup = moved_setup,
+		.stimulate = work_stimulate,
+		.print = work_print,
+		.teardown = work_teardown,
+	},
+	{
+		.name = "context-without-thread",
+		.summary = "an IOThread has ended, and work still goes to its context",
+		.verdict = "WRONG CONTEXT",
+		.setup = without_setup,
+		.stimulate = work_stimulate,
+		.print = work_print,
+		.teardown = work_teardown,
 	},
 	{},
 };

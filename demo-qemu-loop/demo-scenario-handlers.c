@@ -92,8 +92,8 @@ static void many_fds_teardown(Demo *demo G_GNUC_UNUSED)
 /* --- crowd -------------------------------------------------------------------------------- */
 
 /*
- * A context that no thread runs, as that of an IOThread before its thread has started: nothing in
- * it is ever called.  The main loop goes on beside it.
+ * A context that no thread runs, as that of an IOThread whose thread never started: nothing in it
+ * is ever called.  The main loop goes on beside it.
  */
 #define CROWD_DUE_NS (3600 * NANOSECONDS_PER_SECOND)
 
@@ -285,6 +285,7 @@ const DemoScenario demo_scenarios_handlers[] = {
 	{
 		.name = "crowd",
 		.summary = "--fds N handlers, BHs, timers in a context nobody runs",
+		.verdict = "WRONG CONTEXT", /* its bottom halves are scheduled */
 		.setup = crowd_setup,
 		.stimulate = crowd_stimulate,
 		.print = crowd_print,

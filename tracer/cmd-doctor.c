@@ -116,8 +116,8 @@ static void show(const struct doctor *d, const struct options *options, const st
 				 "without progress,\nsleeping with work to do, sources that starve, are "
 				 "dead or pile up, contexts that no\nthread runs, late timeouts.\n"
 			       : "Checked: callbacks and nested waits that block for over %s, the big "
-				 "lock, spinning\nwithout progress, sleeping with work to do, handlers "
-				 "that are dead or pile up, late timers.\n",
+				 "lock, spinning without\nprogress, sleeping with work to do, handlers "
+				 "dead or piling up, contexts nobody runs, late timers.\n",
 		       min);
 		g_free(min);
 	}

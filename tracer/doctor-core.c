@@ -5,9 +5,9 @@
  * A core has no duration and no kernel: nothing is known of how long, of what a descriptor holds,
  * of what the clocks say. So it is said only where the state itself is wrong: a thread asleep in
  * its poll with a bottom half scheduled, a timer armed and no timeout, or notify_me 0; asleep in a
- * callback; in a nested wait; with the big lock, while others wait for it; and what stands in the
- * lists of handlers (doctor-core-lists.c). If any thread is about to wake another, nothing is said
- * of sleepers. Each says that it was one look.
+ * callback; in a nested wait; with the big lock, while others wait for it; what stands in the lists
+ * of handlers (doctor-core-lists.c) and in contexts that no thread runs (doctor-context.c). If any
+ * thread is about to wake another, nothing is said of sleepers. Each says that it was one look.
  */
 #include <errno.h>
 #include <string.h>
@@ -213,8 +213,11 @@ int core_examine(struct doctor *d, struct target *t, struct images *images, stru
 	notifying = is_notifying(d, stacks);
 	for (size_t i = 0; i < d->patients->len; i++)
 		examine(d, d->patients->pdata[i], stacks->pdata[i], notifying);
-	if (!notifying)
+	if (!notifying) {
 		core_check_lists(d, stacks);
+		contexts_look(d);
+		contexts_conclude(d);
+	}
 
 cleanup:
 	unwinder_free(u);

@@ -191,11 +191,7 @@ static void conclude(struct doctor *d, const struct loop_gcontext *g)
 		if (!f) {
 			name = glib_source_name(d, glib_source_at(d, work->source, NULL));
 			context = glib_context_name(g);
-			f = finding_new(d, "WRONG CONTEXT", p);
-			f->span = g_strdup_printf("for at least %.1f s",
-						  (double)(now_ns() - c->since_ns) / 1e9);
-			f->culprit = g_strdup_printf("%s waits in %s, which no thread runs", name,
-						     context);
+			f = finding_without_thread(d, p, name, context, c->since_ns);
 			finding_say(f, "no thread owned it at any of %d looks, and none polls it",
 				    c->looks);
 			f->advice = "Attach it to a context that a thread runs, or run this one: "

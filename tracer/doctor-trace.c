@@ -161,6 +161,7 @@ static void on_event(void *data, const struct loop_event *event)
 	trace_glib_event(d, t, event);
 	trace_spin_event(d, t, event);
 	trace_flood_event(d, t, event);
+	trace_context_event(d, t, event);
 }
 
 static void on_begin(void *data, const struct report_thread *model,
@@ -217,6 +218,7 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 	d->glib_waits.entry_size = sizeof(struct trace_glib_wait);
 	d->glib_groups.entry_size = sizeof(struct trace_glib_group);
 	d->floods.entry_size = sizeof(struct trace_flood);
+	d->orphans.entry_size = sizeof(struct trace_orphan);
 	err = report_read_watched(path, &watcher, &d->report, why);
 	if (err)
 		return err;
@@ -228,6 +230,7 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 	trace_idle_conclude(d);
 	trace_glib_conclude(d);
 	trace_long_conclude(d);
+	trace_context_conclude(d);
 	trace_late_conclude(d);
 	return 0;
 }
@@ -250,6 +253,7 @@ void trace_doctor_clear(struct trace_doctor *d)
 	report_map_release(&d->glib_waits, NULL);
 	report_map_release(&d->glib_groups, NULL);
 	report_map_release(&d->floods, trace_flood_clear);
+	report_map_release(&d->orphans, NULL);
 	if (d->findings)
 		g_ptr_array_free(d->findings, TRUE);
 	report_free(d->report);

@@ -94,6 +94,17 @@ struct trace_context {
 	uint64_t list_of;      /* of a list: its context */
 	uint64_t write_ns;     /* when its notifier was last written */
 	uint64_t gctx;	       /* the GMainContext whose source it is */
+	bool is_new;	       /* it was made in the recording */
+	bool is_run;	       /* somebody does ... */
+	bool has_ended;	       /* ... or its IOThread did, and has ended */
+};
+
+/* Bottom halves of one callback, scheduled in a context while nobody ran that. */
+struct trace_orphan {
+	struct report_key key; /* ctx, callback */
+	uint64_t times, since_ns;
+	uint64_t withdrawn_ns; /* 0: it was not */
+	uint32_t tid;	       /* who scheduled it last */
 };
 
 /* Work that somebody has to be woken for. */
@@ -197,7 +208,7 @@ struct trace_doctor {
 	uint64_t first_ns, last_ns;
 	bool has_prepare; /* GLib was seen to ask a source */
 	struct report_map threads, contexts, work, misses, longs, handlers, fds, sources;
-	struct report_map glib_waits, glib_groups, floods;
+	struct report_map glib_waits, glib_groups, floods, orphans;
 	struct trace_thread *latest;
 	/* The big lock. */
 	uint32_t bql_tid;
@@ -263,6 +274,11 @@ void trace_glib_end(struct trace_doctor *d, struct trace_thread *t,
 void trace_glib_conclude(struct trace_doctor *d);
 /* Is it of a program that is no QEMU? */
 bool trace_glib_only(const struct trace_doctor *d);
+
+void trace_context_event(struct trace_doctor *d, const struct trace_thread *t,
+			 const struct loop_event *event);
+void trace_context_conclude(struct trace_doctor *d);
+
 void trace_flood_event(struct trace_doctor *d, const struct trace_thread *t,
 		       const struct loop_event *event);
 /* The recorder has looked. */

@@ -79,6 +79,7 @@ void doctor_begin(struct doctor *d, struct target *t, struct images *images, str
 	d->leak = leak_new();
 	d->late = late_new();
 	d->idle_bhs = idle_new();
+	d->idle_contexts = contexts_new();
 	d->glib_leak = glib_leak_new();
 	d->glib_idle = glib_contexts_new();
 	d->glib_homes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -145,6 +146,7 @@ static int watch_for(struct doctor *d, int64_t visit_ns, int64_t until_ns,
 		leak_sample(d, visit_ns);
 		glib_leak_sample(d, visit_ns);
 		glib_contexts_sample(d);
+		contexts_sample(d);
 		late_sample(d, visit_ns);
 		d->looks++;
 		usleep(STEP_MS * 1000);
@@ -199,8 +201,10 @@ static int check_tables(struct doctor *d, struct failure *why)
 
 	if (!err)
 		err = dead_check(d, why);
-	if (!err)
+	if (!err) {
 		idle_look(d);
+		contexts_look(d);
+	}
 	return err == -EBADMSG || err == -EFAULT ? 0 : err;
 }
 
@@ -238,6 +242,7 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	blocked_conclude_waiters(d);
 	leak_conclude(d);
 	glib_leak_conclude(d);
+	contexts_conclude(d);
 	glib_contexts_conclude(d);
 	late_conclude(d);
 	return 0;
@@ -258,6 +263,8 @@ void doctor_close(struct doctor *d)
 		g_hash_table_destroy(d->glib_homes);
 	if (d->idle_bhs)
 		g_array_free(d->idle_bhs, TRUE);
+	if (d->idle_contexts)
+		g_array_free(d->idle_contexts, TRUE);
 	hold_clear(&d->hold);
 	hold_clear(&d->held);
 	if (!d->patients)

@@ -28,6 +28,10 @@
 	"A nested aio_poll() runs one context only: schedule the bottom half in that, or wait for " \
 	"it from the loop."
 
+#define ORPHAN_ADVICE                                                                                \
+	"Has its IOThread ended, or was it never started? Give the work to a context that a thread " \
+	"runs."
+
 /* What blocks for longer is a finding, unless another limit is asked for. */
 #define DOCTOR_MIN_MS 100
 
@@ -171,6 +175,7 @@ struct doctor {
 	struct late *late;
 	struct glib_leak *glib_leak;
 	struct glib_idle_contexts *glib_idle;
+	GArray *idle_contexts;	/* doctor-context.c's: that nobody was seen to run */
 	GHashTable *glib_homes; /* address of a GMainContext -> tid that polled it last */
 	int looks;
 	GArray *idle_bhs; /* doctor-spin-idle.c's: that were scheduled in readings so far */
@@ -346,6 +351,16 @@ bool late_is_undecided(const struct doctor *d);
 GArray *idle_new(void);
 void idle_look(struct doctor *d);
 void idle_conclude(struct doctor *d);
+
+/* doctor-context.c: work in contexts that no thread runs, in what d->loops has; between readings.
+ */
+GArray *contexts_new(void);
+void contexts_look(struct doctor *d);
+void contexts_sample(struct doctor *d);
+void contexts_conclude(struct doctor *d);
+/* The finding on @what in @context, without evidence; @since_ns -1: one look. */
+struct finding *finding_without_thread(struct doctor *d, struct patient *p, const char *what,
+				       const char *context, int64_t since_ns);
 
 /* Two readings, a moment apart, of all that sleeps; says what it finds. */
 int lost_check(struct doctor *d, struct failure *why);

@@ -2,9 +2,9 @@
 """What one look at a stopped program proves to be wrong with its loops; see "qemu doctor".
 
 A stop has no duration. So a verdict is said only where the state itself is wrong, whatever comes
-next, and a doubt is silence (verdict_lost, verdict_wait, verdict_left).
+next, and a doubt is silence (verdict_lost, verdict_wait, verdict_context, verdict_left).
 """
-from qemu_gdb import verdict_left, verdict_lost, verdict_wait
+from qemu_gdb import verdict_context, verdict_left, verdict_lost, verdict_wait
 from qemu_gdb.cmd_where import Row
 from qemu_gdb.finding import Case, Finding
 from qemu_gdb.session import Session
@@ -19,6 +19,7 @@ CHECKS = (
     verdict_lost.lost,
     verdict_wait.bql_hold,
     verdict_wait.nested,
+    verdict_context.without_thread,
     verdict_wait.blocked,
     verdict_left.late,
     verdict_left.leak,

@@ -51,6 +51,8 @@ CULPRITS = {
     "while BH drains_command_bh_cb waits in aio_poll()",
     "bh-wrong-context": "BH job_exit_bh_cb scheduled in iohandler_ctx, "
     "while BH cancels_job_bh_cb waits in aio_poll()",
+    "context-without-thread": "BH orphan_bh_cb waits in ",
+    "crowd": "BH crowd_bh waits in ",
     "deleted-handler": "handler remover_read waits in aio_poll()",
     "missing-kick": "BH waits_for_kick_bh_cb waits in aio_poll()",
     "aio-wait-kick-barrier": "BH waits_for_early_kick_bh_cb waits in aio_poll()",
@@ -133,7 +135,7 @@ def those(names: Iterable[str], quick: Iterable[str]) -> List[Any]:
 # Faults of which make check sees another of the same kind, and the healthy loops it looks at.
 ALIKE = {
     *("aio-wait-kick-barrier", "bh-not-cancelled", "coroutine-wrong-context"),
-    *("deleted-handler", "epoll-upgrade-race", "iothread-stop-race"),
+    *("crowd", "deleted-handler", "epoll-upgrade-race", "iothread-stop-race"),
     "poll-recursion",
 }
 HEALTHY = {
@@ -141,6 +143,7 @@ HEALTHY = {
         "bh-right-context",
         "busy",
         "client-asks",
+        "context-moved",
         "five-sources",
         "iothread",
         "kick-requests",

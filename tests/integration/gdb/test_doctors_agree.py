@@ -45,6 +45,8 @@ KEPT: Dict[str, Tuple[str, ...]] = {
 WORDS: Dict[str, Tuple[str, ...]] = {
     "bql-hold": ("slow_device_write",),
     "bh-wrong-context": ("BH job_exit_bh_cb scheduled in iohandler_ctx", "BH cancels_"),
+    "context-without-thread": ("BH orphan_bh_cb waits in ", ", which no thread runs"),
+    "crowd": ("BH crowd_bh waits in context 0x", ", which no thread runs"),
     "coroutine-wrong-context": ("a coroutine scheduled in iohandler_ctx", "BH drains_"),
     "epoll-upgrade-race": ("fd ", " (eventfd) of io0"),
     "dead-fd": ("handler closed_client_read of iohandler_ctx is registered for fd ",),
@@ -96,7 +98,7 @@ def ask_all(gdb: Gdb, name: str) -> Tuple[Row, Says]:
     return live, said
 
 
-QUICK = ["bh-wrong-context", "stolen-accept"]
+QUICK = ["bh-wrong-context", "context-without-thread"]
 
 
 @pytest.mark.parametrize("name", those(FAULTY, QUICK))

@@ -218,6 +218,12 @@ static void test_contexts(void)
 								     "cancels=23\n"
 								     "waits=23\n"
 								     "exits=23\n");
+	expect_counts("--scenario context-moved --iterations 23", "iterations=23\n"
+								  "scheduled=23\n"
+								  "calls=23\n");
+	expect_counts("--scenario context-without-thread --iterations 23", "iterations=23\n"
+									   "scheduled=23\n"
+									   "calls=0\n");
 }
 
 static void test_busy(void)
@@ -367,6 +373,8 @@ static void expect_verdict(const char *line, const char *name)
 		{ "bql-hold", "\"BQL HOLD\"" },
 		{ "blocked-", "\"BLOCKED CALLBACK\"" },
 		{ "client-flood", "\"SPIN\"" },
+		{ "context-without-thread", "\"WRONG CONTEXT\"" },
+		{ "crowd", "\"WRONG CONTEXT\"" },
 		{ "coroutine-wrong-context", "\"WRONG CONTEXT\"" },
 		{ "starved-source", "\"STARVED SOURCE\"" },
 		{ "dead-fd", "\"DEAD FD\"" },
