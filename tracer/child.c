@@ -10,6 +10,7 @@
 #include "tracer/child.h"
 
 #define FIND_LOOP_MS 10000 /* how long it has to set up its loop */
+#define LOOK_MS	     20	   /* between two looks at it */
 
 int child_start(char *const *argv, struct child *ret, struct failure *why)
 {
@@ -31,8 +32,7 @@ int child_start(char *const *argv, struct child *ret, struct failure *why)
 		_exit(EXIT_FAILED);
 	}
 	close(fds[0]);
-	ret->pid = pid;
-	ret->go = fds[1];
+	*ret = (struct child){ .pid = pid, .go = fds[1] };
 	return 0;
 }
 
@@ -49,19 +49,30 @@ void child_go(struct child *child)
 int child_find_loop(struct child *child, struct session *s, const volatile sig_atomic_t *stop,
 		    struct failure *why)
 {
-	int err = -ENOENT;
+	int err = -ENOENT, step;
 
-	for (int ms = 0; ms < FIND_LOOP_MS && err && !*stop; ms += 20) {
+	for (int ms = 0; ms < FIND_LOOP_MS && err && !*stop; ms += LOOK_MS) {
+		step = child->hold ? hold_wait(child->hold, LOOK_MS, stop, why) : 0;
 		session_close(s);
-		err = session_open_process(s, s->options, child->pid, why);
+		if (step)
+			return step;
+		err = child->hold && !hold_runs(child->hold)
+			      ? fail(why, -ENOENT, "the command has not begun to run")
+			      : session_open_process(s, s->options, child->pid, why);
 		if (!err)
 			err = session_layout(s, why);
 		if (err && waitpid(child->pid, NULL, WNOHANG) == child->pid)
 			return fail(why, -ESRCH, "the command ended before it had a loop");
-		if (err)
-			usleep(20000);
+		if (err && !child->hold)
+			usleep(LOOK_MS * 1000);
 	}
 	return err;
+}
+
+void child_let_be(struct child *child)
+{
+	hold_end(child->hold);
+	child->hold = NULL;
 }
 
 void child_end(struct child *child)
@@ -70,5 +81,6 @@ void child_end(struct child *child)
 		close(child->go);
 	else
 		kill(child->pid, SIGTERM);
+	child_let_be(child);
 	waitpid(child->pid, NULL, 0);
 }

@@ -184,7 +184,7 @@ static int fds_of_process(const struct options *options, struct failure *why)
 	int err = session_open(&s, options, why);
 
 	if (!err && options->provenance)
-		err = provenance_begin(s.t->pid, s.t->exe, &p, why);
+		err = provenance_begin(s.t->pid, &p, why);
 	if (p) {
 		fprintf(stderr, "loopscope: watching process %d for %.3g s\n", s.t->pid,
 			options->timeout_ms / 1000.0);
@@ -223,28 +223,28 @@ static int fds_of_command(const struct options *options, struct failure *why)
 
 	if (!program)
 		return fail(why, -ENOENT, "there is no command %s", options->command[0]);
+	g_free(program);
 	err = start_quietly(options, &child, why);
 	if (err)
-		goto cleanup;
-	err = provenance_begin(child.pid, program, &p, why);
+		return err;
+	err = provenance_begin_command(&child, &p, why);
 	if (!err) {
 		child_go(&child);
-		wait_for(child.pid, options->timeout_ms);
+		err = hold_wait(child.hold, options->timeout_ms, &interrupted, why);
 		interrupted = 0; /* that ended the watching; once more ends all */
-		err = child_find_loop(&child, &s, &interrupted, why);
-		if (err && interrupted)
-			err = fail(why, -EINTR, "interrupted before the command had a loop");
 	}
+	if (!err)
+		err = child_find_loop(&child, &s, &interrupted, why);
+	if (err && interrupted)
+		err = fail(why, -EINTR, "interrupted before the command had a loop");
 	if (!err) {
+		child_let_be(&child);
 		provenance_end(p);
 		err = show(&s, p, why);
 	}
 	child_end(&child);
-
-cleanup:
 	provenance_free(p);
 	session_close(&s);
-	g_free(program);
 	return err;
 }
 

@@ -7,8 +7,8 @@
  *	loopscope record -p PID -o DIR --on-stall 50ms [--ring 64M] [--at-end]
  *
  * A program that carries our USDT probes is recorded by them; any other by its exported functions.
- * A command is attached to before its first instruction where it carries probes; otherwise as soon
- * as its loop can be found.
+ * A command, or what it becomes (a script, a wrapper), is attached to before its first instruction
+ * where it carries probes; otherwise as soon as its loop can be found.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -120,17 +120,19 @@ static int open_writer(struct recorder *r, const char *exe, const char *build_id
 
 /* --- attaching --- */
 
-/* Before its first instruction: only the program's own probes, whose file is all they need. */
-static int attach_before(struct recorder *r, const char *command, struct failure *why)
+/* Before its first instruction: of a program that carries probes, its file is all they need. */
+static int attach_at_entry(void *arg, struct image **program, struct failure *why)
 {
-	char *path = g_find_program_in_path(command);
-	int err = path ? image_open_file(path, &r->program, why)
-		       : fail(why, -ENOENT, "there is no command %s", command);
+	struct recorder *r = arg;
+	int err;
 
-	g_free(path);
-	if (err || !record_add_usdt(r, r->program))
-		return err;
-	return record_attach(r, 0, why);
+	if (!record_add_usdt(r, *program))
+		return 0;
+	r->program = g_steal_pointer(program);
+	err = record_attach(r, 0, why);
+	if (!err)
+		err = open_writer(r, r->program->path, r->program->build_id, why);
+	return err ? err : 1;
 }
 
 /* With --overhead: as much as the budget allows. Without, a recording is whole. */
@@ -199,33 +201,36 @@ static int record_process(struct recorder *r, struct failure *why)
 /* Set everything up and let the command go. */
 static int begin_command(struct recorder *r, struct child *child, struct failure *why)
 {
+	const struct hold_steps steps = { .at_entry = attach_at_entry, .arg = r };
 	struct session *s = r->s;
 	int err = load(r, why);
 
 	if (!err)
-		err = attach_before(r, s->options->command[0], why);
-	if (!err && r->probes->len)
-		err = open_writer(r, r->program->path, r->program->build_id, why);
+		err = hold_begin(child->pid, &steps, &child->hold, why);
 	if (err)
 		return err;
 	child_go(child);
-	if (r->probes->len)
-		return 0;
-	image_close(r->program);
-	r->program = NULL;
-	err = child_find_loop(child, r->s, &record_interrupted, why);
+	err = child_find_loop(child, s, &record_interrupted, why);
 	if (!err)
 		err = open_writer(r, s->t->exe, images_program(s->images)->build_id, why);
-	return err ? err : attach_running(r, why);
+	else if (err == 1)
+		err = 0; /* attached to at its entry */
+	if (!err)
+		child_let_be(child);
+	return err || r->probes->len ? err : attach_running(r, why);
 }
 
 static int record_command(struct recorder *r, struct failure *why)
 {
+	char *const *words = r->s->options->command;
+	char *program = g_find_program_in_path(words[0]);
 	struct child child;
 	uint64_t started = now_ns();
 	bool ended;
-	int err = child_start(r->s->options->command, &child, why);
+	int err = program ? child_start(words, &child, why)
+			  : fail(why, -ENOENT, "there is no command %s", words[0]);
 
+	g_free(program);
 	if (err)
 		return err;
 	r->pid = child.pid;

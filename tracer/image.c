@@ -277,17 +277,35 @@ int image_open(struct target *t, const struct map *map, struct image **ret, stru
 	return err;
 }
 
-int image_open_file(const char *path, struct image **ret, struct failure *why)
+/* @path is how it is called, @open_path how it is opened. */
+static int open_unmapped(const char *path, const char *open_path, struct image **ret,
+			 struct failure *why)
 {
 	struct image *img = image_new(path);
 	int err;
 
-	img->open_path = g_strdup(path);
+	img->open_path = g_strdup(open_path);
 	err = load(img, NULL, why);
 	if (err)
 		image_close(img);
 	else
 		*ret = img;
+	return err;
+}
+
+int image_open_file(const char *path, struct image **ret, struct failure *why)
+{
+	return open_unmapped(path, path, ret, why);
+}
+
+int image_open_exe(pid_t pid, struct image **ret, struct failure *why)
+{
+	char *link = g_strdup_printf("/proc/%d/exe", pid), *path = g_file_read_link(link, NULL);
+	int err = path ? open_unmapped(path, link, ret, why)
+		       : fail(why, -ESRCH, "process %d has exited", pid);
+
+	g_free(path);
+	g_free(link);
 	return err;
 }
 

@@ -55,6 +55,8 @@ void image_close(struct image *img);
  * lie.
  */
 int image_open_file(const char *path, struct image **ret, struct failure *why);
+/* The program that a process runs, the same way, in whatever root its file lies. */
+int image_open_exe(pid_t pid, struct image **ret, struct failure *why);
 void image_set_bias(struct image *img, uint64_t bias);
 
 /* The program itself, and a library by the start of its file name ("libc.so"). */

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,21 +20,21 @@
 struct provenance {
 	struct provenance_bpf *skel;
 	struct attachment *attachment;
-	struct image *images[2]; /* the program, GLib; or NULL */
-	GHashTable *before;	 /* fds that were open when the watch began */
-	bool command;		 /* it had not begun to run */
+	pid_t pid;
+	GHashTable *before; /* fds that were open when the watch began */
+	bool command;	    /* it had not begun to run */
 	int64_t begun_ns;
 	struct unwinder *unwinder;
 };
 
 static const struct {
 	const char *name;
-	int image; /* of struct provenance */
+	bool of_glib; /* else of the program */
 	int n_args;
 } sites[PROVENANCE_SITES] = {
-	[PROVENANCE_AIO_SET_FD_HANDLER] = { "aio_set_fd_handler", 0, 2 },
-	[PROVENANCE_ADD_UNIX_FD] = { "g_source_add_unix_fd", 1, 2 },
-	[PROVENANCE_ADD_POLL] = { "g_source_add_poll", 1, 2 },
+	[PROVENANCE_AIO_SET_FD_HANDLER] = { "aio_set_fd_handler", false, 2 },
+	[PROVENANCE_ADD_UNIX_FD] = { "g_source_add_unix_fd", true, 2 },
+	[PROVENANCE_ADD_POLL] = { "g_source_add_poll", true, 2 },
 };
 
 static const struct {
@@ -77,36 +76,25 @@ static const char *call_named(uint64_t nr)
 	return "a system call";
 }
 
-/* Will the descriptor still be there in the program that the command becomes? */
-static bool survives_exec(pid_t pid, const char *fd)
-{
-	char *path = g_strdup_printf("/proc/%d/fdinfo/%s", pid, fd), *text = NULL;
-	bool survives = false;
-	const char *flags;
-
-	if (g_file_get_contents(path, &text, NULL, NULL) && (flags = strstr(text, "flags:")))
-		survives = !(strtoul(flags + strlen("flags:"), NULL, 8) & O_CLOEXEC);
-	g_free(text);
-	g_free(path);
-	return survives;
-}
-
-static void remember_open(struct provenance *p, pid_t pid)
+static void remember_open(struct provenance *p)
 {
 	char path[32];
 	struct dirent *entry;
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	snprintf(path, sizeof(path), "/proc/%d/fd", p->pid);
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.' && (!p->command || survives_exec(pid, entry->d_name)))
+		if (entry->d_name[0] != '.')
 			g_hash_table_add(p->before, GINT_TO_POINTER(atoi(entry->d_name)));
 	if (dir)
 		closedir(dir);
 }
 
-/* GLib's library as the target has mapped it; of one that is not there yet, our own. */
+/*
+ * GLib's library as the target has mapped it, whatever root it has that from; of one that has not,
+ * as it may load it later, that at the path of our own.
+ */
 static char *glib_path(pid_t pid)
 {
 	char *path = g_strdup_printf("/proc/%d/maps", pid), *maps = NULL, *found = NULL;
@@ -117,43 +105,52 @@ static char *glib_path(pid_t pid)
 
 		for (char **line = lines; *line && !found; line++)
 			if (strstr(*line, "/libglib-2.0.so"))
-				found = g_strdup_printf("/proc/%d/root%s", pid, strchr(*line, '/'));
+				found = g_strdup_printf("/proc/%d/map_files/%.*s", pid,
+							(int)strcspn(*line, " "), *line);
 		g_strfreev(lines);
 	}
 	g_free(maps);
 	g_free(path);
 	if (!found && dladdr((void *)g_source_new, &info) && info.dli_fname)
-		found = g_strdup(info.dli_fname);
+		found = g_strdup_printf("/proc/%d/root%s", pid, info.dli_fname);
 	return found;
 }
 
 /* The registering functions, as far as there are such and a probe can be placed. */
-static int attach_functions(struct provenance *p, pid_t pid, struct failure *why)
+static int attach_functions(struct provenance *p, const struct image *program, struct failure *why)
 {
+	char *path = glib_path(p->pid);
 	struct site found[PROVENANCE_SITES];
+	struct image *glib = NULL;
 	size_t n = 0;
+	int err;
 
+	if (path)
+		image_open_file(path, &glib, NULL);
+	g_free(path);
 	for (int i = 0; i < PROVENANCE_SITES; i++) {
-		const struct image *img = p->images[sites[i].image];
+		const struct image *img = sites[i].of_glib ? glib : program;
 		const struct symbol *symbol = img ? image_symbol(img, sites[i].name) : NULL;
 
 		if (!symbol || site_at_args(img, symbol->link, sites[i].n_args, &found[n], NULL))
 			continue;
 		found[n++].cookie = i;
 	}
-	return n ? attach_sites(p->skel->progs.on_register, ATTACH_BEST, pid, found, n,
-				&p->attachment, why)
-		 : 0;
+	err = n ? attach_sites(p->skel->progs.on_register, ATTACH_BEST, p->pid, found, n,
+			       &p->attachment, why)
+		: 0;
+	image_close(glib);
+	return err;
 }
 
-static int load(struct provenance *p, pid_t pid, struct failure *why)
+static int load(struct provenance *p, struct failure *why)
 {
 	int err;
 
 	p->skel = provenance_bpf__open();
 	if (!p->skel)
 		return bpf_failure(-errno, why);
-	p->skel->rodata->tgid = pid;
+	p->skel->rodata->tgid = p->pid;
 	attach_prepare(p->skel->progs.on_register, ATTACH_BEST);
 	err = provenance_bpf__load(p->skel);
 	if (err)
@@ -162,32 +159,77 @@ static int load(struct provenance *p, pid_t pid, struct failure *why)
 	return p->skel->links.on_exit ? 0 : bpf_failure(-errno, why);
 }
 
-int provenance_begin(pid_t pid, const char *program, struct provenance **ret, struct failure *why)
+static struct provenance *provenance_new(pid_t pid)
 {
 	struct provenance *p = g_new0(struct provenance, 1);
-	char *glib = glib_path(pid), *exe = g_strdup_printf("/proc/%d/exe", pid);
-	char *runs = g_file_read_link(exe, NULL);
-	int err;
 
+	p->pid = pid;
 	p->before = g_hash_table_new(NULL, NULL);
-	p->command = !runs || strcmp(runs, program) != 0;
-	image_open_file(p->command ? program : exe, &p->images[0], NULL);
-	if (glib)
-		image_open_file(glib, &p->images[1], NULL);
-	g_free(glib);
-	g_free(exe);
-	g_free(runs);
-	err = load(p, pid, why);
+	return p;
+}
+
+int provenance_begin(pid_t pid, struct provenance **ret, struct failure *why)
+{
+	struct provenance *p = provenance_new(pid);
+	struct image *program = NULL;
+	int err = image_open_exe(pid, &program, why);
+
 	if (!err)
-		err = attach_functions(p, pid, why);
+		err = load(p, why);
+	if (!err)
+		err = attach_functions(p, program, why);
+	image_close(program);
 	if (err) {
 		provenance_free(p);
 		return err;
 	}
-	remember_open(p, pid);
+	remember_open(p);
 	p->begun_ns = now_ns();
 	*ret = p;
 	return 0;
+}
+
+/* It is another program now: what is open was passed on to it, by what is no longer there. */
+static void begin_again(void *arg)
+{
+	struct provenance *p = arg;
+	int events = bpf_map__fd(p->skel->maps.events);
+	struct provenance_key key;
+
+	while (!bpf_map_get_next_key(events, NULL, &key))
+		if (bpf_map_delete_elem(events, &key))
+			break;
+	attach_remove(p->attachment);
+	p->attachment = NULL;
+	g_hash_table_remove_all(p->before);
+	remember_open(p);
+	p->begun_ns = now_ns();
+}
+
+static int attach_at_entry(void *arg, struct image **program, struct failure *why)
+{
+	struct provenance *p = arg;
+	int err = attach_functions(p, *program, why);
+
+	p->begun_ns = now_ns();
+	return err;
+}
+
+int provenance_begin_command(struct child *child, struct provenance **ret, struct failure *why)
+{
+	struct provenance *p = provenance_new(child->pid);
+	struct hold_steps steps = { begin_again, attach_at_entry, p };
+	int err;
+
+	p->command = true;
+	err = load(p, why);
+	if (!err)
+		err = hold_begin(child->pid, &steps, &child->hold, why);
+	if (err)
+		provenance_free(p);
+	else
+		*ret = p;
+	return err;
 }
 
 void provenance_end(struct provenance *p)
@@ -205,8 +247,6 @@ void provenance_free(struct provenance *p)
 	attach_remove(p->attachment);
 	provenance_bpf__destroy(p->skel);
 	unwinder_free(p->unwinder);
-	for (size_t i = 0; i < G_N_ELEMENTS(p->images); i++)
-		image_close(p->images[i]);
 	g_hash_table_destroy(p->before);
 	g_free(p);
 }

@@ -3,22 +3,23 @@
  * Where descriptors come from: which system call made each, which function registered it with a
  * loop, when, on which thread and with which stack.
  *
- * What happened before the watch began is not known, and told so; a command is watched from its
- * first instruction.
+ * What happened before the watch began is not known, and told so; a command, and whatever program
+ * it becomes, is watched from its first instruction.
  */
 #ifndef TRACER_PROVENANCE_H
 #define TRACER_PROVENANCE_H
 
-#include "tracer/session.h"
+#include "tracer/child.h"
 #include "tracer/stack.h"
 
 struct provenance;
 
 /*
- * Begin to watch process @pid, which runs the program at @program, or is about to. Errors: -EPERM,
- * -EOPNOTSUPP. The caller ends it; NULL is fine there.
+ * Begin to watch process @pid; a @command has not begun to run, and tells where it is (@child).
+ * Errors: -EPERM, -EOPNOTSUPP. The caller ends it; NULL is fine there.
  */
-int provenance_begin(pid_t pid, const char *program, struct provenance **ret, struct failure *why);
+int provenance_begin(pid_t pid, struct provenance **ret, struct failure *why);
+int provenance_begin_command(struct child *child, struct provenance **ret, struct failure *why);
 void provenance_free(struct provenance *p);
 
 /* Watch no more. What was seen can be asked for until provenance_free(). */

@@ -16,7 +16,7 @@ from glib_programs import Bus, BusMonitor, Monitor
 from process_memory import fd_link, poll_sets, ring_waiters, wait_until
 from recordings import Recorder, babeltrace, events, report
 from test_guest import gdb_handlers
-from test_provenance import Watch
+from test_provenance import Watch, qemu_from_its_start
 from tracer_run import Result, Row, finish, run, start
 from tracer_targets import Daemon, Qemu, Target, nbd_server, storage_daemon
 
@@ -143,6 +143,11 @@ def test_who_accepted_a_client(qemu: Qemu) -> None:
     for row in rows:
         if row["fd"] in before:
             assert row["made_by"] == "older than attach"
+
+
+def test_who_made_what_from_the_first_instruction_on(tmp_path: Path) -> None:
+    """Of a command that gets into its root by itself: a script, unshare, pivot_root, chroot."""
+    qemu_from_its_start(tmp_path)
 
 
 def test_gdb_says_the_same() -> None:

@@ -1,6 +1,5 @@
 """fds: who made each descriptor and who registered it; "older than attach" where that is the truth."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 import pytest
-from process_memory import listeners, poll_sets, wait_until
+from process_memory import listeners, poll_sets, ring_waiters, wait_until
 from tracer_run import DEMO, FAILED, HANG_S, Result, Row, command, parse, run
 from tracer_targets import Qemu, installed
 
@@ -140,22 +139,34 @@ def polled(pid: int) -> "set[int]":
     return {fd for fds in poll_sets(pid).values() for fd, _ in fds}
 
 
-def test_a_stripped_qemu(tmp_path: Path) -> None:
+def is_ready(pid: int, qmp: Path) -> bool:
+    """A QEMU, perhaps still the wrapper that starts it: it listens, and its three loops wait."""
+    comm = Path(f"/proc/{pid}/comm").read_text()
+    loops = {*poll_sets(pid), *ring_waiters(pid)}
+    return comm.startswith("qemu-") and str(qmp) in listeners(pid) and len(loops) == 3
+
+
+def qemu_from_its_start(tmp_path: Path, *wrapper: object) -> List[Row]:
+    """The descriptors of a QEMU; who made each was seen, and who registered its listener."""
     qmp = tmp_path / "qmp"
-    words: List[object] = [installed("qemu-system-x86_64"), "-accel", "tcg,tb-size=1"]
-    words += ["-S", "-m", "64", "-nodefaults", "-display", "none"]
-    words += ["-object", "iothread,id=io0"]
+    words: List[object] = [*wrapper, installed("qemu-system-x86_64")]
+    words += ["-accel", "tcg,tb-size=1", "-S", "-m", "64", "-nodefaults"]
+    words += ["-display", "none", "-object", "iothread,id=io0"]
     words += ["-qmp", f"unix:{qmp},server=on,wait=off"]
-
-    def ready() -> bool:
-        pid = watch.child()
-        if os.readlink(f"/proc/{pid}/exe") != os.path.realpath(str(words[0])):
-            return False
-        return str(qmp) in listeners(pid) and len(poll_sets(pid)) == 3
-
     with Watch("--", *words) as watch:
-        wait_until(ready, "it listens, and its three loops wait")
+        wait_until(lambda: is_ready(watch.child(), qmp), "it listens, its loops wait")
         rows = watch.table().of_type("fd")
+    (listener,) = [row for row in rows if row["fd_kind"] == "unix"]
+    assert where(listener["made_by"]) == "socket() in qemu_socket"
+    assert in_order(listener["made_stack"], "main", "qemu_init", "qemu_socket")
+    assert where(listener["registered_by"]).startswith("g_source_add_poll() in qio_")
+    for row in rows:
+        assert " after start, thread " in row["made_by"] and row["made_stack"]
+    return rows
+
+
+def registered(rows: List[Row]) -> None:
+    """Those of its contexts, where each has its descriptors in the poll set."""
     by_owner = {(row["owner"], row["fd_kind"]): row for row in rows}
     signals = by_owner["iohandler_ctx", "signalfd"]
     assert where(signals["made_by"]) == "signalfd4() in qemu_signalfd"
@@ -165,12 +176,24 @@ def test_a_stripped_qemu(tmp_path: Path) -> None:
     io0 = by_owner["io0", "eventfd"]
     assert where(io0["made_by"]) == "eventfd2() in event_notifier_init"
     assert in_order(io0["registered_stack"], "aio_context_new", "aio_set_fd_handler")
-    (listener,) = [row for row in rows if row["fd_kind"] == "unix"]
-    assert where(listener["made_by"]) == "socket() in qemu_socket"
-    assert in_order(listener["made_stack"], "main", "qemu_init", "qemu_socket")
-    assert where(listener["registered_by"]).startswith("g_source_add_poll() in qio_")
-    # Each is somebody's, and was seen to be made.
-    assert all(row["made_stack"] for row in rows)
+
+
+def test_a_stripped_qemu(tmp_path: Path) -> None:
+    registered(qemu_from_its_start(tmp_path))
+
+
+IN_ANOTHER_ROOT = """#!/bin/sh
+exec unshare --mount sh -c 'mount --rbind / "$0" && exec env A=1 chroot "$0" "$@"' "$@"
+"""
+
+
+def test_a_qemu_that_a_script_becomes_in_another_root(tmp_path: Path) -> None:
+    """None of the files that it is at first is the one that counts."""
+    script, root = tmp_path / "script", tmp_path / "root"
+    script.write_text(IN_ANOTHER_ROOT)
+    script.chmod(0o755)
+    root.mkdir()
+    registered(qemu_from_its_start(tmp_path, script, root))
 
 
 def test_the_text_has_the_chain_below_the_table() -> None:

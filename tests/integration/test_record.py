@@ -65,11 +65,15 @@ def signals(iterations: int) -> Tuple[object, ...]:
 
 
 def test_five_sources_counted_by_report_and_by_babeltrace2(tmp_path: Path) -> None:
-    """Ten runs, each the same: 23 iterations of the main loop, and of everything else as many."""
+    """Ten runs, each the same: 23 iterations of the main loop, and of everything else as many.
+
+    Every other one of what a script becomes.
+    """
     expected = five_sources_counts()
     for number in range(10):
         out = tmp_path / str(number)
-        ended = said(record_command(out, *FIVE))
+        script = ["sh", "-c", 'exec env A=1 "$0" "$@"'] if number % 2 else []
+        ended = said(record_command(out, *script, *FIVE))
         result = report(out)
         assert (ended.events, ended.lost) == (result.total["events"], 0)
         assert report_counts(result) == sums(expected)
