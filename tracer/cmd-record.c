@@ -227,10 +227,12 @@ static int record_command(struct recorder *r, struct failure *why)
 	struct child child;
 	uint64_t started = now_ns();
 	bool ended;
-	int err = program ? child_start(words, &child, why)
-			  : fail(why, -ENOENT, "there is no command %s", words[0]);
+	int err;
 
+	if (!program)
+		return fail(why, -ENOENT, "there is no command %s", words[0]);
 	g_free(program);
+	err = child_start(words, &child, why);
 	if (err)
 		return err;
 	r->pid = child.pid;
