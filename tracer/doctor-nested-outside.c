@@ -3,12 +3,13 @@
  * What a nested wait leaves outside: work in contexts that its thread runs from its loop, and not
  * in this aio_poll(). In QEMU's main thread that is iohandler_ctx as a rule.
  *
- * A proof that the wait is for such work (WRONG CONTEXT) is a bottom half: somebody scheduled it to
- * have it run, it was there at two looks at the same wait, and nobody is left who could end the
- * wait otherwise. That is: the sleeper polls its notifier only, without a timeout; no thread does
- * I/O, computes (but for vCPUs, as far as their names tell) or wants the big lock; the contexts of
- * other threads have no handlers and no timers, so nothing that may be under way in them. With any
- * of these the bottom half is a hint, and the verdict stays NESTED WAIT.
+ * What the wait is for, no state tells. It is taken to be for such work (WRONG CONTEXT) if that is
+ * a bottom half, which somebody scheduled to have it run, if it was there at two looks at the same
+ * wait, and if nobody is left who could end the wait otherwise. That is: the sleeper polls its
+ * notifier only, without a timeout; no thread does I/O, computes (but for vCPUs, as far as their
+ * names tell) or wants the big lock; the contexts of other threads have no handlers and no timers,
+ * so nothing that may be under way in them. With any of these the bottom half is a hint, and the
+ * verdict stays NESTED WAIT.
  *
  * A descriptor that is ready and a timer that is overdue are hints only: every loop that is held up
  * has them, whatever holds it up. A core has one look; the rest of the proof is the same.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a nested aio_poll() leaves outside: work in contexts that its thread runs from its loop only.
 
-A bottom half there proves that the wait is for it only where nothing else could end the wait: no
+A bottom half there is taken for what the wait is for only where nothing else could end the wait: no
 descriptor, no timer, no worker in I/O or computing (but a vCPU), nobody who wants the lock that it
 keeps, and nothing that may be under way in contexts of other threads. Else it is a hint; and so is a
 ready descriptor or an overdue timer, as any loop that is held up has them.

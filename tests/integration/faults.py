@@ -123,13 +123,15 @@ class Faults:
             ended.set()
             thread.join()
 
-    def put_bh(self, ctx: str, callback: int, opaque: int, name: str) -> int:
-        """A scheduled bottom half on the list of @ctx, and nobody woken. Returns its address."""
-        bh, text, head = (
-            self.hole,
-            self.hole + 128,
-            self.field(ctx, "bh_list.slh_first"),
-        )
+    def put_bh(
+        self, ctx: str, callback: int, opaque: int, name: str, place: int = 0
+    ) -> int:
+        """A scheduled bottom half on the list of @ctx, and nobody woken. Returns its address.
+
+        There are two places; what is in one is called before another one is put there.
+        """
+        bh = self.hole + 256 * place
+        text, head = bh + 128, self.field(ctx, "bh_list.slh_first")
         self.memory.write(text, name.encode() + b"\0")
         words = {
             "ctx": int(self.contexts[ctx]["ctx_addr"], 16),
@@ -171,6 +173,28 @@ class Faults:
         bh = self.put_bh(ctx, self.function("qemu_get_aio_context"), 0, name)
         with self._gone(ctx, bh):
             yield bh
+
+    def left_bh(self, ctx: str, name: str) -> None:
+        """Scheduled where nobody looks. For a QEMU that is thrown away."""
+        self.put_bh(ctx, self.function("qemu_get_aio_context"), 0, name, place=1)
+
+    def end_iothread(self, ctx: str) -> None:
+        """Its thread ends, and the context stays. For a QEMU that is thrown away."""
+        tid, stop = self.contexts[ctx]["thread"], self.function("iothread_stop")
+        self.put_bh("qemu_aio_context", stop, self._iothread(ctx, tid), "ends_iothread")
+        self.wake("qemu_aio_context")
+        task = f"/proc/{self.pid}/task/{tid}"
+        wait_until(lambda: not os.path.exists(task), f"thread {tid} ends")
+
+    def _iothread(self, ctx: str, tid: int) -> int:
+        """The object: its context is where it has to be, and its thread's number near that."""
+        (heap,) = [m for m in maps(self.pid) if m.path == "[heap]"]
+        data = self.memory.read(heap.start, heap.end - heap.start)
+        wanted = struct.pack("<Q", int(self.contexts[ctx]["ctx_addr"], 16))
+        at = self.off["IOThread.ctx"]
+        found = [m.start() - at for m in re.finditer(re.escape(wanted), data)]
+        (it,) = [f for f in found if struct.pack("<i", tid) in data[f : f + 256]]
+        return heap.start + it
 
     @contextmanager
     def spinning_bh(self, ctx: str, name: str) -> Iterator[int]:

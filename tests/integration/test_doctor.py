@@ -140,7 +140,6 @@ ALIKE = {
 }
 HEALTHY = {
     *(
-        "bh-right-context",
         "busy",
         "client-asks",
         "context-moved",
@@ -451,8 +450,9 @@ def test_a_command_that_opens_a_fifo_blocks_the_main_loop(patient: Qemu) -> None
 def test_a_command_that_waits_for_a_stopped_server(
     patient: Qemu, command: str, arguments: Row, outermost: str
 ) -> None:
-    """In a nested aio_poll(), for the NBD server at the other end of a socket."""
-    with nbd_server() as server:
+    """In a nested aio_poll(), for the NBD server at the other end of a socket. A bottom half that
+    cannot run meanwhile is no proof that it waits for that."""
+    with nbd_server() as server, Faults(patient.pid) as faults:
         address = {"type": "unix", "path": str(server.dir / "nbd")}
         with patient.qmp() as qmp:
             qmp.command(
@@ -476,15 +476,17 @@ def test_a_command_that_waits_for_a_stopped_server(
             lambda: len(poll_sets(patient.pid).get(patient.pid, ())) == 2,
             "the main thread waits for the server",
         )
-        row = only(visit(patient.pid))
-        server.cont()
-        thread.join()
+        with faults.lost_bh("iohandler_ctx", "left_bh"):
+            row = only(visit(patient.pid))
+            server.cont()
+            thread.join()
     assert (row["verdict"], row["role"]) == ("NESTED WAIT", "main loop")
     assert row["culprit"].startswith("BH do_qmp_dispatch_bh waits in aio_poll()")
     assert outermost in row["stack"]
     said = " ".join(row["evidence"])
     assert "it holds the big lock (BQL)" in said
     assert re.search(r"it polls fd \d+ \(unix [^)]*\) for handler ", said)
+    assert "meanwhile BH left_bh of iohandler_ctx is scheduled and cannot run" in said
     healthy(visit(patient.pid))
 
 
@@ -610,6 +612,47 @@ def test_a_bh_that_nobody_woke_the_loop_for(
     assert row["thread"] == faults.contexts[ctx]["thread"]
     assert row["culprit"] == f"BH lost_bh of {ctx}"
     healthy(visit(patient.pid))
+
+
+def test_a_bh_that_a_nested_wait_leaves_outside(patient: Qemu, faults: Faults) -> None:
+    """A read is held at a breakpoint of blkdebug, so a drain waits, and nothing else is left that
+    could end that: from outside it might well be for a bottom half that cannot run."""
+    image = {"driver": "null-co", "size": 1 << 20}
+    with patient.qmp() as qmp:
+        disk = {"driver": "blkdebug", "image": image}
+        qmp.command(
+            "blockdev-add", **{"driver": "raw", "node-name": "held", "file": disk}
+        )
+        hmp, io = "human-monitor-command", 'qemu-io held "%s"'
+        qmp.command(hmp, **{"command-line": io % "break read_aio A"})
+        read = {"execute": hmp, "arguments": {"command-line": io % "aio_read 0 512"}}
+        qmp.file.write(json.dumps(read) + "\n")
+        qmp.file.flush()
+        # Its loop polls a dozen descriptors, the wait below it one.
+        wait_until(
+            lambda: len(poll_sets(patient.pid).get(patient.pid, ())) == 1,
+            "the main thread waits for the read",
+        )
+        faults.left_bh("iohandler_ctx", "left_bh")
+        row = only(visit(patient.pid))
+    assert (row["verdict"], row["role"]) == ("WRONG CONTEXT", "main loop")
+    assert row["culprit"].startswith(
+        "BH left_bh scheduled in iohandler_ctx, while BH do_qmp_dispatch_bh waits in aio_poll()"
+    )
+    assert "blk_drain" in row["stack"]
+
+
+def test_work_in_a_context_whose_iothread_has_ended(
+    patient: Qemu, faults: Faults
+) -> None:
+    """No finding before there is work."""
+    faults.end_iothread("io0")
+    assert healthy(visit(patient.pid, "-d", 0.3))["loops"] == LOOPS - 1
+    faults.left_bh("io0", "left_bh")
+    row = only(visit(patient.pid))
+    assert (row["verdict"], row["thread"]) == ("WRONG CONTEXT", patient.pid)
+    addr = faults.contexts["io0"]["ctx_addr"]
+    assert row["culprit"] == f"BH left_bh waits in context {addr}, which no thread runs"
 
 
 @pytest.mark.parametrize("ctx", those(["qemu_aio_context", "io0"], ["io0"]))
