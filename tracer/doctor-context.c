@@ -85,8 +85,9 @@ static bool holds(const struct doctor *d, uint64_t from, uint64_t addr)
 
 static bool may_be_run(const struct doctor *d, const struct context *c)
 {
-	if (c->tid || c->notify_me)
-		return true; /* also where that is not known */
+	/* Also where that is not known, or IOThreads cannot be told. */
+	if (c->tid || c->notify_me || d->l->off[IOTHREAD_CTX] < 0)
+		return true;
 	for (size_t i = 0; i < d->patients->len; i++) {
 		const struct patient *p = d->patients->pdata[i];
 

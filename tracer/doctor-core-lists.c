@@ -35,14 +35,7 @@ static void check_dead(struct doctor *d, struct patient *p, const struct context
 		if (h->deleted || h->fd < 0 || !(h->revents & G_IO_NVAL) || n++ >= MAX_SAID)
 			continue;
 		name = doctor_callback_name(d, h->io_read ? h->io_read : h->io_write, NULL);
-		if (!f) {
-			f = finding_new(d, "DEAD FD", p);
-			f->span = g_strdup("registered and closed");
-			f->culprit = g_strdup_printf("%s of %s is registered for fd %d, which is "
-						     "closed",
-						     name, c->name, h->fd);
-			f->advice = DEAD_FD_ADVICE;
-		}
+		f = f ?: finding_dead(d, p, name, c, h->fd);
 		finding_say(f,
 			    "%s (AioHandler at 0x%" PRIx64
 			    ") is on the list of %s, and the last poll of fd %d said POLLNVAL: no "

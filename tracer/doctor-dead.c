@@ -93,6 +93,18 @@ static bool holds(const GArray *list, const struct suspect *s)
 	return false;
 }
 
+struct finding *finding_dead(struct doctor *d, struct patient *p, const char *name,
+			     const struct context *c, int fd)
+{
+	struct finding *f = finding_new(d, "DEAD FD", p);
+
+	f->span = g_strdup("registered and closed");
+	f->culprit = g_strdup_printf("%s of %s is registered for fd %d, which is closed", name,
+				     c->name, fd);
+	f->advice = DEAD_FD_ADVICE;
+	return f;
+}
+
 static void conclude(struct doctor *d, const struct context *c, const GArray *first,
 		     const GArray *second)
 {
@@ -107,14 +119,7 @@ static void conclude(struct doctor *d, const struct context *c, const GArray *fi
 		if (s->ctx != c->addr || !holds(first, s) || n++ >= 8)
 			continue;
 		name = doctor_callback_name(d, s->callback, NULL);
-		if (!f) {
-			f = finding_new(d, "DEAD FD", p);
-			f->span = g_strdup("registered and closed");
-			f->culprit = g_strdup_printf("%s of %s is registered for fd %d, which is "
-						     "closed",
-						     name, c->name, s->fd);
-			f->advice = DEAD_FD_ADVICE;
-		}
+		f = f ?: finding_dead(d, p, name, c, s->fd);
 		finding_say(f,
 			    "%s (AioHandler at 0x%" PRIx64
 			    ") was on the list of %s in two readings, "

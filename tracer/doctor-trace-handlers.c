@@ -138,9 +138,7 @@ static void say_dead(struct trace_doctor *d, const struct trace_fd *fd)
 	f->culprit = g_strdup_printf("%s%s%s is registered for fd %d, which is closed", name,
 				     ctx ? " of " : "", ctx ? ctx : "", (int)fd->key.a);
 	finding_say(f, "%" PRIu64 " polls found it closed (POLLNVAL), for %s", fd->closed, span);
-	f->advice =
-		"Who closes a descriptor has to remove its handler first: aio_set_fd_handler() or "
-		"qemu_set_fd_handler() with no callbacks.";
+	f->advice = DEAD_FD_ADVICE;
 	g_free(name);
 	g_free(ctx);
 	g_free(span);

@@ -331,6 +331,9 @@ void spin_conclude(struct doctor *d);
 
 /* In what d->loops has: handlers whose descriptor is closed. Reads the loops again if there are. */
 int dead_check(struct doctor *d, struct failure *why);
+/* The finding on the handler @name of @c, without evidence. */
+struct finding *finding_dead(struct doctor *d, struct patient *p, const char *name,
+			     const struct context *c, int fd);
 
 /* Reads the lists of handlers now and then in a visit of @visit_ns: do handlers pile up? */
 struct leak *leak_new(void);

@@ -38,7 +38,8 @@ def without_thread(case: Case) -> list[Finding]:
 
 
 def _is_idle(case: Case, context: Context) -> bool:
-    if context.tid is not None or context.notify_me != 0:
+    known = case.session.layout.offset("IOThread", "ctx") is not None
+    if context.tid is not None or context.notify_me != 0 or not known:
         return False
     return not any(_may_run(case, context, row) for row in case.rows)
 
