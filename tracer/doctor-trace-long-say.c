@@ -47,9 +47,7 @@ static void say_blocked(struct trace_doctor *d, const struct trace_long *l)
 	f = trace_finding(d, "BLOCKED CALLBACK", l->thread->tid);
 	f->culprit = trace_callback_name(d, callback);
 	say_long(d, f, l, "calls", calls);
-	finding_say(f,
-		    "what it did in that time the recording does not show: loopscope stalls takes "
-		    "the stack");
+	trace_split_say(d, f, l);
 	f->advice =
 		"A callback must not sleep or compute for long: make the call asynchronous, do it in "
 		"pieces, or in a thread.";

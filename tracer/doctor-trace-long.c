@@ -8,23 +8,29 @@
 
 #define AS(type) ((const struct loop_##type *)event)
 
+/* It ended at @now_ns, after @ns of its own. */
 static struct trace_long *note(struct trace_doctor *d, const struct report_thread *thread,
-			       enum report_kind kind, void *entry, uint64_t begin_ns, uint64_t ns,
-			       bool open)
+			       enum report_kind kind, void *entry, uint64_t begin_ns,
+			       uint64_t now_ns, uint64_t ns, bool open)
 {
 	struct trace_long *l = report_map_get(
 		&d->longs, (struct report_key){ (uint64_t)(uintptr_t)entry, thread->tid, kind, 0 });
 
+	bool is_longest = ns >= l->longest_ns;
+
 	l->times++;
-	if (ns < l->longest_ns)
-		return NULL;
-	l->thread = thread;
-	l->entry = entry;
-	l->kind = kind;
-	l->longest_ns = ns;
-	l->begin_ns = begin_ns;
-	l->open = open;
-	return l;
+	if (is_longest) {
+		l->thread = thread;
+		l->entry = entry;
+		l->kind = kind;
+		l->longest_ns = ns;
+		l->begin_ns = begin_ns;
+		l->open = open;
+		trace_long_forget_split(l);
+	}
+	trace_split_call(d, trace_thread(d, thread->tid),
+			 &(struct trace_recent){ l, begin_ns, now_ns, ns });
+	return is_longest ? l : NULL;
 }
 
 /* --- calls and waits -------------------------------------------------------------------------- */
@@ -102,8 +108,8 @@ static void end_wait(struct trace_doctor *d, const struct trace_thread *t,
 	if (now_ns - frame->begin_ns < (uint64_t)d->min_ns || !is_outermost(model) ||
 	    !caller_of(model))
 		return;
-	l = note(d, model, frame->kind, frame->entry, frame->begin_ns, now_ns - frame->begin_ns,
-		 open);
+	l = note(d, model, frame->kind, frame->entry, frame->begin_ns, now_ns,
+		 now_ns - frame->begin_ns, open);
 	if (!l)
 		return;
 	l->callback = caller_of(model);
@@ -126,7 +132,8 @@ void trace_long_end(struct trace_doctor *d, struct trace_thread *t,
 
 	if (frame->kind <= REPORT_NOTIFIER) {
 		if (own_ns >= (uint64_t)d->min_ns)
-			note(d, model, frame->kind, frame->entry, frame->begin_ns, own_ns, open);
+			note(d, model, frame->kind, frame->entry, frame->begin_ns, now_ns, own_ns,
+			     open);
 	} else if (frame->kind == REPORT_AIO_POLL || frame->kind == REPORT_AIO_WAIT) {
 		end_wait(d, t, model, frame, now_ns, open);
 	}

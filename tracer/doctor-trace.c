@@ -146,6 +146,7 @@ static void on_event(void *data, const struct loop_event *event)
 	struct trace_thread *t;
 
 	if (!event->tid) {
+		trace_split_event(d, event);
 		trace_spin_record(d, event);
 		if (event->id == LOOP_EV_FD_LEVEL)
 			trace_flood_look(d, (const struct loop_fd_level *)event);
@@ -219,6 +220,7 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 	d->glib_groups.entry_size = sizeof(struct trace_glib_group);
 	d->floods.entry_size = sizeof(struct trace_flood);
 	d->orphans.entry_size = sizeof(struct trace_orphan);
+	d->splits = stall_splits_new();
 	err = report_read_watched(path, &watcher, &d->report, why);
 	if (err)
 		return err;
@@ -238,6 +240,12 @@ int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *
 static void release_thread(void *entry)
 {
 	report_map_release(&((struct trace_thread *)entry)->spin.counters, NULL);
+	stall_split_clear(&((struct trace_thread *)entry)->split);
+}
+
+static void release_long(void *entry)
+{
+	trace_long_forget_split(entry);
 }
 
 void trace_doctor_clear(struct trace_doctor *d)
@@ -246,7 +254,8 @@ void trace_doctor_clear(struct trace_doctor *d)
 	report_map_release(&d->contexts, NULL);
 	report_map_release(&d->work, NULL);
 	report_map_release(&d->misses, NULL);
-	report_map_release(&d->longs, NULL);
+	report_map_release(&d->longs, release_long);
+	stall_splits_free(d->splits);
 	report_map_release(&d->handlers, NULL);
 	report_map_release(&d->fds, NULL);
 	report_map_release(&d->sources, NULL);

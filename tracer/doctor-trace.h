@@ -12,6 +12,7 @@
 
 #include "tracer/doctor.h"
 #include "tracer/report-model.h"
+#include "tracer/stall-split.h"
 
 #define TRACE_ONCE	   10 /* times the limit: one call or wait of that length is enough */
 #define TRACE_BUSY	   5  /* times the limit: the host may have been busy for so long */
@@ -68,6 +69,15 @@ struct trace_glib_group {
 	uint32_t tid;
 };
 
+#define TRACE_RECENT 8
+
+/* A long call, for which what its time went into may still be told (doctor-trace-split.c). */
+struct trace_recent {
+	struct trace_long *call; /* NULL: none */
+	uint64_t begin_ns, end_ns;
+	uint64_t ns; /* its own */
+};
+
 /* What a thread does. */
 struct trace_thread {
 	struct report_key key; /* the tid */
@@ -84,6 +94,10 @@ struct trace_thread {
 	uint64_t bql_wait_ns; /* it waits for the big lock since then; 0: it does not */
 	struct trace_spin spin;
 	struct trace_glib_call glib;
+	struct trace_recent recent[TRACE_RECENT];
+	uint32_t n_recent;
+	bool has_split;
+	struct stall_split split; /* the last */
 };
 
 /* A context. */
@@ -137,7 +151,10 @@ struct trace_long {
 	enum report_kind kind;
 	int times;
 	uint64_t longest_ns, begin_ns;
-	bool open; /* the longest went on when the recording ended */
+	bool open;   /* the longest went on when the recording ended */
+	int excused; /* not in times: they were long only without the CPU */
+	bool has_split;
+	struct stall_split split; /* of the longest */
 	/* Of a wait. */
 	const struct report_callback *callback; /* that waited */
 	uint32_t n_fds, waiters;		/* who waited for the lock that it kept */
@@ -209,6 +226,7 @@ struct trace_doctor {
 	bool has_prepare; /* GLib was seen to ask a source */
 	struct report_map threads, contexts, work, misses, longs, handlers, fds, sources;
 	struct report_map glib_waits, glib_groups, floods, orphans;
+	struct stall_splits *splits;
 	struct trace_thread *latest;
 	/* The big lock. */
 	uint32_t bql_tid;
@@ -259,6 +277,12 @@ void trace_long_end(struct trace_doctor *d, struct trace_thread *t,
 		    const struct report_thread *model, const struct report_frame *frame,
 		    uint64_t now_ns, enum report_ending ending);
 void trace_long_conclude(struct trace_doctor *d);
+/* A long call is over; any event, for what its time went into; and that in words. */
+void trace_split_call(const struct trace_doctor *d, struct trace_thread *t,
+		      const struct trace_recent *call);
+void trace_split_event(struct trace_doctor *d, const struct loop_event *event);
+void trace_split_say(const struct trace_doctor *d, struct finding *f, const struct trace_long *l);
+void trace_long_forget_split(struct trace_long *l);
 /* doctor-trace-long-say.c: the verdicts on what was noted. */
 void trace_long_say(struct trace_doctor *d);
 
