@@ -51,20 +51,22 @@ static void note_handler(struct trace_doctor *d, const struct loop_handler_add *
 	fd->has_handler = true;
 }
 
-static void set_notifier(struct trace_doctor *d, const struct loop_event_notifier_set *event)
+static void set_notifier(struct trace_doctor *d, struct trace_thread *t,
+			 const struct loop_event_notifier_set *event)
 {
 	const struct trace_fd *fd =
 		report_map_find(&d->fds, (struct report_key){ .a = (uint32_t)event->fd });
 
 	if (!fd || !fd->has_handler)
 		return;
-	work_publish(d, WORK_FD, (uint32_t)event->fd, fd->ctx, 0, event->h.time_ns);
+	work_publish(d, t, WORK_FD, (uint32_t)event->fd, fd->ctx, 0, event->h.time_ns);
 }
 
-static void schedule(struct trace_doctor *d, const struct loop_bh_schedule *event)
+static void schedule(struct trace_doctor *d, struct trace_thread *t,
+		     const struct loop_bh_schedule *event)
 {
 	if (!(event->flags & (LOOP_BH_BITS_IDLE | LOOP_BH_BITS_DELETED)))
-		work_publish(d, WORK_BH, event->bh, event->ctx, event->cb, event->h.time_ns);
+		work_publish(d, t, WORK_BH, event->bh, event->ctx, event->cb, event->h.time_ns);
 }
 
 static void arm(struct trace_doctor *d, struct trace_thread *t, const struct loop_timer_arm *event)
@@ -74,7 +76,8 @@ static void arm(struct trace_doctor *d, struct trace_thread *t, const struct loo
 	work_withdraw(d, WORK_TIMER, event->timer, event->h.time_ns);
 	if (event->in_ns == LOOP_NS_UNKNOWN)
 		return;
-	work_publish(d, WORK_TIMER, event->timer, event->list, event->cb, event->h.time_ns + in_ns);
+	work_publish(d, t, WORK_TIMER, event->timer, event->list, event->cb,
+		     event->h.time_ns + in_ns);
 	t->armed_list = event->list;
 }
 
@@ -88,17 +91,17 @@ static void forget_timers(struct trace_doctor *d)
 			work->open = false;
 }
 
-static void notify(struct trace_doctor *d, const struct trace_thread *t,
-		   const struct loop_notify *event)
+static void notify(struct trace_doctor *d, struct trace_thread *t, const struct loop_notify *event)
 {
 	struct trace_context *c = trace_context(d, event->ctx);
 
 	if (event->written)
-		c->write_ns = event->h.time_ns;
+		work_written(c, event->h.time_ns);
 	/* A timer that becomes the first of its list notifies the list's context. */
 	if (t->armed_list)
 		trace_context(d, t->armed_list)->list_of = event->ctx;
-	work_publish(d, WORK_NOTIFY, event->ctx, event->ctx, 0, event->h.time_ns);
+	work_publish(d, t, WORK_NOTIFY, event->ctx, event->ctx, 0, event->h.time_ns);
+	work_settle(t, event->h.time_ns);
 }
 
 static void loop_event(struct trace_doctor *d, struct trace_thread *t,
@@ -138,9 +141,10 @@ static void loop_event(struct trace_doctor *d, struct trace_thread *t,
 void trace_lost_event(struct trace_doctor *d, struct trace_thread *t,
 		      const struct loop_event *event)
 {
+	work_settle(t, event->time_ns);
 	switch (event->id) {
 	case LOOP_EV_BH_SCHEDULE:
-		schedule(d, AS(bh_schedule));
+		schedule(d, t, AS(bh_schedule));
 		break;
 	case LOOP_EV_BH_BEGIN:
 		seen_by(d, t, AS(bh_begin)->ctx);
@@ -165,13 +169,13 @@ void trace_lost_event(struct trace_doctor *d, struct trace_thread *t,
 		forget_timers(d);
 		break;
 	case LOOP_EV_EVENT_NOTIFIER_SET:
-		set_notifier(d, AS(event_notifier_set));
+		set_notifier(d, t, AS(event_notifier_set));
 		break;
 	case LOOP_EV_EVENT_NOTIFIER_CLEAR:
 		work_withdraw(d, WORK_FD, (uint32_t)AS(event_notifier_clear)->fd, event->time_ns);
 		break;
 	case LOOP_EV_FD_READY:
-		work_take(d, t, WORK_FD, (uint32_t)AS(fd_ready)->fd);
+		work_found(d, WORK_FD, (uint32_t)AS(fd_ready)->fd);
 		break;
 	case LOOP_EV_HANDLER_BEGIN:
 		seen_by(d, t, AS(handler_begin)->ctx);
@@ -181,10 +185,12 @@ void trace_lost_event(struct trace_doctor *d, struct trace_thread *t,
 		notify(d, t, AS(notify));
 		break;
 	case LOOP_EV_NOTIFY_ACCEPT:
+		if (AS(notify_accept)->notified)
+			work_accepted(trace_context(d, AS(notify_accept)->ctx), event->time_ns);
 		work_take(d, t, WORK_NOTIFY, AS(notify_accept)->ctx);
 		break;
 	case LOOP_EV_AIO_CO_SCHEDULE:
-		work_publish(d, WORK_CO, AS(aio_co_schedule)->co, AS(aio_co_schedule)->ctx, 0,
+		work_publish(d, t, WORK_CO, AS(aio_co_schedule)->co, AS(aio_co_schedule)->ctx, 0,
 			     event->time_ns);
 		break;
 	case LOOP_EV_AIO_CO_SCHEDULE_BH_CB:

@@ -6,11 +6,18 @@
 
 #include "tracer/doctor-trace.h"
 
-void work_publish(struct trace_doctor *d, enum trace_work_kind kind, uint64_t a, uint64_t ctx,
-		  uint64_t cb, uint64_t due_ns);
+/* @t does, and wakes who sleeps when it goes on: at its next event it has. */
+void work_publish(struct trace_doctor *d, struct trace_thread *t, enum trace_work_kind kind,
+		  uint64_t a, uint64_t ctx, uint64_t cb, uint64_t due_ns);
+void work_settle(struct trace_thread *t, uint64_t now_ns);
+/* The notifier of @c is written; a thread takes the notification. */
+void work_written(struct trace_context *c, uint64_t now_ns);
+void work_accepted(struct trace_context *c, uint64_t now_ns);
 /* The thread takes it: was it due while the thread slept? */
 void work_take(struct trace_doctor *d, struct trace_thread *t, enum trace_work_kind kind,
 	       uint64_t a);
+/* A poll found it ready: it was watched, and has woken whoever slept. */
+void work_found(struct trace_doctor *d, enum trace_work_kind kind, uint64_t a);
 /* It is taken back: did its thread sleep up to now? */
 void work_withdraw(struct trace_doctor *d, enum trace_work_kind kind, uint64_t a, uint64_t now_ns);
 /* The thread slept from enter_ns on, until @until_ns: a miss, if the work was due meanwhile. */

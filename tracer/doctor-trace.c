@@ -198,6 +198,7 @@ static void on_lost(void *data, const struct report_thread *model, uint64_t n)
 	t->exit_ns = 0;
 	t->nested_ctx = 0;
 	t->bql_wait_ns = 0;
+	t->published = NULL;
 }
 
 int trace_doctor_read(struct trace_doctor *d, const char *path, struct failure *why)

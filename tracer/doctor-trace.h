@@ -89,9 +89,10 @@ struct trace_thread {
 	int64_t timeout_ns;
 	uint64_t poll_ctx;
 	uint32_t n_fds;
-	uint64_t nested_ctx;  /* of the nested aio_poll() it is in; 0: none */
-	uint64_t armed_list;  /* of the timer it has just armed, until its next event */
-	uint64_t bql_wait_ns; /* it waits for the big lock since then; 0: it does not */
+	uint64_t nested_ctx;	      /* of the nested aio_poll() it is in; 0: none */
+	struct trace_work *published; /* its last event; NULL: that was something else */
+	uint64_t armed_list;	      /* of the timer it has just armed, until its next event */
+	uint64_t bql_wait_ns;	      /* it waits for the big lock since then; 0: it does not */
 	struct trace_spin spin;
 	struct trace_glib_call glib;
 	struct trace_recent recent[TRACE_RECENT];
@@ -106,11 +107,13 @@ struct trace_context {
 	uint32_t home_tid;     /* who was seen to run it ... */
 	bool is_home;	       /* ... and to sleep in its poll */
 	uint64_t list_of;      /* of a list: its context */
-	uint64_t write_ns;     /* when its notifier was last written */
-	uint64_t gctx;	       /* the GMainContext whose source it is */
-	bool is_new;	       /* it was made in the recording */
-	bool is_run;	       /* somebody does ... */
-	bool has_ended;	       /* ... or its IOThread did, and has ended */
+	uint64_t write_ns;     /* when its notifier was last written ... */
+	uint64_t pending_ns;   /* ... for the first time since it was accepted; 0: not yet */
+	uint64_t was_pending_ns, accepted_ns; /* the same before, and when it was accepted */
+	uint64_t gctx;			      /* the GMainContext whose source it is */
+	bool is_new;			      /* it was made in the recording */
+	bool is_run;			      /* somebody does ... */
+	bool has_ended;			      /* ... or its IOThread did, and has ended */
 };
 
 /* Bottom halves of one callback, scheduled in a context while nobody ran that. */
@@ -130,7 +133,8 @@ struct trace_work {
 	bool was_taken; /* before: so its beginning is recorded */
 	uint64_t ctx;	/* or the list of a timer; WORK_FD: the context of its handler */
 	uint64_t cb;
-	uint64_t due_ns;
+	uint64_t due_ns; /* not before whoever published it went on: its notify is part of that */
+	bool settled;	 /* it did */
 };
 
 /* A thread slept on although this was due. */

@@ -21,7 +21,9 @@
 #include "tests/fuzz/fuzz.h"
 #include "trace/ctf-metadata.h"
 #include "tracer/export.h"
+#include "tracer/doctor-trace.h"
 #include "tracer/report-show.h"
+#include "tracer/stall-recording.h"
 
 #define STREAMS	     4
 #define PACKETS	     4 /* of a stream, at most */
@@ -222,6 +224,33 @@ static void make_raw(struct fuzz_input *in, bool own_uuid)
 		abort();
 }
 
+/* --- the passes of their own ---------------------------------------------------------------------
+ */
+
+static void find_stalls(void)
+{
+	struct stalls_recorded recorded;
+	struct failure why;
+
+	if (stalls_of_recording(dir, 1000, &recorded, &why))
+		return;
+	for (size_t i = 0; i < recorded.rows->len; i++) {
+		stall_row_print(recorded.rows->pdata[i]);
+		stall_row_print_json(recorded.rows->pdata[i], i);
+	}
+	g_free(recorded.target);
+	g_ptr_array_free(recorded.rows, TRUE);
+}
+
+static void diagnose(void)
+{
+	struct trace_doctor d = { .min_ns = 1000 };
+	struct failure why;
+
+	trace_doctor_read(&d, dir, &why);
+	trace_doctor_clear(&d);
+}
+
 /* --- what is made of it --------------------------------------------------------------------------
  */
 
@@ -267,6 +296,12 @@ static void print(const struct report *report, int what)
 		break;
 	case 11:
 		export_openmetrics(report, true);
+		break;
+	case 13:
+		find_stalls();
+		break;
+	case 14:
+		diagnose();
 		break;
 	default:
 		export_openmetrics(report, false);

@@ -89,6 +89,31 @@ def events(seed: int) -> bytes:
     return bytes(out)
 
 
+def stall() -> bytes:
+    """Two long calls whose stack, and what their time went into, are told; the second goes on."""
+    ids = {"poll_exit": 9, "poll_enter": 8, "bh_begin": 47, "thread_state": 160}
+    ids.update({"stack_frame": 161, "stall_split": 167, "stall_call": 168, "fd": 135})
+    out = bytearray()
+    thread = 101  # the fuzzer's second stream
+    ns = (0xC3, 0, 0, 0, 1)  # 16777216, in four bytes
+
+    def put(name: str, *fields: int, stream: int = 0, steps: int = 0) -> None:
+        """So many steps of 8388608 ns after the one before."""
+        out.extend((steps * 0x20 | stream, ids[name], *fields))
+
+    for goes_on in range(2):
+        put("poll_exit", 0x81, 1, stream=1, steps=1)
+        put("bh_begin", 0x81, 0x82, 0x83, 0, 0, stream=1)
+        put("thread_state", thread, 3, 74, 0, 0, 5, steps=1)
+        put("stack_frame", thread, 0, 0x84, 0x85)
+        put("fd", 7, 7, 2, 97, 98, steps=goes_on)
+        if not goes_on:
+            put("poll_enter", 0x81, 3, 0x40, 1, 0, 1, stream=1, steps=1)
+        put("stall_call", thread, 74, 7, *ns, 1)
+        put("stall_split", thread, goes_on, 0, *ns, 9, 0, *ns, 0)
+    return bytes(out)
+
+
 def program(folder: Path, *options: str) -> bytes:
     """A shared library as small as the linker makes one."""
     source, made = folder / "p.c", folder / "p.so"
@@ -186,7 +211,8 @@ def make() -> Dict[str, List[bytes]]:
     return {
         "metadata": [metadata()],
         "recording": [bytes([n]) + events(n) for n in range(13)]
-        + [b"\x81" + raw, b"\xc7" + raw],
+        + [b"\x81" + raw, b"\xc7" + raw]
+        + [bytes([n]) + stall() for n in (7, 13, 14)],
         "elf": elf,
         "cfi": [
             eh_frame,
