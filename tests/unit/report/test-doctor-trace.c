@@ -220,7 +220,7 @@ static void long_calls(struct fixture *f, uint64_t slept_ms)
 {
 	NAME(f->w, FD, fd, "/tmp/disk", .fd = FILE_FD, .kind = LOOP_FD_KIND_FILE);
 	for (uint64_t i = 0; i < 3; i++) {
-		uint64_t ms = 10 + i * 300;
+		uint64_t ms = 10 + i * 250;
 
 		sleep_from(f, ms, -1);
 		EMIT(f->w, POLL_EXIT, poll_exit, AT(ms + 50), IO_TID, .ctx = IO_CTX, .ret = 0);
@@ -237,7 +237,7 @@ static void long_calls(struct fixture *f, uint64_t slept_ms)
 		     .ended_ns = 5 * MS, .for_ns = 200 * MS, .blocked_ns = slept_ms * MS,
 		     .runnable_ns = (200 - slept_ms) * MS);
 	}
-	sleep_from(f, 960, -1);
+	sleep_from(f, 760, -1);
 }
 
 static void test_slept_in_a_call(struct fixture *f, gconstpointer data)
@@ -315,7 +315,7 @@ static void test_splits_that_do_not_fit(struct fixture *f, gconstpointer data)
 
 	(void)data;
 	for (uint64_t i = 0; i < 3; i++) {
-		uint64_t ms = 10 + i * 300;
+		uint64_t ms = 10 + i * 250;
 
 		sleep_from(f, ms, -1);
 		EMIT(f->w, POLL_EXIT, poll_exit, AT(ms + 50), IO_TID, .ctx = IO_CTX, .ret = 0);
@@ -324,9 +324,9 @@ static void test_splits_that_do_not_fit(struct fixture *f, gconstpointer data)
 		EMIT(f->w, BH_END, bh_end, AT(ms + 250), IO_TID, .ctx = IO_CTX, .bh = BH,
 		     .cb = BH_CB);
 	}
-	sleep_from(f, 860, -1);
+	sleep_from(f, 760, -1);
 	for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++)
-		EMIT(f->w, STALL_SPLIT, stall_split, AT(865), 0, .of_tid = wrong[i].tid,
+		EMIT(f->w, STALL_SPLIT, stall_split, AT(765), 0, .of_tid = wrong[i].tid,
 		     .ended_ns = (int64_t)wrong[i].ended, .for_ns = (int64_t)wrong[i].for_ns,
 		     .blocked_ns = (int64_t)wrong[i].blocked);
 	row = only_row(f, &recorded);
