@@ -311,7 +311,8 @@ def recorded(path: Path, culprit: str, kinds: Set[str]) -> Optional[Row]:
     """What its time went into, as far as the recording goes by now."""
     result = run("stalls", path, "--min", "50ms", "--json")
     for row in result.of_type("stall") if result.rc == FINDING else []:
-        if row["culprit"] == culprit and row["kind"] in kinds and row["split"]:
+        named = row["culprit"] == culprit and row["kind"] in kinds
+        if named and row["split"] and row["count"] >= 2:
             return row
     return None
 
@@ -332,7 +333,7 @@ def test_a_recording_tells_what_the_time_went_into(
     with Demo(scenario, "--hold", 150) as demo:
         process = attached(start(*words, demo.pid))
         wait_until(
-            lambda: bool(recorded(path, culprit, kinds)), "such a stall is in it"
+            lambda: bool(recorded(path, culprit, kinds)), "two such stalls are in it"
         )
         assert interrupt(process).rc == FINE
     row = recorded(path, culprit, kinds)
@@ -342,6 +343,9 @@ def test_a_recording_tells_what_the_time_went_into(
     assert longest / 2 <= sum(split.values()) <= longest * 10 / 9
     asleep = {one["in"]: one["ns"] for one in row["calls"]}
     if call:
+        (verdict,) = run("doctor", path, "--json").of_type("verdict")
+        assert verdict["verdict"] == "BLOCKED CALLBACK"
+        assert any(f"asleep in {call}" in words for words in verdict["evidence"])
         assert asleep[call] > sum(split.values()) / 2
     else:
         assert split["running_ns"] + split["runnable_ns"] > sum(split.values()) / 2
