@@ -6,9 +6,9 @@
 #include "tracer/options.h"
 
 const struct command commands[] = {
-	{ "fds", TAKES_ANY, "pid tid via duration provenance all layout json", cmd_fds },
-	{ "handlers", TAKES_TARGET, "pid via duration all layout json", cmd_handlers },
-	{ "doctor", TAKES_DOCTOR, "pid via duration min layout all json", cmd_doctor },
+	{ "fds", TAKES_ANY, "pid tid via duration provenance all layout sysroot json", cmd_fds },
+	{ "handlers", TAKES_TARGET, "pid via duration all layout sysroot json", cmd_handlers },
+	{ "doctor", TAKES_DOCTOR, "pid via duration min layout sysroot all json", cmd_doctor },
 	{ "stalls", TAKES_EITHER, "pid tid duration min layout json", cmd_stalls },
 	{ "top", TAKES_PROCESS, "pid duration interval sort overhead layout json", cmd_top },
 	{ "record", TAKES_RUN,
@@ -17,7 +17,7 @@ const struct command commands[] = {
 	{ "report", TAKES_RECORDING, "diff events histograms html output all json", cmd_report },
 	{ "export", TAKES_RECORDING, "to output only watch json", cmd_export },
 	{ "list", TAKES_PROCESS, "pid via layout all json", cmd_list },
-	{ "layout", TAKES_TARGET, "pid via layout btf all json", cmd_layout },
+	{ "layout", TAKES_TARGET, "pid via layout btf sysroot all json", cmd_layout },
 };
 const size_t n_commands = G_N_ELEMENTS(commands);
 
@@ -40,9 +40,21 @@ char *command_names(void)
 	return g_string_free(text, FALSE);
 }
 
+/* What --sysroot names. */
+static int check_sysroot(const struct options *o, struct failure *why)
+{
+	if (!o->path || g_file_test(o->path, G_FILE_TEST_IS_DIR))
+		return fail(why, -EINVAL, "--sysroot goes with a core file");
+	if (!g_file_test(o->sysroot, G_FILE_TEST_IS_DIR))
+		return fail(why, -EINVAL, "--sysroot takes a directory, not \"%s\"", o->sysroot);
+	return 0;
+}
+
 int command_check_subject(const struct command *command, const struct options *o,
 			  struct failure *why)
 {
+	if (o->sysroot && check_sysroot(o, why))
+		return -EINVAL;
 	switch (command->takes) {
 	case TAKES_ANY:
 		if (o->command && o->pid)

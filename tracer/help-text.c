@@ -60,6 +60,8 @@ const char help_text[] =
 	"      --provenance    fds -p PID: first watch for -d seconds who makes and registers descriptors\n"
 	"      --all           one row for each handler or fd, equal ones not folded\n"
 	"      --layout FILE   take the layout from FILE (loopscope layout --json wrote it)\n"
+	"      --sysroot DIR   of a core file: the root that its program and libraries are in, a container's\n"
+	"                      or another system's; default: this system's\n"
 	"      --btf FILE      layout: write it as BTF too, for bpf programs (libbpf's btf_custom_path)\n"
 	"      --json          one JSON object a line, each with a type; the last is the total\n"
 	"  -v, --verbose       say what the kernel and libbpf say\n"

@@ -122,15 +122,16 @@ static int find_debuginfo(Dwfl_Module *module, void **userdata, const char *name
 /* Where to look: in the target's root, which may be a container's. */
 static void find_root(const struct image *img, struct image_debug *d)
 {
-	char root[64] = "";
+	char proc[64] = "";
+	const char *root = img->root ? img->root : proc;
 	struct stat theirs, ours;
 	int pid;
 
-	if (sscanf(img->open_path, "/proc/%d/", &pid) == 1)
-		snprintf(root, sizeof(root), "/proc/%d/root", pid);
+	if (!img->root && sscanf(img->open_path, "/proc/%d/", &pid) == 1)
+		snprintf(proc, sizeof(proc), "/proc/%d/root", pid);
 	if (!root[0] || stat(root, &theirs) || stat("/", &ours) ||
 	    (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino))
-		root[0] = 0;
+		root = "";
 	d->file = g_strconcat(root, img->path, NULL);
 	d->path = g_strdup_printf(":.debug:%s/usr/lib/debug", root);
 }

@@ -30,6 +30,7 @@ struct function {	     /* proven by an FDE */
 struct image {
 	char *path;	   /* as the target sees it */
 	char *open_path;   /* as this process can open it */
+	char *root;	   /* of a core: the root that its files are in; NULL: this system's */
 	char *name;	   /* last part of path, safe to show */
 	char build_id[41]; /* hexadecimal, "" if it has none */
 	uint64_t bias;
@@ -84,6 +85,15 @@ const uint8_t *image_bytes(const struct image *img, uint64_t link, size_t *ret_l
 /* Offset in the file of a link address; -ENOENT if it is not in the file. */
 int image_file_offset(const struct image *img, uint64_t link, uint64_t *ret);
 
+/* --- image-build-id.c --- */
+
+void image_load_build_id(struct image *img, Elf_Scn *notes);
+
+/* A file that was rebuilt since the core was made would give wrong names and wrong functions. */
+int image_check_build_id(struct target *t, const struct image *img, struct failure *why);
+/* Say that a core's file is not there: returns -ENOENT. */
+int image_explain_missing(const struct target *t, const char *path, struct failure *why);
+
 /* --- image-debug.c --- */
 
 struct image_debug *image_debug_new(void);
@@ -100,7 +110,8 @@ struct Dwarf *image_debug_dwarf(const struct image *img, int64_t *ret_bias);
 /* What was wrong with a debug file that was found, and not used; NULL: nothing. */
 const char *image_debug_refused(const struct image *img);
 
-/* Read the FDEs of @img (image-cfi.c). */
+/* Read the symbols and imports of @img (image-sections.c), its FDEs (image-cfi.c). */
+void image_load_sections(struct image *img);
 void image_load_functions(struct image *img);
 
 #endif

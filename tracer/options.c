@@ -17,6 +17,7 @@ enum {
 	OPT_PROVENANCE,
 	OPT_LAYOUT,
 	OPT_BTF,
+	OPT_SYSROOT,
 	OPT_RING,
 	OPT_SORT,
 	OPT_OVERHEAD,
@@ -49,6 +50,7 @@ static const struct option long_options[] = {
 	{ "provenance", no_argument, NULL, OPT_PROVENANCE },
 	{ "layout", required_argument, NULL, OPT_LAYOUT },
 	{ "btf", required_argument, NULL, OPT_BTF },
+	{ "sysroot", required_argument, NULL, OPT_SYSROOT },
 	{ "output", required_argument, NULL, 'o' },
 	{ "ring", required_argument, NULL, OPT_RING },
 	{ "diff", required_argument, NULL, OPT_DIFF },
@@ -166,6 +168,9 @@ int options_parse(int argc, char **argv, struct options *o, uint64_t *given, boo
 			break;
 		case OPT_BTF:
 			o->btf = optarg;
+			break;
+		case OPT_SYSROOT:
+			o->sysroot = optarg;
 			break;
 		case OPT_RING:
 			err = parse_size(optarg, &o->ring, why);

@@ -47,7 +47,7 @@ int session_open(struct session *s, const struct options *options, struct failur
 	if (options->pid)
 		return session_open_process(s, options, options->pid, why);
 	session_init(s, options);
-	err = target_open_core(options->path, &s->t, why);
+	err = target_open_core(options->path, options->sysroot, &s->t, why);
 	return err ? err : open_rest(s, why);
 }
 

@@ -30,6 +30,7 @@ struct options {
 	pid_t pid;	     /* 0: none given */
 	pid_t tid;	     /* 0: all */
 	const char *path;    /* of a core; NULL: none */
+	const char *sysroot; /* that the core's files are in; NULL: this system's */
 	const char *context; /* what handlers is asked for; NULL: all */
 	const char *layout;  /* a layout's file; NULL: find it out */
 	const char *btf;     /* layout: also write BTF there; NULL: do not */

@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/procfs.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <unistd.h>
 
+#include <linux/openat2.h>
 #include <linux/types.h>
 #include "bpf/tables.h"
 #include "tracer/target.h"
@@ -57,6 +59,41 @@ static size_t read_segment(struct core *core, uint64_t addr, void *buf, size_t l
 	return 0;
 }
 
+/*
+ * Where the file of that name is, in the core's own root: links in it lead there too, not out of
+ * it. NULL: there is none. To be freed.
+ */
+static char *path_in_root(const struct target *t, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	char *link, *found = NULL;
+	int root, fd;
+
+	if (!t->root)
+		return g_strdup(path);
+	root = open(t->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	if (fd >= 0) {
+		link = g_strdup_printf("/proc/self/fd/%d", fd);
+		found = g_file_read_link(link, NULL);
+		g_free(link);
+		close(fd);
+	}
+	if (root >= 0)
+		close(root);
+	return found;
+}
+
+static int open_named(const struct target *t, const char *path)
+{
+	char *found = path_in_root(t, path);
+	int fd = found ? target_open_regular(found) : -ENOENT;
+
+	g_free(found);
+	return fd;
+}
+
 /* Read program text that was left out of the core from its file: only maps nobody could write. */
 static size_t read_mapped_file(struct target *t, uint64_t addr, void *buf, size_t len)
 {
@@ -66,7 +103,7 @@ static size_t read_mapped_file(struct target *t, uint64_t addr, void *buf, size_
 
 	if (!map || map->write || map->path[0] != '/')
 		return 0;
-	fd = target_open_regular(map->path);
+	fd = open_named(t, map->path);
 	if (fd < 0)
 		return 0;
 	n = pread(fd, buf, MIN(len, map->end - addr), map->offset + (addr - map->start));
@@ -244,10 +281,13 @@ static int core_refresh(struct target *t, struct failure *why)
 
 static int core_open_file(struct target *t, const struct map *map, char **ret_path)
 {
-	(void)t;
-	if (map->path[0] != '/' || access(map->path, R_OK))
+	char *path = map->path[0] == '/' ? path_in_root(t, map->path) : NULL;
+
+	if (!path || access(path, R_OK)) {
+		g_free(path);
 		return -ENOENT;
-	*ret_path = g_strdup(map->path);
+	}
+	*ret_path = path;
 	return 0;
 }
 
@@ -307,7 +347,7 @@ static void load_notes(struct target *t, Elf *elf, int type)
 	}
 }
 
-int target_open_core(const char *path, struct target **ret, struct failure *why)
+int target_open_core(const char *path, const char *root, struct target **ret, struct failure *why)
 {
 	struct target *t = NULL;
 	struct core *core;
@@ -316,6 +356,7 @@ int target_open_core(const char *path, struct target **ret, struct failure *why)
 
 	elf_version(EV_CURRENT);
 	t = target_new(&core_ops, false);
+	t->root = g_strdup(root);
 	core = t->private_data = g_new0(struct core, 1);
 	core->segments = g_array_new(FALSE, TRUE, sizeof(struct segment));
 	core->fd = target_open_regular(path);

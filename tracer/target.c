@@ -43,6 +43,7 @@ void target_close(struct target *t)
 	g_array_free(t->maps, TRUE);
 	g_array_free(t->threads, TRUE);
 	g_free(t->exe);
+	g_free(t->root);
 	g_free(t);
 }
 

@@ -50,6 +50,7 @@ struct target {
 	bool live;
 	pid_t pid;
 	char *exe;	    /* path of the program as the target sees it */
+	char *root;	    /* of a core: where its files are; NULL: where their names say */
 	char comm[16];	    /* made safe */
 	GArray *maps;	    /* struct map, by address */
 	GArray *threads;    /* struct thread, the main thread first */
@@ -57,11 +58,12 @@ struct target {
 };
 
 /*
- * Open a live process or a core file. Errors: -ESRCH (no such process), -EPERM (not allowed to read
- * it), -ENOEXEC (not a core file), -ENOMEM; *ret is untouched on failure. The caller closes it.
+ * Open a live process or a core file, whose files are in @root (NULL: in this system's). Errors:
+ * -ESRCH (no such process), -EPERM (not allowed to read it), -ENOEXEC (not a core file), -ENOMEM;
+ * *ret is untouched on failure. The caller closes it.
  */
 int target_open_pid(pid_t pid, struct target **ret, struct failure *why);
-int target_open_core(const char *path, struct target **ret, struct failure *why);
+int target_open_core(const char *path, const char *root, struct target **ret, struct failure *why);
 void target_close(struct target *t);
 
 /* Read @len bytes at @addr: all of them (0), or -EFAULT, or -ESRCH when the process has gone. */

@@ -12,6 +12,8 @@ import struct
 import subprocess
 from typing import Any, Optional
 
+import gdb
+
 from qemu_gdb.errors import QemuError
 from qemu_gdb.inferior import Image, Inferior
 from qemu_gdb.layout import FIELDS, SIZES, UNKNOWN, VARIABLES, Field, Layout
@@ -94,8 +96,17 @@ def find_loopscope() -> Optional[str]:
     return shutil.which("loopscope")
 
 
+def _target(inferior: Inferior) -> list[str]:
+    """What loopscope is asked for: of a core also gdb's own "sysroot", which holds its files."""
+    if inferior.live:
+        return ["-p", str(inferior.pid)]
+    root = gdb.parameter("sysroot")
+    with_root = isinstance(root, str) and root and not root.startswith("target:")
+    return [inferior.core or "CORE", *(["--sysroot", str(root)] if with_root else [])]
+
+
 def _by_hand(inferior: Inferior) -> str:
-    target = f"-p {inferior.pid}" if inferior.live else inferior.core or "CORE"
+    target = " ".join(_target(inferior))
     return f"loopscope layout {target} --json > layout.json, and here: qemu layout layout.json"
 
 
@@ -112,8 +123,7 @@ def ask_loopscope(inferior: Inferior) -> tuple[str, Any]:
         raise QemuError(
             f"loopscope cannot reach this target from here; type: {_by_hand(inferior)}"
         )
-    target = ["-p", str(inferior.pid)] if inferior.live else [str(inferior.core)]
-    command = [loopscope, "layout", *target, "--json"]
+    command = [loopscope, "layout", *_target(inferior), "--json"]
     try:
         done = subprocess.run(
             command,
@@ -130,6 +140,8 @@ def ask_loopscope(inferior: Inferior) -> tuple[str, Any]:
         )
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         said = f"{loopscope}: {error}"
+    if "--sysroot DIR" in said:
+        said += ' (in gdb: "set sysroot DIR")'
     raise QemuError(
         f"no debug information, and no layout: {' '.join(said.split())}; "
         f"when that is settled, type: {_by_hand(inferior)}"

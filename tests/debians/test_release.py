@@ -15,10 +15,11 @@ from guest import Guest, pattern_sum
 from glib_programs import Bus, BusMonitor, Monitor
 from process_memory import fd_link, poll_sets, ring_waiters, wait_until
 from recordings import Recorder, babeltrace, events, report
-from test_guest import gdb_handlers
+from test_cores import gcore, look
+from test_guest import gdb_handlers, guest  # a fixture too
 from test_provenance import Watch, qemu_from_its_start
 from tracer_run import Result, Row, finish, run, start
-from tracer_targets import Daemon, Qemu, Target, nbd_server, storage_daemon
+from tracer_targets import Daemon, Qemu, Target, installed, nbd_server, storage_daemon
 
 MAIN = {"qemu_aio_context", "iohandler_ctx"}
 REQUESTS = 300
@@ -28,15 +29,6 @@ NEEDED = """AioContext.aio_handlers.lh_first AioContext.notify_me AioContext.bh_
     AioHandler.io_write AioHandler.io_poll AioHandler.opaque AioHandler.node_deleted.le_prev QEMUBH.cb
     QEMUBH.opaque QEMUBH.flags QEMUTimer.expire_time QEMUTimer.cb QEMUTimerList.active_timers
     IOThread.ctx GMainContext.source_lists GMainContext.wake_up_rec.fd GMainContext.owner""".split()
-
-
-@pytest.fixture(scope="module")
-def guest() -> Iterator[Guest]:
-    with Guest() as target:
-        with target.qmp() as qmp:
-            path = {"path": "/objects/io0", "property": "poll-max-ns"}
-            qmp.command("qom-set", **path, value=0)
-        yield target
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +183,35 @@ def test_a_healthy_one_is_healthy_and_a_stopped_server_is_found(qemu: Qemu) -> N
     assert "qmp_blockdev_add" in row["stack"], row
     assert seen.rc in (0, 1), seen.err
     healthy(qemu)
+
+
+CORE_TELLS = {
+    "context": ["ctx_addr", "thread", "notifier_fd"],
+    "handler": ["ctx_addr", "fd", "events", "io_read", "io_write", "state"],
+    "source": ["gcontext", "name", "callback", "priority"],
+}
+
+
+def test_a_core_is_looked_at_from_outside_of_its_root(
+    qemu: Qemu, tmp_path: Path
+) -> None:
+    """Its program's name is that of this system's QEMU, which is another build."""
+    _, live = look(qemu.idle())
+    core = gcore(qemu, tmp_path)
+    assert "--sysroot DIR" in run("handlers", core).refused()
+    # run.sh: the commands of ROOT are in ROOT.bin.
+    root = Path(installed("qemu-system-x86_64")).parent.with_suffix("")
+    fds, dead = look(core, "--sysroot", root)
+    # sid's IOThreads have names in a live process only: contexts are told by their addresses.
+    for kind, keys in CORE_TELLS.items():
+        of_live, of_dead = (
+            [[row[key] for key in keys] for row in result.fine().of_type(kind)]
+            for result in (live, dead)
+        )
+        assert of_dead == of_live and of_live
+    assert fds.total["unknown"] == 0
+    assert run("doctor", core, "--sysroot", root).rc == 0
+    core.unlink()
 
 
 # --- QEMU at work -----------------------------------------------------------------------------------

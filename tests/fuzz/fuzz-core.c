@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct failure why;
 
 	the_core = fuzz_file(data, size);
-	if (target_open_core(the_core, &t, &why)) {
+	if (target_open_core(the_core, NULL, &t, &why)) {
 		the_core = NULL;
 		return 0;
 	}

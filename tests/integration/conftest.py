@@ -6,23 +6,15 @@ environment variable CI) as root, a skip is a failure.
 """
 
 import os
-from pathlib import Path
 from typing import Any, Dict, Generator, Iterator, Tuple
 
 import pytest
 import tracer_run
+from private_cache import cache
 from tracer_targets import Demo, Qemu
 
+__all__ = ["cache"]  # a fixture
 IS_ROOT = os.geteuid() == 0
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test sees or leaves anything in the user's cache."""
-    path: Path = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(path))
-        yield path
 
 
 @pytest.fixture(scope="session")

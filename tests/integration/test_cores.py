@@ -62,8 +62,8 @@ def assert_same(live: Result, dead: Result, *kinds: str) -> None:
     }
 
 
-def look(what: object) -> Tuple[Result, Result]:
-    where = ["-p", what.pid] if isinstance(what, Target) else [what]
+def look(what: object, *options: object) -> Tuple[Result, Result]:
+    where = ["-p", what.pid] if isinstance(what, Target) else [what, *options]
     fds = run("fds", *where, "--json")
     return fds, run("handlers", *where, "--all", "--json")
 
@@ -147,7 +147,49 @@ def test_a_core_whose_program_was_rebuilt(tmp_path: Path) -> None:
     )
     build_id = bytes.fromhex(notes.stdout.split("Build ID: ")[1].split()[0])
     program.write_bytes(DEMO.read_bytes().replace(build_id, build_id[::-1]))
-    run("handlers", core).refused()
+    line = run("handlers", core).refused()
+    assert build_id.hex() in line and build_id[::-1].hex() in line
+
+
+# --- files in another root ------------------------------------------------------------------------
+
+
+def test_a_core_of_another_root(tmp_path: Path) -> None:
+    """Its program and libraries are below a directory, as a container's or another system's are."""
+    program, root = tmp_path / "program", tmp_path / "root"
+    shutil.copy(DEMO, program)
+    with Demo("five-sources", program=program) as target:
+        fds, handlers = look(target.wait_asleep())
+        files = {line.split(maxsplit=5)[-1] for line in maps(target) if "/" in line}
+        core = gcore(target, tmp_path)
+    for file in files:
+        (root / file[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, root / file[1:])
+    # In that root the program is a link, which leads to where that root has it.
+    (root / "elsewhere").mkdir()
+    (root / program.relative_to("/")).rename(root / "elsewhere" / "program")
+    (root / program.relative_to("/")).symlink_to("/elsewhere/program")
+    program.unlink()
+    line = run("handlers", core).refused()
+    assert str(program) in line and "--sysroot DIR" in line
+    dead_fds, dead_handlers = look(core, "--sysroot", root)
+    assert_same(fds, dead_fds, "fd")
+    assert_same(handlers, dead_handlers, "handler", "context")
+    assert run("doctor", core, "--sysroot", root).rc == 0
+    line = run("handlers", core, "--sysroot", tmp_path).refused()
+    assert str(program) in line and str(tmp_path) in line
+
+
+def maps(target: Target) -> List[str]:
+    return Path(f"/proc/{target.pid}/maps").read_text().splitlines()
+
+
+def test_sysroot_is_of_a_core_and_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "core").write_bytes(b"")
+    line = run("handlers", "-p", os.getpid(), "--sysroot", tmp_path).refused(2)
+    assert "--sysroot goes with a core" in line
+    line = run("fds", tmp_path / "core", "--sysroot", tmp_path / "no").refused(2)
+    assert "--sysroot takes a directory" in line
 
 
 @pytest.fixture(scope="module")

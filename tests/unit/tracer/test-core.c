@@ -140,7 +140,7 @@ static struct target *open_core(void)
 
 	write_core(core->data, core->len);
 	g_byte_array_free(core, TRUE);
-	if (target_open_core(path, &t, &why))
+	if (target_open_core(path, NULL, &t, &why))
 		g_error("%s", why.text);
 	return t;
 }
@@ -281,7 +281,7 @@ static bool opens(const void *bytes, size_t size)
 	int err;
 
 	write_core(bytes, size);
-	err = target_open_core(path, &t, &why);
+	err = target_open_core(path, NULL, &t, &why);
 	if (err) {
 		g_assert_cmpint(err, ==, -ENOEXEC);
 		g_assert_nonnull(strstr(why.text, path));
@@ -366,7 +366,7 @@ static void test_what_is_no_core_is_refused(void)
 	g_assert_false(opens(core->data, core->len));
 	g_byte_array_free(core, TRUE);
 
-	g_assert_cmpint(target_open_core("/nonexistent/core", &t, &why), ==, -ENOENT);
+	g_assert_cmpint(target_open_core("/nonexistent/core", NULL, &t, &why), ==, -ENOENT);
 	g_assert_nonnull(strstr(why.text, "/nonexistent/core"));
 	g_assert_null(t);
 }
