@@ -73,7 +73,9 @@ static int by_cb(const void *a, const void *b)
 		return x->ctx < y->ctx ? -1 : 1;
 	if (x->op != y->op)
 		return x->op < y->op ? -1 : 1;
-	return x->source != y->source ? (x->source < y->source ? -1 : 1) : x->fd - y->fd;
+	if (x->source != y->source)
+		return x->source < y->source ? -1 : 1;
+	return (x->fd > y->fd) - (x->fd < y->fd);
 }
 
 static int by_total(const void *a, const void *b)
