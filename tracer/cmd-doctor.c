@@ -13,6 +13,8 @@
 #include "tracer/out.h"
 #include "tracer/session.h"
 
+#define AGAIN_S 10 /* is advised after a visit that got too little done */
+
 static volatile sig_atomic_t stop;
 
 static void on_signal(int signal)
@@ -78,6 +80,7 @@ struct looked {
 	uint64_t lost;
 	const char *how;     /* "watched for", "recorded for"; NULL: one look at a core */
 	bool glib, recorded; /* a program that is no QEMU; no live one */
+	pid_t hurried;	     /* the process that could not be looked at often enough; 0: none */
 };
 
 static void show(const struct doctor *d, const struct options *options, const struct looked *looked)
@@ -91,13 +94,20 @@ static void show(const struct doctor *d, const struct options *options, const st
 			print_text(d, d->findings->pdata[i]);
 	}
 	if (options->json) {
-		out_json(json_pack("{s:s, s:i, s:i, s:i, s:f, s:I}", "type", "total", "findings", n,
-				   "loops", looked->loops, "threads", looked->threads, "seconds",
-				   looked->seconds, "lost", (json_int_t)looked->lost));
+		out_json(json_pack("{s:s, s:i, s:i, s:i, s:f, s:b, s:I}", "type", "total",
+				   "findings", n, "loops", looked->loops, "threads",
+				   looked->threads, "seconds", looked->seconds, "sure",
+				   n || !looked->hurried, "lost", (json_int_t)looked->lost));
 		return;
 	}
 	if (n) {
 		printf("%d finding%s in %s.\n", n, n == 1 ? "" : "s", looked->target);
+	} else if (looked->hurried) {
+		printf("not sure: %d loop%s of %s, watched for %.1f s.\n", looked->loops,
+		       looked->loops == 1 ? "" : "s", looked->target, looked->seconds);
+		printf("Nothing was found, but this machine is too busy: %d looks of the %d that were "
+		       "due.\nAgain, and longer: loopscope doctor -p %d -d %d\n",
+		       d->looks, d->due, looked->hurried, AGAIN_S);
 	} else if (!looked->how) {
 		printf("no finding: %d loop%s of %s, one look.\n", looked->loops,
 		       looked->loops == 1 ? "" : "s", looked->target);
@@ -188,13 +198,14 @@ static int visit(struct doctor *d, const struct options *options, struct failure
 	looked.threads = (int)d->patients->len;
 	looked.seconds = (double)(now_ns() - d->start_ns) / 1e9;
 	looked.lost = d->lost + watch_lost(d->watch) + stacks_lost(d->stacks);
+	looked.hurried = doctor_is_sure(d) ? 0 : s.t->pid;
 	show(d, options, &looked);
 	if (looked.glib && !options->json)
 		say_unproven(d);
 	if (looked.lost && !options->json)
 		printf("INCOMPLETE: %lu counts or stacks found no room.\n",
 		       (unsigned long)looked.lost);
-	err = d->findings->len ? EXIT_FINDING : EXIT_FINE;
+	err = d->findings->len ? EXIT_FINDING : looked.hurried ? EXIT_FAILED : EXIT_FINE;
 
 cleanup:
 	g_free(looked.target);

@@ -127,8 +127,10 @@ static GHashTable *take_all(const struct doctor *d)
 	return now;
 }
 
-static void count(struct glib_leak *leak, GHashTable *now, struct group *group)
+static void count(const struct doctor *d, GHashTable *now, struct group *group)
 {
+	const struct loop_gcontext *g = loops_gcontext(d->loops, group->gctx);
+	struct glib_leak *leak = d->glib_leak;
 	GHashTableIter iter;
 	const struct seen *s;
 	int n = 0;
@@ -148,7 +150,7 @@ static void count(struct glib_leak *leak, GHashTable *now, struct group *group)
 
 		group->growth.shrank |= s->group == group && (!is || is->id != s->id);
 	}
-	growth_count(&group->growth, &leak->readings, n);
+	growth_count(&group->growth, &leak->readings, n, g ? growth_turns(d, g->tid) : 0);
 }
 
 void glib_leak_sample(struct doctor *d, int64_t visit_ns)
@@ -163,7 +165,7 @@ void glib_leak_sample(struct doctor *d, int64_t visit_ns)
 	if (!seen)
 		return;
 	for (size_t i = 0; i < leak->groups->len; i++)
-		count(leak, seen, leak->groups->pdata[i]);
+		count(d, seen, leak->groups->pdata[i]);
 	g_hash_table_destroy(leak->seen);
 	leak->seen = seen;
 	leak->readings.n++;
@@ -185,10 +187,21 @@ static const struct loop_source *example_of(const struct loop_gcontext *g, uint6
 
 static bool is_leak(const struct doctor *d, const struct group *group)
 {
-	if (!growth_lasts(&group->growth, &d->glib_leak->readings))
+	if (!growth_lasts(&group->growth))
 		return false;
 	return group->has_fds ? !growth_some_was_ready(d, d->glib_leak->fds)
 			      : 2 * group->stayed >= group->fresh;
+}
+
+bool glib_leak_is_open(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->glib_leak->groups->len; i++) {
+		const struct group *group = d->glib_leak->groups->pdata[i];
+
+		if (growth_is_open(&group->growth))
+			return true;
+	}
+	return false;
 }
 
 static void conclude(struct doctor *d, const struct group *group)
@@ -205,7 +218,7 @@ static void conclude(struct doctor *d, const struct group *group)
 	words = glib_source_words(d, g, s);
 	f = finding_new(d, "HANDLER LEAK", p);
 	f->culprit = g_strdup_printf("more and more sources like %s", name);
-	growth_say(d, &group->growth, &d->glib_leak->readings, f);
+	growth_say(d, &group->growth, f);
 	if (group->has_fds)
 		finding_say(f, "no poll found a descriptor of the new ones ready");
 	else

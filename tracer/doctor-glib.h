@@ -69,6 +69,7 @@ bool glib_first_due(const struct doctor *d, uint64_t gctx, uint64_t *ret_source,
 struct glib_leak *glib_leak_new(void);
 void glib_leak_free(struct glib_leak *leak);
 void glib_leak_sample(struct doctor *d, int64_t visit_ns);
+bool glib_leak_is_open(const struct doctor *d);
 void glib_leak_conclude(struct doctor *d);
 
 #endif

@@ -161,14 +161,28 @@ static void note_fresh(struct leak *leak, GHashTable *now)
 			g_hash_table_add(leak->fresh, GINT_TO_POINTER(n->fd));
 }
 
-static void take_reading(struct leak *leak, GHashTable *now)
+/* The thread that runs the context, as far as that is known without a look at stacks. */
+static pid_t thread_of(const struct doctor *d, uint64_t ctx)
 {
+	const struct context *c = loops_context(d->loops, ctx);
+	bool is_main = c && (c->kind == CONTEXT_MAIN || c->kind == CONTEXT_IOHANDLER);
+
+	if (!c)
+		return 0;
+	return c->tid || !is_main ? c->tid : d->t->pid;
+}
+
+static void take_reading(const struct doctor *d, GHashTable *now)
+{
+	struct leak *leak = d->leak;
+
 	note_fresh(leak, now);
 	note_losses(leak, now);
 	for (size_t i = 0; i < leak->groups->len; i++) {
 		struct group *g = leak->groups->pdata[i];
 
-		growth_count(&g->growth, &leak->readings, count(now, g));
+		growth_count(&g->growth, &leak->readings, count(now, g),
+			     growth_turns(d, thread_of(d, g->ctx)));
 	}
 	g_hash_table_destroy(leak->nodes);
 	leak->nodes = now;
@@ -186,8 +200,19 @@ void leak_sample(struct doctor *d, int64_t visit_ns)
 		nodes = walk_all(d);
 	while (!nodes && target_read_again(d->t, attempt++));
 	if (nodes)
-		take_reading(d->leak, nodes);
+		take_reading(d, nodes);
 	growth_tried(&d->leak->readings, visit_ns);
+}
+
+bool leak_is_open(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->leak->groups->len; i++) {
+		const struct group *g = d->leak->groups->pdata[i];
+
+		if (growth_is_open(&g->growth))
+			return true;
+	}
+	return false;
 }
 
 static void conclude(struct doctor *d, const struct group *g)
@@ -197,7 +222,7 @@ static void conclude(struct doctor *d, const struct group *g)
 	struct finding *f;
 	char *name;
 
-	if (!p || !growth_lasts(&g->growth, &d->leak->readings) ||
+	if (!p || !growth_lasts(&g->growth) ||
 	    (!g->deleted &&
 	     (strcmp(c->fdmon, "poll") != 0 || growth_some_was_ready(d, d->leak->fresh))))
 		return;
@@ -210,7 +235,7 @@ static void conclude(struct doctor *d, const struct group *g)
 				: g_strdup_printf("%s of %s is registered for more and more "
 						  "descriptors",
 						  name, c->name);
-	growth_say(d, &g->growth, &d->leak->readings, f);
+	growth_say(d, &g->growth, f);
 	if (g->deleted)
 		f->advice =
 			"Somebody walks the list all the time: look for a nested aio_poll() that "

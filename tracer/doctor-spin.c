@@ -13,6 +13,7 @@
 
 #define MIN_TURNS_PER_S 100
 #define MIN_ARMED_PER_S 1000
+#define MAX_PROOFS	3 /* on a busy machine one may fail for that alone */
 
 static bool per_second(uint64_t n, int64_t ns, uint64_t at_least)
 {
@@ -105,10 +106,39 @@ static bool explain(struct doctor *d, struct patient *p, struct proof *proof)
 	       spin_by_nothing(d, p, proof);
 }
 
-void spin_conclude(struct doctor *d)
+/* It wanted a CPU and got none in a fifth of the time and more. */
+static bool was_kept_off(const struct patient *p, const struct proof *proof)
+{
+	int64_t ns = proof->after->at_ns - proof->before->at_ns;
+
+	return (int64_t)(p->now.delay_ns - p->at_half.delay_ns) * 5 > ns;
+}
+
+/* Takes from @suspects whoever needs no further proof. */
+static int prove(struct doctor *d, GPtrArray *suspects)
 {
 	struct proof proof = { .levels = g_array_new(FALSE, TRUE, sizeof(struct level)) };
+	int err = proof_gather(d, &proof);
+
+	/* Who owns a descriptor is told by the poll sets, also of those that never sleep. */
+	if (!err)
+		err = doctor_read_busy_loops(d, NULL);
+	for (size_t i = suspects->len; !err && i-- > 0;) {
+		struct patient *p = suspects->pdata[i];
+
+		p->spins = doctor_has_finding(d, p->tid, "DEAD FD") ||
+			   (p->may_spin && explain(d, p, &proof)) || flood_explain(d, p, &proof);
+		if (p->spins || !was_kept_off(p, &proof))
+			g_ptr_array_remove_index(suspects, i);
+	}
+	proof_clear(&proof);
+	return err;
+}
+
+void spin_conclude(struct doctor *d)
+{
 	GPtrArray *suspects = g_ptr_array_new();
+	int err = 0;
 
 	d->looked_ns = now_ns();
 	for (size_t i = 0; i < d->patients->len; i++) {
@@ -118,16 +148,7 @@ void spin_conclude(struct doctor *d)
 		if (p->may_spin || flood_is_suspect(d, p))
 			g_ptr_array_add(suspects, p);
 	}
-	/* Who owns a descriptor is told by the poll sets, also of those that never sleep. */
-	if (suspects->len && !proof_gather(d, &proof) && !doctor_read_busy_loops(d, NULL)) {
-		for (size_t i = 0; i < suspects->len; i++) {
-			struct patient *p = suspects->pdata[i];
-
-			p->spins = doctor_has_finding(d, p->tid, "DEAD FD") ||
-				   (p->may_spin && explain(d, p, &proof)) ||
-				   flood_explain(d, p, &proof);
-		}
-	}
-	proof_clear(&proof);
+	for (int i = 0; !err && i < MAX_PROOFS && suspects->len; i++)
+		err = prove(d, suspects);
 	g_ptr_array_free(suspects, TRUE);
 }

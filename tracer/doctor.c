@@ -162,13 +162,19 @@ static bool has_loop(const struct doctor *d)
 	return false;
 }
 
+bool doctor_is_sure(const struct doctor *d)
+{
+	return d->looks * 2 >= d->due;
+}
+
 /*
  * On a busy machine the doctor gets little done in its time, too. So it stays longer, up to three
  * times as long, if it came to look only now and then, or has one sample of something.
  */
-static bool is_undecided(const struct doctor *d, int duration_ms)
+static bool is_undecided(const struct doctor *d)
 {
-	bool open = d->looks * STEP_MS * 2 < duration_ms || (d->hold.owner && d->hold.samples == 1);
+	bool open = !doctor_is_sure(d) || (d->hold.owner && d->hold.samples == 1) ||
+		    leak_is_open(d) || glib_leak_is_open(d);
 
 	for (size_t i = 0; i < d->patients->len; i++) {
 		const struct patient *p = d->patients->pdata[i];
@@ -186,8 +192,7 @@ static int stay_longer(struct doctor *d, int duration_ms, const volatile sig_ato
 	int64_t visit_ns = duration_ms * 1000000LL, end = d->start_ns + visit_ns;
 	int err = 0;
 
-	for (int i = 0; !err && i < 2 * EXTRA_STEPS && is_undecided(d, duration_ms) && !*stop;
-	     i++) {
+	for (int i = 0; !err && i < 2 * EXTRA_STEPS && is_undecided(d) && !*stop; i++) {
 		end += visit_ns / EXTRA_STEPS;
 		err = watch_for(d, visit_ns, end, stop, why);
 	}
@@ -222,6 +227,8 @@ int doctor_visit(struct doctor *d, int duration_ms, const volatile sig_atomic_t 
 	glib_find_homes(d);
 	if (!err)
 		err = watch_for(d, 2 * half, d->start_ns + 2 * half, stop, why);
+	/* Less when it is ended early: what was seen until then counts. */
+	d->due = (int)(MIN(now_ns() - d->start_ns, 2 * half) / (STEP_MS * 1000000LL));
 	/* One that never sleeps has to be asked while it polls. */
 	if (!err && !has_loop(d))
 		doctor_read_busy_loops(d, NULL);

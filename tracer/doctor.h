@@ -178,6 +178,8 @@ struct doctor {
 	GArray *idle_contexts;	/* doctor-context.c's: that nobody was seen to run */
 	GHashTable *glib_homes; /* address of a GMainContext -> tid that polled it last */
 	int looks;
+	int due;	  /* looks that the visit should have had: see doctor_is_sure() */
+	int proofs;	  /* that a loop spins, gathered so far */
 	GArray *idle_bhs; /* doctor-spin-idle.c's: that were scheduled in readings so far */
 	int idle_readings;
 	struct hold hold, held; /* now, and the longest that was proven */
@@ -190,6 +192,8 @@ struct doctor {
 struct finding *finding_new(struct doctor *d, const char *verdict, struct patient *p);
 void finding_say(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void finding_free(void *finding);
+/* Did a live visit come to look often enough? If not, that nothing was found means little. */
+bool doctor_is_sure(const struct doctor *d);
 /* Is there this verdict, or any for NULL, of the thread? */
 bool doctor_has_finding(const struct doctor *d, pid_t tid, const char *verdict);
 
@@ -339,6 +343,8 @@ struct finding *finding_dead(struct doctor *d, struct patient *p, const char *na
 struct leak *leak_new(void);
 void leak_free(struct leak *leak);
 void leak_sample(struct doctor *d, int64_t visit_ns);
+/* Something grew, and was seen too seldom. */
+bool leak_is_open(const struct doctor *d);
 void leak_conclude(struct doctor *d);
 
 /* The first timers of all lists, every few ms; after all other verdicts. */

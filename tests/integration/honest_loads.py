@@ -33,6 +33,8 @@ ENDLESS = 1_000_000_000
 class BusyGuest(Guest):
     """With a screen, and a disk whose requests the kernel gets all at once (linux-aio)."""
 
+    loads = 0  # kept_at() so far
+
     def __init__(self) -> None:
         super().__init__("-device", "VGA")
         self.run("ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0")
@@ -47,15 +49,26 @@ class BusyGuest(Guest):
             *("-device", "virtio-blk-pci,drive=deep,iothread=io0"),
         ]
 
+    def begun(self, command: str) -> str:
+        """The number of a process of the guest that does that, in words for its shell."""
+        return self.run(f"{{ {command}; }} >/dev/null 2>&1 & echo $!")
+
+    def ended(self, *processes: str) -> None:
+        """They end by themselves."""
+        self.run(f"wait {' '.join(processes)}; true")
+
     @contextmanager
-    def kept_at(self, command: str, readers: int = 1) -> Iterator[None]:
+    def kept_at(self, command: str, shells: int = 1) -> Iterator[None]:
         """So many shells of the guest do that again and again."""
-        loop = f"while [ ! -e /tmp/stop ]; do {command}; done >/dev/null 2>&1 &"
-        self.run(f"for i in $(seq {readers}); do {loop} done")
+        self.loads += 1
+        flag = f"/tmp/stop-{self.loads}"
+        words = f"while [ ! -e {flag} ]; do {command}; done"
+        processes = [self.begun(words) for _ in range(shells)]
         try:
             yield
         finally:
-            self.run("touch /tmp/stop; wait; rm /tmp/stop")
+            self.run(f"touch {flag}")
+            self.ended(*processes)
 
 
 # --- user networking --------------------------------------------------------------------------------
@@ -93,10 +106,10 @@ def guest_networking(
     guest: BusyGuest, words: str, serve: Callable[[socket.socket], int]
 ) -> Iterator[int]:
     with server(serve) as (port, moved):
-        guest.run(f"{words.format(port=port)} >/dev/null 2>&1 &")
+        process = guest.begun(words.format(port=port))
         wait_until(lambda: moved[0] > ENOUGH * len(PIECE), "the guest's bytes move")
         yield guest.pid
-    guest.run("wait")
+    guest.ended(process)
 
 
 def guest_sends(guest: BusyGuest) -> ContextManager[int]:
@@ -151,11 +164,13 @@ def reading(disk: str) -> Callable[[BusyGuest], ContextManager[int]]:
 @contextmanager
 def deep_reading(guest: BusyGuest) -> Iterator[int]:
     command = f"dd if=/dev/vdd of=/dev/null bs=4k iflag=direct count={SHORT}"
-    with guest.kept_at(command, GUEST_DEPTH), guest.qmp() as qmp:
-        before = guest.disk_reads(qmp, "deep")
-        wait_until(
-            lambda: guest.disk_reads(qmp, "deep") > before + GUEST_DEPTH, "it reads"
-        )
+    with guest.kept_at(command, GUEST_DEPTH):
+        with guest.qmp() as qmp:
+            before = guest.disk_reads(qmp, "deep")
+            wait_until(
+                lambda: guest.disk_reads(qmp, "deep") > before + GUEST_DEPTH,
+                "it reads",
+            )
         yield guest.pid
 
 
@@ -185,7 +200,7 @@ def asked(guest: Guest) -> Iterator[int]:
 
 @contextmanager
 def all_at_once(guest: BusyGuest) -> Iterator[int]:
-    with guest_receives(guest), asked(guest), deep_reading(guest):
+    with guest_receives(guest), deep_reading(guest), asked(guest):
         yield guest.pid
 
 
