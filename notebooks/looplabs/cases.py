@@ -25,8 +25,7 @@ TURNS = 30
 SPINNING = ("bh-not-cancelled",)
 LETTERS = "ABCDEFGH"
 
-# What has been made in this session, by scenario: it is the same for all variants.
-_recordings: Dict[str, Recording] = {}
+# What has been made in this session, by scenario: as the recordings, the same for all variants.
 _long: Dict[str, Path] = {}
 _cores: Dict[str, Path] = {}
 
@@ -44,12 +43,10 @@ class Case:
     @property
     def rec(self) -> Recording:
         """The recording as tables."""
-        if self._scenario not in _recordings:
-            how: Dict[str, Any] = {"seconds": HANGS_S}
-            if self._scenario in SPINNING:
-                how = {"iterations": TURNS}
-            _recordings[self._scenario] = self._lab.record(self._scenario, **how)
-        return _recordings[self._scenario]
+        how: Dict[str, Any] = {"seconds": HANGS_S}
+        if self._scenario in SPINNING:
+            how = {"iterations": TURNS}
+        return self._lab.record_once(self._scenario, **how)
 
     @property
     def dir(self) -> Path:

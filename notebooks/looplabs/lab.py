@@ -22,6 +22,8 @@ from .recording import Recording, read
 T = TypeVar("T")
 BARE = str.maketrans("", "", "[]()")  # a list's brackets are not for names of files
 
+_once: Dict[str, Recording] = {}  # what was made in this session for all labs, by name
+
 
 class Lab:
     """One lab of one student."""
@@ -43,7 +45,7 @@ class Lab:
         self.keep = keep  # whether answers are noted
         self.results: Dict[str, str] = {}
         self._recordings: Dict[str, Recording] = {}
-        self.made: Dict[str, Recording] = {}  # of them, those of the demo loop
+        self.made: Dict[str, Recording] = {}  # those of the demo loop
         self._keys: Optional[Dict[str, Any]] = None
 
     # --- what differs from student to student --------------------------------------------------
@@ -77,15 +79,24 @@ class Lab:
         """The demo loop, run now and recorded by itself: as `demo-qemu-loop --scenario SCENARIO
         --record DIR --iterations N ...`.  Where it is not built, a recording made by the release.
         """
+        return self._known(self._recordings, scenario, settings)
+
+    def record_once(self, scenario: str, **settings: Any) -> Recording:
+        """The same, made once for all labs of this session and all their variants."""
+        return self._known(_once, scenario, settings)
+
+    def _known(
+        self, known: Dict[str, Recording], scenario: str, settings: Dict[str, Any]
+    ) -> Recording:
         words = (
             f"{k}{v}".replace(", ", ".").translate(BARE)
             for k, v in sorted(settings.items())
         )
         name = "-".join([scenario, *words])
-        if name not in self._recordings:
-            rec = self._make(name, scenario, settings)
-            self._recordings[name] = self.made[name] = rec
-        return self._recordings[name]
+        if name not in known:
+            known[name] = self._make(name, scenario, settings)
+        self.made[name] = known[name]
+        return known[name]
 
     def _make(self, name: str, scenario: str, settings: Dict[str, Any]) -> Recording:
         out = run.scratch() / f"{name}-{len(list(run.scratch().iterdir()))}"

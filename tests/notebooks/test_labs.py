@@ -185,3 +185,11 @@ def test_a_notebook_runs_with_right_answers_with_none_and_with_wrong_ones(
     assert outcome.error == ""
     assert set(outcome.results.values()) == {word}
     assert len(outcome.results) == len(notebook.exercises(path_of(lab)))
+
+
+def test_each_lab_knows_the_recordings_that_are_made_once_for_all() -> None:
+    """A release packs what its labs used, also what was made for one before it."""
+    labs = [Lab(11, variant=v, keep=False) for v in (0, 7)]
+    found = [cases.cases(lab, ["poll-recursion"])["A"].rec for lab in labs]
+    assert found[0] is found[1]
+    assert [list(lab.made.values()) for lab in labs] == [found[:1], found[:1]]
