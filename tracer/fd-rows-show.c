@@ -32,6 +32,37 @@ static json_t *chain_json(const GPtrArray *chain)
 	return list;
 }
 
+/* Nothing is known of who made it and who registered it, for one reason: "older than attach". */
+static bool origin_is_unknown(const struct fd_row *row)
+{
+	return row->made && !row->made_chain->len && !row->registered_chain->len &&
+	       !strcmp(row->made, row->registered);
+}
+
+/* All of them that have the reason of @first, in one line. */
+static void show_unknown_origins(const GArray *rows, const struct fd_row *first)
+{
+	GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
+	char *ranges;
+
+	for (size_t i = 0; i < rows->len; i++) {
+		const struct fd_row *row = &g_array_index(rows, struct fd_row, i);
+
+		if (origin_is_unknown(row) && !strcmp(row->made, first->made)) {
+			if (row < first) {
+				g_array_free(fds, TRUE); /* was shown with that one */
+				return;
+			}
+			g_array_append_val(fds, row->fd);
+		}
+	}
+	ranges = out_ranges(fds);
+	printf("\n  fd%s %s: made and registered: %s\n", fds->len > 1 ? "s" : "", ranges,
+	       first->made);
+	g_free(ranges);
+	g_array_free(fds, TRUE);
+}
+
 /* One descriptor's origins, below the table. */
 static void show_origin(const struct fd_row *row)
 {
@@ -140,7 +171,12 @@ void fd_rows_show(const struct loops *loops, const struct poll_set *set, GArray 
 	table = table_new(heads);
 	add_rows(table, rows, options->all);
 	table_print(table, " ");
-	for (size_t i = 0; i < rows->len; i++)
-		if (g_array_index(rows, struct fd_row, i).made)
-			show_origin(&g_array_index(rows, struct fd_row, i));
+	for (size_t i = 0; i < rows->len; i++) {
+		const struct fd_row *row = &g_array_index(rows, struct fd_row, i);
+
+		if (origin_is_unknown(row))
+			show_unknown_origins(rows, row);
+		else if (row->made)
+			show_origin(row);
+	}
 }

@@ -53,7 +53,7 @@ void record_tell_waits(struct recorder *r)
 
 /* --- descriptors --- */
 
-static uint32_t fd_kind(const char *kind)
+uint32_t record_fd_kind(const char *kind)
 {
 	static const struct {
 		const char *kind;
@@ -81,7 +81,7 @@ void record_tell_fd(struct recorder *r, struct fds *fds, int fd)
 	const struct fd_info *info = fds_get(now, fd);
 
 	if (info->open)
-		emit_text(r, LOOP_EV_FD, VALUES((uint32_t)fd, fd_kind(info->kind), 0),
+		emit_text(r, LOOP_EV_FD, VALUES((uint32_t)fd, record_fd_kind(info->kind), 0),
 			  info->detail);
 	if (now != fds)
 		fds_free(now);

@@ -104,6 +104,8 @@ static const struct handler *find_handler(const struct loops *loops, uint64_t ct
 static void tell_new(struct recorder *r, const struct loops *before, const struct loops *now,
 		     bool removed)
 {
+	struct fds *fds = removed ? NULL : fds_new(r->pid, true);
+
 	for (size_t i = 0; i < now->contexts->len; i++) {
 		const struct context *c = now->contexts->pdata[i];
 
@@ -118,11 +120,12 @@ static void tell_new(struct recorder *r, const struct loops *before, const struc
 				     VALUES(c->addr, h->addr, h->fd, 0));
 				continue;
 			}
-			record_tell_fd(r, NULL, h->fd);
+			record_tell_fd(r, fds, h->fd);
 			emit(r, now_ns(), 0, old ? LOOP_EV_HANDLER_MODIFY : LOOP_EV_HANDLER_ADD,
 			     VALUES(c->addr, h->addr, h->fd, h->io_read, h->io_write, h->opaque));
 		}
 	}
+	fds_free(fds);
 }
 
 void record_add_callbacks(struct recorder *r, const struct loops *before)

@@ -176,7 +176,7 @@ const size_t n_source_probes = G_N_ELEMENTS(source_probes);
 
 /* --- the tables --- */
 
-static void tell_source(struct recorder *r, const struct loop_gcontext *g,
+static void tell_source(struct recorder *r, struct fds *fds, const struct loop_gcontext *g,
 			const struct loop_source *s)
 {
 	const GArray *lists[] = { s->fds, s->unix_fds };
@@ -189,7 +189,7 @@ static void tell_source(struct recorder *r, const struct loop_gcontext *g,
 		for (size_t i = 0; i < lists[k]->len; i++) {
 			const GPollFD *fd = &g_array_index(lists[k], GPollFD, i);
 
-			record_tell_fd(r, NULL, fd->fd);
+			record_tell_fd(r, fds, fd->fd);
 			emit(r, now_ns(), 0, LOOP_EV_FD_STATE,
 			     VALUES(g->addr, (uint32_t)fd->fd, fd->events, fd->revents,
 				    (uint32_t)g->tid, s->addr));
@@ -213,7 +213,7 @@ static void tell_context(struct recorder *r, const struct loop_gcontext *g)
 void record_glib_tables(struct recorder *r, const struct loops *before)
 {
 	const struct loops *loops = r->loops;
-
+	struct fds *fds = before ? NULL : fds_new(r->pid, true);
 	bool qemu = loops && loops_main(loops);
 
 	for (size_t i = 0; loops && i < loops->gcontexts->len; i++) {
@@ -227,7 +227,8 @@ void record_glib_tables(struct recorder *r, const struct loops *before)
 			if (!qemu)
 				glib_probe_dispatch(r, s->dispatch);
 			if (!before && !s->is_aio_context)
-				tell_source(r, g, s);
+				tell_source(r, fds, g, s);
 		}
 	}
+	fds_free(fds);
 }

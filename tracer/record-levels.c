@@ -81,7 +81,7 @@ static void look_at(struct recorder *r, const struct record_level *level)
 			       : g_strdup(peer);
 		emit_text(r, LOOP_EV_FD_LEVEL,
 			  VALUES(level->tid, level->fd,
-				 is_eventfd ? LOOP_FD_KIND_EVENTFD : LOOP_FD_KIND_SOCKET, bytes, 0),
+				 record_fd_kind(is_eventfd ? info->kind : "socket"), bytes, 0),
 			  text);
 		g_free(text);
 	}

@@ -173,6 +173,8 @@ void emit_tables(struct recorder *r, const struct loops *before);
 
 /* Once probes are attached: the loops that wait already (wait_state). */
 void record_tell_waits(struct recorder *r);
+/* What /proc calls it, as the enum loop_fd_kind. */
+uint32_t record_fd_kind(const char *kind);
 /* What an fd is, by @fds, which is to be new, or NULL: a number may be another fd's by now. */
 void record_tell_fd(struct recorder *r, struct fds *fds, int fd);
 /* Where the recording has its events from, and which it was not asked for (event_source). */

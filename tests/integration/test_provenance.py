@@ -9,7 +9,7 @@ from typing import Dict, List, Sequence
 import pytest
 from process_memory import listeners, poll_sets, ring_waiters, wait_until
 from tracer_run import DEMO, FAILED, HANG_S, Result, Row, command, parse, run
-from tracer_targets import Qemu, installed
+from tracer_targets import Demo, Qemu, installed
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -204,6 +204,16 @@ def test_the_text_has_the_chain_below_the_table() -> None:
     assert any(" > event_notifier_init" in line for line in lines)
     assert max(map(len, lines)) <= 101  # a chain's line may end in a blank
     assert "ready" in result.err  # what the command says is not in the table
+
+
+def test_what_is_older_is_one_line_a_loop(demo: Demo) -> None:
+    """However many there are, and whatever they are."""
+    result = run("fds", "-p", demo.pid, "--provenance", "-d", 0.1)
+    assert result.rc == 0, result.err
+    polled_by = poll_sets(demo.pid)
+    said = [line for line in result.out.splitlines() if "older than attach" in line]
+    assert len(said) == len(polled_by) == 2
+    assert all(": made and registered: older than attach" in line for line in said)
 
 
 @pytest.mark.parametrize(
