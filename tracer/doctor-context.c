@@ -277,7 +277,10 @@ static void say(struct doctor *d, struct patient *p, const struct idle_context *
 	if (c->work->len > MAX_SAID)
 		finding_say(f, "and %s%u more", c->work->len == MAX_KEPT ? "at least " : "",
 			    c->work->len - MAX_SAID);
-	if (!d->t->live)
+	if (d->t->live)
+		finding_say(f, "all that is in it: loopscope handlers -p %d 0x%" PRIx64, d->t->pid,
+			    c->addr);
+	else
 		finding_say(f, "%s", ONE_LOOK);
 	f->advice = ORPHAN_ADVICE;
 	g_free(name);

@@ -12,6 +12,11 @@ from qemu_gdb.iothread import IOThreads
 from qemu_gdb.loops import IOHANDLER, MAIN, Context
 
 MAX_SAID = 4
+# Where a thread begins. A coroutine's stack ends elsewhere: who runs that is on another.
+STARTS = frozenset(
+    """start_thread clone clone3 __clone __clone3 __GI___clone3 _start main __libc_start_main
+    __libc_start_call_main""".split()
+)
 
 
 def without_thread(case: Case) -> list[Finding]:
@@ -47,10 +52,14 @@ def _is_idle(case: Case, context: Context) -> bool:
 def _may_run(case: Case, context: Context, row: Row) -> bool:
     if row.thread.polls is not None:
         return False  # another one, or its own would be known
-    computes = row.thread.call < 0 and not row.thread.name.startswith("CPU ")
+    if row.thread.call < 0 and row.thread.name.startswith("CPU "):
+        return False
+    whole = row.stack and any(name in STARTS for name in row.stack[-1].names())
+    if row.thread.call < 0 or row.where.loop or not whole:
+        return True
     session = case.session
     finder = IOThreads(session.memory, session.layout, [row.thread])
-    return computes or bool(row.where.loop) or finder.runs(context, row.thread)
+    return finder.runs(context, row.thread)
 
 
 def _work(case: Case, context: Context) -> list[tuple[str, str]]:

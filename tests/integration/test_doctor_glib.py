@@ -106,9 +106,9 @@ def test_a_stripped_program_has_its_sources_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(forms()))
 def test_a_glib_that_tells_less(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """There, a context that no thread polls is not known, unless it is the default one."""
-    monkeypatch.setenv("LOOPSCOPE_GLIB", "opaque")
     verdict = forms()[name]
     with faults(name) as target:
+        monkeypatch.setenv("LOOPSCOPE_GLIB", "opaque")
         result = visit(target.pid, *length(name))
     if verdict is None or name == "no-thread":
         healthy(result)
