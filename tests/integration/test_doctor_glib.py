@@ -142,11 +142,13 @@ def test_text_fits(name: str) -> None:
 
 # --- recordings ---------------------------------------------------------------------------------
 
-# What a recording tells of each; of the others it has no event, and no verdict.
+# What a recording tells of each; of the others it has no event, and no verdict: a wait found something
+# ready in each turn, but which descriptor that was and whether anybody drained it (never-drained,
+# closed-fd) is no event of a GLib program without probes, and a busy source is as busy.
 RECORDED = {
     **{name: "BLOCKED CALLBACK" for name in ("compute", "sleep", "lock")},
-    **{name: "SPIN" for name in ("never-drained", "closed-fd", "idle-for-ever")},
-    **{name: "SPIN" for name in ("prepare-ready", "ready-time-past", "zero-timeout")},
+    **{name: "SPIN" for name in ("idle-for-ever", "prepare-ready")},
+    **{name: "SPIN" for name in ("ready-time-past", "zero-timeout")},
     **{name: "SPIN" for name in ("starved", "starved-timeout")},
     "nested-iteration": "NESTED WAIT",
     "leak": "HANDLER LEAK",
