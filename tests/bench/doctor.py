@@ -75,7 +75,11 @@ def table(chosen: List[Case], runs: int, jobs: int) -> bool:
         tries.close()
         progress.end()
     cells = "".join(f"{right}/{of}".ljust(14) for right, of in sums.values())
-    print(f"{'all of them':<{NAME}} {'':<{VERDICT}} {cells}".rstrip(), flush=True)
+    print(f"{'all of them':<{NAME}} {'':<{VERDICT}} {cells}".rstrip())
+    print(
+        "How often verdict and culprit were right, and the median of what the doctor took."
+    )
+    print("-: the events of a recording, or one moment, do not tell it.", flush=True)
     return good
 
 
