@@ -4,21 +4,14 @@
  *
  * OpenMetrics and Prometheus's older text format differ in what a counter is called where it is
  * described (without or with "_total"), and in the end mark; this writes either.
- *
- * The bounds of histograms are powers of two nanoseconds less one: there the report's own
- * histograms are exact.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "tracer/export-metric.h"
 #include "tracer/export.h"
 #include "tracer/report-words.h"
-
-/* Octaves of a report_hist: the buckets end with those up to 1 us, 4 us, ... 17 s. */
-#define FIRST_OCTAVE 6
-#define LAST_OCTAVE  30
-#define OCTAVE_STEP  2
 
 struct metrics {
 	const struct report *report;
@@ -27,78 +20,16 @@ struct metrics {
 	bool prometheus;
 };
 
-/* --- text ------------------------------------------------------------------------------------- */
-
-/* A label's value: \, " and newlines are escaped. */
-static void add_label(GString *labels, const char *name, const char *value)
-{
-	g_string_append_printf(labels, "%s%s=\"", labels->len ? "," : "", name);
-	for (; value && *value; value++) {
-		if (*value == '\\' || *value == '"')
-			g_string_append_c(labels, '\\');
-		if (*value == '\n')
-			g_string_append(labels, "\\n");
-		else
-			g_string_append_c(labels, *value);
-	}
-	g_string_append_c(labels, '"');
-}
-
-/* Takes the value. */
-static void add_words(GString *labels, const char *name, char *value)
-{
-	add_label(labels, name, value);
-	g_free(value);
-}
-
-/* All samples of a metric have to follow its head. */
-static void head(const struct metrics *m, const char *name, const char *type, const char *help)
-{
-	bool counter = !strcmp(type, "counter");
-	const char *suffix = counter && m->prometheus ? "_total" : "";
-
-	printf("# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, help, name, suffix, type);
-}
-
-static void count(const char *name, const char *labels, uint64_t value)
-{
-	printf("%s_total{%s} %" PRIu64 "\n", name, labels, value);
-}
-
-/* Seconds with all digits. */
-static void put_seconds(uint64_t ns)
-{
-	printf("%" PRIu64 ".%09" PRIu64, ns / 1000000000, ns % 1000000000);
-}
-
-static void histogram(const char *name, const char *labels, const struct report_hist *hist)
-{
-	uint64_t below = 0;
-
-	for (unsigned int octave = 0; octave <= LAST_OCTAVE; octave++) {
-		below += report_hist_octave(hist, octave);
-		if (octave < FIRST_OCTAVE || (octave - FIRST_OCTAVE) % OCTAVE_STEP)
-			continue;
-		printf("%s_bucket{%s,le=\"", name, labels);
-		put_seconds(report_hist_from(octave + 1) - 1);
-		printf("\"} %" PRIu64 "\n", below);
-	}
-	printf("%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, hist->count);
-	printf("%s_sum{%s} ", name, labels);
-	put_seconds(hist->total);
-	printf("\n%s_count{%s} %" PRIu64 "\n", name, labels, hist->count);
-}
-
 /* --- threads ---------------------------------------------------------------------------------- */
 
 static char *thread_labels(const struct report *report, const struct report_thread *thread)
 {
 	GString *labels = g_string_new(NULL);
 
-	add_words(labels, "thread", g_strdup_printf("%u", thread->tid));
-	add_label(labels, "thread_name", thread->name);
-	add_words(labels, "loop",
-		  report_is_loop(thread) ? report_loop_name(report, thread) : g_strdup(""));
+	metric_add_words(labels, "thread", g_strdup_printf("%u", thread->tid));
+	metric_add_label(labels, "thread_name", thread->name);
+	metric_add_words(labels, "loop",
+			 report_is_loop(thread) ? report_loop_name(report, thread) : g_strdup(""));
 	return g_string_free(labels, FALSE);
 }
 
@@ -106,40 +37,23 @@ static char *thread_labels(const struct report *report, const struct report_thre
 	for (uint32_t i = 0; i < (m)->threads->len && ((thread) = (m)->threads->pdata[i], true);   \
 	     i++)
 
-/* "thread=...,KEY="VALUE"": to be freed. */
-static char *with_label(const char *labels, const char *name, const char *value)
-{
-	GString *text = g_string_new(labels);
-
-	add_label(text, name, value);
-	return g_string_free(text, FALSE);
-}
-
-static void count_with(const char *metric, const char *labels, const char *name, const char *value,
-		       uint64_t n)
-{
-	char *all = with_label(labels, name, value);
-
-	count(metric, all, n);
-	g_free(all);
-}
-
 static void write_polls(const struct metrics *m)
 {
 	static const char name[] = "loopscope_polls";
 	const struct report_thread *thread;
 
-	head(m, name, "counter", "Waits of a loop by what they returned; nested ones too.");
+	metric_head(m->prometheus, name, "counter",
+		    "Waits of a loop by what they returned; nested ones too.");
 	each_thread(m, i, thread)
 	{
 		const char *labels = m->labels->pdata[i];
 
 		if (!report_is_loop(thread))
 			continue;
-		count_with(name, labels, "result", "ready", thread->polls_ready);
-		count_with(name, labels, "result", "timed_out", thread->polls_timed_out);
-		count_with(name, labels, "result", "no_wait", thread->polls_no_wait);
-		count_with(name, labels, "result", "failed", thread->polls_failed);
+		metric_count_with(name, labels, "result", "ready", thread->polls_ready);
+		metric_count_with(name, labels, "result", "timed_out", thread->polls_timed_out);
+		metric_count_with(name, labels, "result", "no_wait", thread->polls_no_wait);
+		metric_count_with(name, labels, "result", "failed", thread->polls_failed);
 	}
 }
 
@@ -148,7 +62,8 @@ static void write_wakeups(const struct metrics *m)
 	static const char name[] = "loopscope_wakeups";
 	const struct report_thread *thread;
 
-	head(m, name, "counter", "What ended waits; one wait may have several causes.");
+	metric_head(m->prometheus, name, "counter",
+		    "What ended waits; one wait may have several causes.");
 	each_thread(m, i, thread)
 	{
 		uint64_t causes[REPORT_CAUSES] = { 0 };
@@ -159,17 +74,17 @@ static void write_wakeups(const struct metrics *m)
 		report_each (&thread->wakeups, wakeup)
 			causes[wakeup->cause] += wakeup->count;
 		for (int cause = 0; cause < REPORT_CAUSES; cause++)
-			count_with(name, m->labels->pdata[i], "cause", report_cause_name(cause),
-				   causes[cause]);
+			metric_count_with(name, m->labels->pdata[i], "cause",
+					  report_cause_name(cause), causes[cause]);
 	}
 }
 
 static void time_in(const char *labels, const char *state, uint64_t ns)
 {
-	char *all = with_label(labels, "state", state);
+	char *all = metric_with_label(labels, "state", state);
 
 	printf("loopscope_time_seconds_total{%s} ", all);
-	put_seconds(ns);
+	metric_put_seconds(ns);
 	putchar('\n');
 	g_free(all);
 }
@@ -178,8 +93,8 @@ static void write_times(const struct metrics *m)
 {
 	const struct report_thread *thread;
 
-	head(m, "loopscope_time_seconds", "counter",
-	     "Where a loop's time went; states do not overlap.");
+	metric_head(m->prometheus, "loopscope_time_seconds", "counter",
+		    "Where a loop's time went; states do not overlap.");
 	each_thread(m, i, thread)
 	{
 		const char *labels = m->labels->pdata[i];
@@ -202,26 +117,27 @@ static void write_lost(const struct metrics *m)
 	const struct report_thread *thread;
 	uint64_t others = ctf_reader_stats(m->report->reader)->discarded;
 
-	head(m, "loopscope_lost_events", "counter", "Events that the recording lacks.");
+	metric_head(m->prometheus, "loopscope_lost_events", "counter",
+		    "Events that the recording lacks.");
 	each_thread(m, i, thread)
 	{
-		count("loopscope_lost_events", m->labels->pdata[i], thread->lost);
+		metric_count("loopscope_lost_events", m->labels->pdata[i], thread->lost);
 		others -= thread->lost;
 	}
-	count("loopscope_lost_events", "thread=\"\",thread_name=\"\",loop=\"\"", others);
+	metric_count("loopscope_lost_events", "thread=\"\",thread_name=\"\",loop=\"\"", others);
 }
 
 static void write_loops(const struct metrics *m)
 {
 	const struct report_thread *thread;
 
-	head(m, "loopscope_between_polls_seconds", "histogram",
-	     "What a loop does from the end of a wait to the begin of its next one.");
-	each_thread(m, i, thread) if (thread->between.ns.count) histogram(
+	metric_head(m->prometheus, "loopscope_between_polls_seconds", "histogram",
+		    "What a loop does from the end of a wait to the begin of its next one.");
+	each_thread(m, i, thread) if (thread->between.ns.count) metric_histogram(
 		"loopscope_between_polls_seconds", m->labels->pdata[i], &thread->between.ns);
-	head(m, "loopscope_iteration_seconds", "histogram",
-	     "Iterations of a loop, with their wait.");
-	each_thread(m, i, thread) if (thread->iteration.ns.count) histogram(
+	metric_head(m->prometheus, "loopscope_iteration_seconds", "histogram",
+		    "Iterations of a loop, with their wait.");
+	each_thread(m, i, thread) if (thread->iteration.ns.count) metric_histogram(
 		"loopscope_iteration_seconds", m->labels->pdata[i], &thread->iteration.ns);
 }
 
@@ -257,13 +173,13 @@ static void add_series(GTree *all, char *labels, const struct report_calls *call
 
 static gboolean write_histogram(void *labels, void *series, void *name)
 {
-	histogram(name, labels, &((struct series *)series)->ns);
+	metric_histogram(name, labels, &((struct series *)series)->ns);
 	return FALSE;
 }
 
 static gboolean write_unfinished(void *labels, void *series, void *name)
 {
-	count(name, labels, ((struct series *)series)->unfinished);
+	metric_count(name, labels, ((struct series *)series)->unfinished);
 	return FALSE;
 }
 
@@ -284,9 +200,9 @@ static char *callback_labels(const struct metrics *m, const char *thread,
 	struct report_frame frame = { .entry = (void *)callback, .kind = callback->kind };
 	GString *labels = g_string_new(thread);
 
-	add_label(labels, "context", report_context_name(m->report, callback->ctx));
-	add_label(labels, "kind", report_kind_name(callback->kind));
-	add_words(labels, "callback", report_frame_name(m->report, &frame));
+	metric_add_label(labels, "context", report_context_name(m->report, callback->ctx));
+	metric_add_label(labels, "kind", report_kind_name(callback->kind));
+	metric_add_words(labels, "callback", report_frame_name(m->report, &frame));
 	return g_string_free(labels, FALSE);
 }
 
@@ -305,9 +221,11 @@ static void write_callbacks(const struct metrics *m)
 			add_series(all, callback_labels(m, m->labels->pdata[i], callback),
 				   &callback->calls);
 	}
-	head(m, calls, "histogram", "Calls of a callback, with all that was called in it.");
+	metric_head(m->prometheus, calls, "histogram",
+		    "Calls of a callback, with all that was called in it.");
 	g_tree_foreach(all, write_histogram, calls);
-	head(m, unfinished, "counter", "Calls whose end is not in the recording.");
+	metric_head(m->prometheus, unfinished, "counter",
+		    "Calls whose end is not in the recording.");
 	g_tree_foreach(all, write_unfinished, unfinished);
 	g_tree_destroy(all);
 }
@@ -322,13 +240,15 @@ static void write_bql(const struct metrics *m)
 	report_each (&m->report->bql, bql) {
 		char *place = report_bql_place(m->report, bql);
 
-		add_series(waits, with_label(NULL, "site", place), &bql->wait);
-		add_series(holds, with_label(NULL, "site", place), &bql->hold);
+		add_series(waits, metric_with_label(NULL, "site", place), &bql->wait);
+		add_series(holds, metric_with_label(NULL, "site", place), &bql->hold);
 		g_free(place);
 	}
-	head(m, waits_name, "histogram", "Waits for the big lock, by where it was taken.");
+	metric_head(m->prometheus, waits_name, "histogram",
+		    "Waits for the big lock, by where it was taken.");
 	g_tree_foreach(waits, write_histogram, waits_name);
-	head(m, holds_name, "histogram", "How long the big lock was held, by where it was taken.");
+	metric_head(m->prometheus, holds_name, "histogram",
+		    "How long the big lock was held, by where it was taken.");
 	g_tree_foreach(holds, write_histogram, holds_name);
 	g_tree_destroy(holds);
 	g_tree_destroy(waits);
@@ -340,30 +260,31 @@ static void write_recording(const struct metrics *m)
 {
 	GString *labels = g_string_new(NULL);
 
-	add_words(labels, "program", export_program(m->report));
-	add_words(labels, "version", report_env(m->report, "target_version"));
-	add_words(labels, "build_id", report_env(m->report, "target_build_id"));
-	add_words(labels, "pid", report_env(m->report, "target_pid"));
+	metric_add_words(labels, "program", export_program(m->report));
+	metric_add_words(labels, "version", report_env(m->report, "target_version"));
+	metric_add_words(labels, "build_id", report_env(m->report, "target_build_id"));
+	metric_add_words(labels, "pid", report_env(m->report, "target_pid"));
 	if (m->prometheus)
-		head(m, "loopscope_recording_info", "gauge", "What was recorded.");
+		metric_head(m->prometheus, "loopscope_recording_info", "gauge",
+			    "What was recorded.");
 	else
-		head(m, "loopscope_recording", "info", "What was recorded.");
+		metric_head(m->prometheus, "loopscope_recording", "info", "What was recorded.");
 	printf("loopscope_recording_info{%s} 1\n", labels->str);
-	head(m, "loopscope_recording_seconds", "gauge",
-	     "The time from its first event to its last.");
+	metric_head(m->prometheus, "loopscope_recording_seconds", "gauge",
+		    "The time from its first event to its last.");
 	printf("loopscope_recording_seconds ");
-	put_seconds(m->report->end_ns - m->report->begin_ns);
+	metric_put_seconds(m->report->end_ns - m->report->begin_ns);
 	putchar('\n');
 	g_string_free(labels, TRUE);
 }
 
 static void write_events(const struct metrics *m)
 {
-	head(m, "loopscope_events", "counter", "Events by kind.");
+	metric_head(m->prometheus, "loopscope_events", "counter", "Events by kind.");
 	for (unsigned int id = 0; id < LOOP_EV_END; id++)
 		if (m->report->counts[id])
-			count_with("loopscope_events", "", "event", loop_event_desc(id)->name,
-				   m->report->counts[id]);
+			metric_count_with("loopscope_events", "", "event",
+					  loop_event_desc(id)->name, m->report->counts[id]);
 }
 
 void export_openmetrics(const struct report *report, bool prometheus)

@@ -128,4 +128,23 @@ static inline bool iterate(void)
 	return ready;
 }
 
+/* What each of the programs is: its tests, by what they show. */
+struct gsource_case {
+	const char *name;
+	void (*run)(void);
+};
+
+static inline int run_cases(int argc, char **argv, const struct gsource_case *cases, size_t n)
+{
+	char path[100];
+
+	g_test_init(&argc, &argv, NULL);
+	init_clocks(NULL);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "/gsource/%s", cases[i].name);
+		g_test_add_func(path, cases[i].run);
+	}
+	return g_test_run();
+}
+
 #endif

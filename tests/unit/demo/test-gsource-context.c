@@ -183,15 +183,14 @@ static void test_context_ready(void)
 	detach_context();
 }
 
+static const struct gsource_case cases[] = {
+	{ "one-thread-owns-a-context", test_owner },
+	{ "only-another-owner-is-woken", test_wake_up },
+	{ "aio-context-may-be-dispatched-inside-itself", test_context_recurses },
+	{ "aio-context-is-ready-for-what-it-will-call", test_context_ready },
+};
+
 int main(int argc, char **argv)
 {
-	g_test_init(&argc, &argv, NULL);
-	init_clocks(NULL);
-
-#define ADD(name, test) g_test_add_func("/gsource/" name, test)
-	ADD("one-thread-owns-a-context", test_owner);
-	ADD("only-another-owner-is-woken", test_wake_up);
-	ADD("aio-context-may-be-dispatched-inside-itself", test_context_recurses);
-	ADD("aio-context-is-ready-for-what-it-will-call", test_context_ready);
-	return g_test_run();
+	return run_cases(argc, argv, cases, ARRAY_SIZE(cases));
 }

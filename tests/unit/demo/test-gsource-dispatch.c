@@ -129,16 +129,15 @@ static void test_nested_takes_over(void)
 	end();
 }
 
+static const struct gsource_case cases[] = {
+	{ "dispatch-that-returns-false-ends-it", test_false_destroys },
+	{ "destroyed-while-pending-is-not-dispatched", test_destroyed_while_pending },
+	{ "dispatched-one-leaves-the-poll-set", test_blocked },
+	{ "one-that-may-recurse-is-dispatched-inside-itself", test_can_recurse },
+	{ "nested-iteration-takes-over-what-was-pending", test_nested_takes_over },
+};
+
 int main(int argc, char **argv)
 {
-	g_test_init(&argc, &argv, NULL);
-	init_clocks(NULL);
-
-#define ADD(name, test) g_test_add_func("/gsource/" name, test)
-	ADD("dispatch-that-returns-false-ends-it", test_false_destroys);
-	ADD("destroyed-while-pending-is-not-dispatched", test_destroyed_while_pending);
-	ADD("dispatched-one-leaves-the-poll-set", test_blocked);
-	ADD("one-that-may-recurse-is-dispatched-inside-itself", test_can_recurse);
-	ADD("nested-iteration-takes-over-what-was-pending", test_nested_takes_over);
-	return g_test_run();
+	return run_cases(argc, argv, cases, ARRAY_SIZE(cases));
 }

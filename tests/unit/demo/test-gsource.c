@@ -310,21 +310,20 @@ static void test_starvation(void)
 	end();
 }
 
+static const struct gsource_case cases[] = {
+	{ "asked-by-priority-until-one-is-ready", test_priorities },
+	{ "ready-one-is-not-asked-again", test_ready_is_not_asked },
+	{ "timeout-is-the-shortest", test_timeouts },
+	{ "ready-time-is-rounded-up-to-milliseconds", test_ready_time },
+	{ "prepare-inside-prepare-or-check-is-refused", test_no_prepare_inside },
+	{ "poll-set-is-sorted-merged-and-masked", test_query },
+	{ "each-source-gets-the-events-it-asked-for", test_each_its_events },
+	{ "poll-set-that-changed-meanwhile-is-not-looked-at", test_changed_set },
+	{ "only-the-best-priority-is-dispatched", test_best_priority_only },
+	{ "always-ready-one-starves-lower-priorities", test_starvation },
+};
+
 int main(int argc, char **argv)
 {
-	g_test_init(&argc, &argv, NULL);
-	init_clocks(NULL);
-
-#define ADD(name, test) g_test_add_func("/gsource/" name, test)
-	ADD("asked-by-priority-until-one-is-ready", test_priorities);
-	ADD("ready-one-is-not-asked-again", test_ready_is_not_asked);
-	ADD("timeout-is-the-shortest", test_timeouts);
-	ADD("ready-time-is-rounded-up-to-milliseconds", test_ready_time);
-	ADD("prepare-inside-prepare-or-check-is-refused", test_no_prepare_inside);
-	ADD("poll-set-is-sorted-merged-and-masked", test_query);
-	ADD("each-source-gets-the-events-it-asked-for", test_each_its_events);
-	ADD("poll-set-that-changed-meanwhile-is-not-looked-at", test_changed_set);
-	ADD("only-the-best-priority-is-dispatched", test_best_priority_only);
-	ADD("always-ready-one-starves-lower-priorities", test_starvation);
-	return g_test_run();
+	return run_cases(argc, argv, cases, ARRAY_SIZE(cases));
 }
