@@ -5,6 +5,7 @@
  * or an io_uring, which then is all that the system call, or GLib's poll set, shows.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include <linux/types.h>
 #include "bpf/tables.h"
@@ -95,6 +96,15 @@ static void fill_ring(const struct loops *loops, struct poll_set *set)
 	}
 }
 
+/* Where the monitor's table has no name: by what kind its descriptor is, of a live target. */
+static void name_monitor(const struct loops *loops, struct context *c)
+{
+	const char *kind = c->fdmon_fd >= 0 ? fds_get(loops->fds, c->fdmon_fd)->kind : "";
+
+	if (!c->fdmon[0] && (!strcmp(kind, "io_uring") || !strcmp(kind, "epoll")))
+		snprintf(c->fdmon, sizeof(c->fdmon), "%s", kind);
+}
+
 void loops_find_monitors(struct loops *loops)
 {
 	for (size_t i = 0; i < loops->contexts->len; i++)
@@ -115,6 +125,7 @@ void loops_find_monitors(struct loops *loops)
 		c->tid = poller_of(loops, c->notifier_fd);
 		if (!c->tid)
 			c->tid = poller_of(loops, c->fdmon_fd);
+		name_monitor(loops, c);
 	}
 	for (size_t i = 0; i < loops->gcontexts->len; i++) {
 		struct loop_gcontext *g = loops->gcontexts->pdata[i];

@@ -105,6 +105,7 @@ def test_contexts_are_those_that_qmp_knows(qemu: Qemu) -> None:
     assert set(found) == MAIN | set(known) | {"mon_iothread"}
     assert known.items() <= found.items()
     assert found["qemu_aio_context"] == found["iohandler_ctx"] == qemu.pid
+    assert all(row["fdmon"] for row in result.of_type("context"))
     clocks = {row["clock"] for row in result.of_type("timer")}
     assert {"REALTIME", "VIRTUAL"} <= clocks
     assert {row["ctx"] for row in result.of_type("source") if row["ctx"]} == set(found)
