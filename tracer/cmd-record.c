@@ -156,6 +156,9 @@ static int attach_running(struct recorder *r, struct failure *why)
 	struct failure no_layout = { 0 };
 
 	record_read_tables(r, &no_layout);
+	/* Before the probes: of a call whose begin is seen all its time is measured. */
+	if (r->watch)
+		record_watch_step(r);
 	if (!record_add_usdt(r, program)) {
 		if (!r->loops)
 			return fail(why, no_layout.err, "%s", no_layout.text);

@@ -165,8 +165,8 @@ static void say_unrecorded(const struct stalls_recorded *recorded)
 		return;
 	if (recorded->has_splits)
 		printf("What the time of %" PRIu64
-		       " of them went into is not in the recording: they "
-		       "began before it did, or\nits events were lost.\n",
+		       " of them went into is not in the recording: it tells that only of\nstalls "
+		       "longer than its own --min or --on-stall, from begin to end.\n",
 		       recorded->unsplit);
 	else
 		printf("This recording does not tell how that time divides into running, waiting for a "

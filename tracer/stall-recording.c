@@ -4,7 +4,9 @@
  * the callback that took most of that. A recording with stacks (record --stacks, --on-stall) also
  * says what the thread did there, for whose lock it waited, and what its time went into.
  *
- * That last comes when the stall is over, some ms later: until then a stall waits for it.
+ * That last comes when the stall is over, some ms later: until then a stall waits for it. What was
+ * stopped, or had no CPU, before its wait could return, is no stall of the events: they show a
+ * wait.
  */
 #include <string.h>
 
@@ -13,8 +15,16 @@
 
 #define WAITING 32 /* stalls of a thread for which what their time went into may still come */
 
+#define LONG_WAITS 4
+
 /* A thread while the recording is read. */
 struct timed {
+	uint64_t wait_ns; /* it waits since then, or did last */
+	struct {
+		uint64_t begin_ns, end_ns;
+	} waits[LONG_WAITS]; /* the last that were as long as a stall */
+	unsigned n_waits;
+
 	uint64_t since_ns;	  /* away since; 0: it waits, or nothing is known */
 	uint64_t open_ns;	  /* the recording ends, and it still is */
 	struct report_frame most; /* the callback with most of that time; entry NULL: none */
@@ -101,6 +111,40 @@ static void see_state(struct reading *r, const struct loop_thread_state *event)
 	t->stack = r->stalled = stack;
 }
 
+/* Nine tenths of it passed between the begin and the end of one wait. */
+static bool is_in_wait(const struct timed *t, const struct stall_split *split)
+{
+	uint64_t most = split->end_ns - (split->end_ns - split->begin_ns) / 10;
+
+	if (!t->since_ns && t->wait_ns && t->wait_ns <= split->begin_ns)
+		return true;
+	for (int i = 0; i < LONG_WAITS; i++)
+		if (t->waits[i].begin_ns && t->waits[i].begin_ns <= split->begin_ns &&
+		    t->waits[i].end_ns >= most)
+			return true;
+	return false;
+}
+
+static void see_unable(struct reading *r, struct timed *t, const struct stall_split *split)
+{
+	enum stall_kind kind = stall_kind_of(split->ns);
+	struct recorded_stall stall = {
+		.thread = g_hash_table_lookup(r->loops, GUINT_TO_POINTER(split->tid)),
+		.frame = { .kind = REPORT_ITERATION },
+		.begin_ns = split->begin_ns,
+		.ns = split->end_ns - split->begin_ns,
+		.goes_on = split->goes_on,
+		.has_split = true,
+	};
+
+	if (!stall.thread || stall.ns < r->min_ns || (kind != STALL_STOPPED && kind != STALL_CPU) ||
+	    !is_in_wait(t, split))
+		return;
+	stall.split = stall_split_copy(split);
+	r->stalls++;
+	recorded_rows_add(r->rows, &stall);
+}
+
 static void see_split(struct reading *r, const struct stall_split *split)
 {
 	struct timed *t = timed_of(r, split->tid);
@@ -116,6 +160,7 @@ static void see_split(struct reading *r, const struct stall_split *split)
 		settle(r, t, i + 1); /* those before it would have come before */
 		return;
 	}
+	see_unable(r, t, split);
 	stall_split_clear(&t->split);
 	t->split = stall_split_copy(split);
 	t->has_split = true;
@@ -191,11 +236,22 @@ static void on_begin(void *data, const struct report_thread *thread,
 	struct reading *r = data;
 	struct timed *t = timed_of(r, thread->tid);
 
-	if (frame->kind == REPORT_POLL)
+	if (frame->kind == REPORT_POLL) {
 		come_back(r, thread, frame->begin_ns, false);
-	else if (frame->kind <= REPORT_ITERATION && !t->since_ns)
+		t->wait_ns = frame->begin_ns;
+	} else if (frame->kind <= REPORT_ITERATION && !t->since_ns) {
 		t->since_ns = frame->begin_ns;
+	}
 	g_hash_table_insert(r->loops, GUINT_TO_POINTER(thread->tid), (void *)thread);
+}
+
+static void end_wait(const struct reading *r, struct timed *t, uint64_t begin_ns, uint64_t now_ns)
+{
+	t->since_ns = now_ns;
+	if (now_ns - begin_ns < r->min_ns)
+		return;
+	t->waits[t->n_waits % LONG_WAITS].begin_ns = begin_ns;
+	t->waits[t->n_waits++ % LONG_WAITS].end_ns = now_ns;
 }
 
 static void on_end(void *data, const struct report_thread *thread, const struct report_frame *frame,
@@ -219,7 +275,7 @@ static void on_end(void *data, const struct report_thread *thread, const struct 
 	else if (ending == REPORT_CUT)
 		t->since_ns = 0; /* events are missing: how long it was is not known */
 	else if (frame->kind == REPORT_POLL && ending == REPORT_ENDED)
-		t->since_ns = now_ns;
+		end_wait(r, t, frame->begin_ns, now_ns);
 	else if (frame->kind == REPORT_ITERATION && ending == REPORT_ENDED)
 		come_back(r, thread, now_ns, false);
 }

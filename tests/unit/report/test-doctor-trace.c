@@ -265,11 +265,12 @@ static void test_had_no_cpu(struct fixture *f, gconstpointer data)
 	g_assert_null(verdict(f));
 }
 
-static const struct stall_row *only_row(struct fixture *f, struct stalls_recorded *recorded)
+static const struct stall_row *only_row(struct fixture *f, uint64_t stalls,
+					struct stalls_recorded *recorded)
 {
 	workload_end(f->w);
 	g_assert_cmpint(stalls_of_recording(f->path, 100 * MS, recorded, NULL), ==, 0);
-	g_assert_cmpuint(recorded->stalls, ==, 3);
+	g_assert_cmpuint(recorded->stalls, ==, stalls);
 	g_assert_cmpuint(recorded->rows->len, ==, 1);
 	return recorded->rows->pdata[0];
 }
@@ -287,13 +288,36 @@ static void test_row_of_stalls(struct fixture *f, gconstpointer data)
 
 	(void)data;
 	long_calls(f, 180);
-	row = only_row(f, &recorded);
+	row = only_row(f, 3, &recorded);
 	g_assert_cmpuint(recorded.unsplit, ==, 0);
 	g_assert_true(row->split_known);
 	g_assert_cmpint(row->kind, ==, STALL_SYSCALL);
 	g_assert_cmpstr(row->what, ==, "fdatasync on fd 14 (file /tmp/disk)");
 	g_assert_cmpint(row->split[STALLS_BLOCKED], ==, 180 * MS);
 	g_assert_cmpint(row->split[STALLS_RUNNABLE], ==, 20 * MS);
+	clear(&recorded);
+}
+
+/* To the events it was in its wait, before and after; other times do not make it a stall. */
+static void test_stopped_in_a_wait(struct fixture *f, gconstpointer data)
+{
+	struct stalls_recorded recorded;
+	const struct stall_row *row;
+
+	(void)data;
+	EMIT(f->w, POLL_EXIT, poll_exit, AT(5), IO_TID, .ctx = IO_CTX, .ret = 0);
+	sleep_from(f, 10, -1);
+	for (int blocked = 0; blocked < 2; blocked++)
+		EMIT(f->w, STALL_SPLIT, stall_split, AT(500), 0, .of_tid = IO_TID,
+		     .ended_ns = 10 * MS, .for_ns = 400 * MS, .blocked_ns = blocked ? 400 * MS : 0,
+		     .stopped_ns = blocked ? 0 : 400 * MS);
+	EMIT(f->w, POLL_EXIT, poll_exit, AT(510), IO_TID, .ctx = IO_CTX, .ret = 0);
+	sleep_from(f, 511, -1);
+	row = only_row(f, 1, &recorded);
+	g_assert_cmpint(row->kind, ==, STALL_STOPPED);
+	g_assert_cmpstr(row->culprit, ==, "nobody of the program: it was stopped");
+	g_assert_cmpint(row->longest_ns, ==, 400 * MS);
+	g_assert_cmpint(row->split[STALLS_STOPPED], ==, 400 * MS);
 	clear(&recorded);
 }
 
@@ -329,7 +353,7 @@ static void test_splits_that_do_not_fit(struct fixture *f, gconstpointer data)
 		EMIT(f->w, STALL_SPLIT, stall_split, AT(765), 0, .of_tid = wrong[i].tid,
 		     .ended_ns = (int64_t)wrong[i].ended, .for_ns = (int64_t)wrong[i].for_ns,
 		     .blocked_ns = (int64_t)wrong[i].blocked);
-	row = only_row(f, &recorded);
+	row = only_row(f, 3, &recorded);
 	g_assert_cmpuint(recorded.unsplit, ==, 3);
 	g_assert_false(row->split_known);
 	clear(&recorded);
@@ -352,6 +376,7 @@ int main(int argc, char **argv)
 	ADD("long/slept-in-a-call", test_slept_in_a_call);
 	ADD("long/had-no-cpu", test_had_no_cpu);
 	ADD("stalls/row", test_row_of_stalls);
+	ADD("stalls/stopped-in-a-wait", test_stopped_in_a_wait);
 	ADD("stalls/splits-that-do-not-fit", test_splits_that_do_not_fit);
 	return g_test_run();
 }
