@@ -1,4 +1,4 @@
-"""What loopscope stalls costs while it watches: the loop it watches, and everybody else.
+"""What loopscope stalls, and record --stacks, cost while they watch: the loop, and everybody else.
 
     make bench-stalls                      processor time, so that a busy machine measures the same
 
@@ -10,10 +10,11 @@ import os
 import re
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
-from typing import Iterator, Tuple
+from tempfile import TemporaryDirectory
+from typing import Iterator, List, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
@@ -53,29 +54,40 @@ def iteration_ns(pid: int) -> float:
 
 
 @contextmanager
-def stalls(pid: int) -> Iterator[None]:
-    process = attached(start("stalls", "-p", pid, "--json"))
-    yield
-    process.terminate()
-    assert finish(process).total["lost"] == 0
+def watched(*words: object) -> Iterator[None]:
+    """By such a command, which is told to write to a directory of its own if it records."""
+    with TemporaryDirectory() as folder:
+        where = ("-o", folder) if words[0] == "record" else ()
+        process = attached(start(*words, *where, "--json"))
+        yield
+        process.terminate()
+        assert finish(process).total["lost"] == 0
 
 
-def main() -> None:
-    calls, iterations = [], []
+def compare(title: str, without: Sequence[object], words: Sequence[object]) -> None:
+    calls: List[List[float]] = []
+    iterations: List[List[float]] = []
     with Demo("busy") as demo:
         for _ in range(ROUNDS):
-            calls.append([call_ns()])
-            iterations.append([iteration_ns(demo.pid)])
-            with stalls(demo.pid):
-                calls[-1].append(call_ns())
-                iterations[-1].append(iteration_ns(demo.pid))
-    print(f"median of {ROUNDS}, ns of processor time          without    with   added")
+            calls.append([])
+            iterations.append([])
+            for command in (without, words):
+                with watched(*command, "-p", demo.pid) if command else nullcontext():
+                    calls[-1].append(call_ns())
+                    iterations[-1].append(iteration_ns(demo.pid))
+    print(f"{title:<33}  without    with   added")
     for what, pairs in (
         ("a system call of another process ", calls),
         ("an iteration of the loop watched ", iterations),
     ):
-        without, watched = (median(p[i] for p in pairs) for i in (0, 1))
-        print(f"{what}{without:16.0f}{watched:8.0f}{watched - without:8.0f}")
+        before, after = (median(p[i] for p in pairs) for i in (0, 1))
+        print(f"{what}{before:9.0f}{after:8.0f}{after - before:8.0f}")
+
+
+def main() -> None:
+    print(f"medians of {ROUNDS}, ns of processor time")
+    compare("stalls", (), ("stalls",))
+    compare("record, without and with --stacks", ("record",), ("record", "--stacks"))
 
 
 if __name__ == "__main__":
