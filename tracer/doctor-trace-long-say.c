@@ -73,7 +73,7 @@ static char *wait_culprit(const struct trace_doctor *d, const struct trace_long 
 
 	wait = g_strdup_printf("%s waits in aio_poll()%s%s%s", name, caller ? ", called by " : "",
 			       caller ? caller : "", l->waiters ? ", and keeps the big lock" : "");
-	if (l->stuck_ctx) {
+	if (l->is_stuck) {
 		ctx = trace_context_name(d, l->stuck_ctx);
 		what = l->stuck_bh ? trace_name(d, "BH", l->stuck_bh) : g_strdup("a coroutine");
 		text = g_strdup_printf("%s scheduled in %s, while %s", what, ctx, wait);
@@ -95,8 +95,8 @@ static void say_stuck(struct trace_doctor *d, struct finding *f, const struct tr
 	     *polled = trace_context_name(d, nested->ctx),
 	     *what = l->stuck_bh ? trace_name(d, "BH", l->stuck_bh) : g_strdup("the coroutine");
 
-	finding_say(f, "%s was scheduled in %s at %s, and this wait runs only %s", what, ctx, when,
-		    polled);
+	finding_say(f, "%s%s was scheduled in %s at %s, and this wait runs only %s",
+		    l->is_stuck ? "" : "meanwhile ", what, ctx, when, polled);
 	g_free(ctx);
 	g_free(when);
 	g_free(polled);
@@ -107,9 +107,9 @@ static void say_wait(struct trace_doctor *d, const struct trace_long *l)
 {
 	const struct report_nested *nested = l->entry;
 	uint64_t calls = nested->calls.ns.count + nested->calls.unfinished;
-	const char *verdict = l->waiters     ? "BQL HOLD"
-			      : l->stuck_ctx ? "WRONG CONTEXT"
-					     : "NESTED WAIT";
+	const char *verdict = l->waiters    ? "BQL HOLD"
+			      : l->is_stuck ? "WRONG CONTEXT"
+					    : "NESTED WAIT";
 	struct finding *f;
 
 	if (!is_sure(d, l, calls) || trace_has_finding(d, l->thread->tid, NULL))
@@ -122,11 +122,11 @@ static void say_wait(struct trace_doctor *d, const struct trace_long *l)
 			    l->waiters == 1 ? "" : "s");
 	if (l->stuck_ctx)
 		say_stuck(d, f, l);
-	else if (l->n_fds == 1)
+	if (!l->is_stuck && l->n_fds == 1)
 		finding_say(f,
 			    "it polled one descriptor, its notifier: only another thread could end "
 			    "this, by aio_wait_kick() or a bottom half");
-	else if (l->n_fds)
+	else if (!l->is_stuck && l->n_fds)
 		finding_say(f, "it polled %u descriptors", l->n_fds);
 	if (l->depth > 2)
 		finding_say(f, "aio_poll() was up to %u deep", l->depth);
@@ -134,8 +134,8 @@ static void say_wait(struct trace_doctor *d, const struct trace_long *l)
 		l->waiters
 			? "Those who could end the wait need the lock that it keeps: let go of it "
 			  "around the wait, or do not wait here."
-		: l->stuck_bh ? WRONG_BH_ADVICE
-		: l->stuck_ctx
+		: l->is_stuck && l->stuck_bh ? WRONG_BH_ADVICE
+		: l->is_stuck
 			? WRONG_CO_ADVICE
 			: "Whoever makes its condition true has to call aio_wait_kick() after that: "
 			  "look at who completes what it waits for, and whether that still runs.";
@@ -173,8 +173,10 @@ static void forget_stuck_elsewhere(const struct trace_doctor *d, struct trace_lo
 	const struct report_context *told =
 		report_map_find(&d->report->contexts, (struct report_key){ .a = l->stuck_ctx });
 
-	if (told && told->home_tid && told->home_tid != l->thread->tid)
+	if (told && told->home_tid && told->home_tid != l->thread->tid) {
 		l->stuck_ctx = l->stuck_bh = 0;
+		l->is_stuck = false;
+	}
 }
 
 void trace_long_say(struct trace_doctor *d)

@@ -75,12 +75,10 @@ static bool may_run(struct trace_doctor *d, const struct trace_thread *t, uint64
 }
 
 /*
- * A coroutine or a bottom half in a context of the same thread that the wait does not run. A bottom
- * half only counts for a wait that polls its notifier alone, and that has not ended: what has ended
- * one was something else.
+ * A coroutine or else a bottom half in a context of the same thread that the wait does not run.
  */
 static const struct trace_work *stuck_work(struct trace_doctor *d, const struct trace_thread *t,
-					   uint64_t ctx, uint64_t now_ns, bool open)
+					   uint64_t ctx, uint64_t now_ns)
 {
 	const struct trace_work *work, *bh = NULL;
 
@@ -91,7 +89,7 @@ static const struct trace_work *stuck_work(struct trace_doctor *d, const struct 
 			continue;
 		if (work->key.a == WORK_CO)
 			return work;
-		if (open && t->n_fds == 1 && t->timeout_ns < 0 && !bh)
+		if (!bh)
 			bh = work;
 	}
 	return bh;
@@ -117,7 +115,13 @@ static void end_wait(struct trace_doctor *d, const struct trace_thread *t,
 	l->depth = nested->max_depth;
 	l->waiters =
 		model->hold || d->bql_tid == t->tid ? lock_waiters(d, frame->begin_ns, now_ns) : 0;
-	stuck = stuck_work(d, t, nested->ctx, now_ns, open);
+	stuck = stuck_work(d, t, nested->ctx, now_ns);
+	/*
+	 * A bottom half is the cause only of a wait that polls its notifier alone, and that has not
+	 * ended: what has ended one was something else.
+	 */
+	l->is_stuck =
+		stuck && (stuck->key.a == WORK_CO || (open && t->n_fds == 1 && t->timeout_ns < 0));
 	l->stuck_ctx = stuck ? stuck->ctx : 0;
 	l->stuck_bh = stuck && stuck->key.a == WORK_BH ? stuck->cb : 0;
 	l->stuck_ns = stuck ? stuck->due_ns : 0;

@@ -162,6 +162,7 @@ struct trace_long {
 	/* Of a wait. */
 	const struct report_callback *callback; /* that waited */
 	uint32_t n_fds, waiters;		/* who waited for the lock that it kept */
+	bool is_stuck;	    /* it waited for what follows; else that was there as well */
 	uint64_t stuck_ctx; /* where something was scheduled meanwhile, that was not run: a ... */
 	uint64_t stuck_bh;  /* ... bottom half's callback; 0: a coroutine ... */
 	uint64_t stuck_ns;  /* ... when that was */

@@ -340,6 +340,20 @@ def test_a_recording_gets_the_same_verdict(name: str, tmp_path: Path) -> None:
     check_recording(name, record(name, tmp_path / "r", recording_length(name)))
 
 
+@pytest.mark.full
+def test_a_wait_that_has_ended_was_not_for_what_it_left_outside(tmp_path: Path) -> None:
+    """A signal ends it: that is no bottom half of another context."""
+    with Demo("bh-wrong-context", "--record", tmp_path / "r") as demo:
+        time.sleep(0.6)
+        demo.process.send_signal(signal.SIGTERM)
+        demo.process.wait(HANG_S)
+    row = only(run("doctor", tmp_path / "r", "--json", "--min", "30ms"))
+    assert row["verdict"] == "NESTED WAIT"
+    assert row["culprit"] == "BH cancels_job_bh_cb waits in aio_poll()"
+    said = " ".join(row["evidence"])
+    assert "meanwhile BH job_exit_bh_cb was scheduled in iohandler_ctx at " in said
+
+
 def test_a_recording_of_an_idle_qemu_says_what_it_cannot_tell(
     qemu: Qemu, tmp_path: Path
 ) -> None:
