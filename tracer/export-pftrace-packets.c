@@ -84,6 +84,7 @@ void pftrace_head(struct pftrace *p)
 		[NOTE_ENDED] = "end",
 		[NOTE_LOST] = "events lost",
 		[NOTE_BY_THREAD] = "by thread",
+		[NOTE_WENT_INTO] = "its time went into",
 	};
 	uint64_t epoch_ns = (uint64_t)ctf_reader_epoch_ns(p->report->reader);
 	uint64_t begin_ns = p->report->begin_ns;
@@ -99,6 +100,7 @@ void pftrace_head(struct pftrace *p)
 		intern(p, INTERNED_CATEGORIES, kind + 1, report_kind_name(kind));
 	intern(p, INTERNED_CATEGORIES, CATEGORY_WAKE + 1, "wake-up");
 	intern(p, INTERNED_CATEGORIES, CATEGORY_LOST + 1, "lost");
+	intern(p, INTERNED_CATEGORIES, CATEGORY_STALL + 1, "stall");
 	for (int note = 1; note < NOTES; note++)
 		intern(p, INTERNED_ANNOTATIONS, note, notes[note]);
 	proto_message(p->packet, PACKET_INTERNED_DATA, p->interned);

@@ -154,12 +154,32 @@ static void lost(void *data, const struct report_thread *thread, uint64_t n)
 
 #define AS(type) ((const struct loop_##type *)event)
 
+/* Told some ms after the stall, with the thread's time away. */
+static void tell_split(struct pftrace *p, const struct stall_split *split)
+{
+	int64_t whole = (int64_t)(split->end_ns - split->begin_ns);
+	const struct report_thread *thread =
+		report_map_find(&p->report->threads, (struct report_key){ .a = split->tid });
+	char *length;
+
+	if (!thread)
+		return;
+	length = report_duration((uint64_t)whole);
+	pftrace_note_words(p, NOTE_WENT_INTO, stall_split_words(split->ns, split->calls, whole));
+	write_instant(p, thread, g_strdup_printf("was away from its wait for %s", length),
+		      CATEGORY_STALL);
+	g_free(length);
+}
+
 static void see_event(void *data, const struct loop_event *event)
 {
 	struct pftrace *p = data;
+	const struct stall_split *split = stall_splits_event(p->splits, event);
 	bool bhs = p->report->counts[LOOP_EV_BH_BEGIN]; /* else none would ever leave */
 
 	p->event = event;
+	if (split)
+		tell_split(p, split);
 	if (!event->tid) /* the recorder is no thread */
 		return;
 	switch (event->id) {
@@ -214,6 +234,7 @@ int export_pftrace(const char *path, const struct report *report, struct failure
 	for (size_t i = 0; i < G_N_ELEMENTS(buffers); i++)
 		*buffers[i] = g_byte_array_new();
 	p.names = export_names_new(report);
+	p.splits = stall_splits_new();
 	p.tracks = g_hash_table_new(NULL, NULL);
 	p.choosers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	p.queued = g_hash_table_new(NULL, NULL);
@@ -227,6 +248,7 @@ int export_pftrace(const char *path, const struct report *report, struct failure
 	g_hash_table_destroy(p.queued);
 	g_hash_table_destroy(p.choosers);
 	g_hash_table_destroy(p.tracks);
+	stall_splits_free(p.splits);
 	export_names_free(p.names);
 	for (size_t i = 0; i < G_N_ELEMENTS(buffers); i++)
 		g_byte_array_free(*buffers[i], TRUE);

@@ -8,6 +8,7 @@
 
 #include "tracer/export-proto.h"
 #include "tracer/export.h"
+#include "tracer/stall-split.h"
 
 /* Annotations of slices, and categories: a report's kinds, then these. */
 enum note {
@@ -21,9 +22,10 @@ enum note {
 	NOTE_ENDED,
 	NOTE_LOST,
 	NOTE_BY_THREAD,
+	NOTE_WENT_INTO,
 	NOTES
 };
-enum { CATEGORY_WAKE = REPORT_KINDS, CATEGORY_LOST, CATEGORIES };
+enum { CATEGORY_WAKE = REPORT_KINDS, CATEGORY_LOST, CATEGORY_STALL, CATEGORIES };
 
 /* Tracks: the kind, and a number of its own. */
 enum track { TRACK_PROCESS = 1, TRACK_THREAD, TRACK_FDS_READY, TRACK_BHS, TRACK_BQL };
@@ -34,6 +36,7 @@ struct pftrace {
 	const struct report *report;	/* all of it */
 	const struct loop_event *event; /* now */
 	struct export_names *names;
+	struct stall_splits *splits;
 	GHashTable *tracks;   /* uuid of each that is described */
 	GHashTable *choosers; /* struct report_chooser -> words */
 	GHashTable *queued;   /* BH -> its context */

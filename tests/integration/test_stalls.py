@@ -353,6 +353,9 @@ def test_a_recording_tells_what_the_time_went_into(
         assert split["running_ns"] + split["runnable_ns"] > sum(split.values()) / 2
     assert sum(asleep.values()) <= split["blocked_ns"]
     assert (row["lock"] is not None) == (row["kind"] == "lock")
+    trace = tmp_path / "pftrace"
+    assert run("export", path, "--to", "pftrace", "-o", trace).rc == FINE
+    assert b"was away from its wait for" in trace.read_bytes()
 
 
 def test_a_recording_says_what_it_does_not_tell(tmp_path: Path) -> None:
