@@ -79,6 +79,7 @@ def table(chosen: List[Case], runs: int, jobs: int) -> bool:
     print(
         "How often verdict and culprit were right, and the median of what the doctor took."
     )
+    print("Who is not sure, on a busy machine, is asked again for 10 s, as he advises.")
     print("-: the events of a recording, or one moment, do not tell it.", flush=True)
     return good
 

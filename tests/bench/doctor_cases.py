@@ -126,6 +126,9 @@ def live(ill: Ill, verdict: str, culprit: str) -> Try:
     def look(_: Path) -> float:
         with ill() as pid:
             result, seconds = timed("-p", pid, "-d", 1)
+            if not result.total["sure"]:  # as it advises
+                result, more = timed("-p", pid, "-d", 10)
+                seconds += more
         check(result, verdict, culprit)
         return seconds
 
