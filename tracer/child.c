@@ -46,6 +46,23 @@ void child_go(struct child *child)
 	child->go = -1;
 }
 
+/* A script that runs its program as a process of its own, and waits: say how it can be seen. */
+static int explain_children(const struct child *child, int err, struct failure *why)
+{
+	char *path = g_strdup_printf("/proc/%d/task/%d/children", child->pid, child->pid);
+	char *said = g_strdup(why->text), *text = NULL;
+	int other;
+
+	if (g_file_get_contents(path, &text, NULL, NULL) && sscanf(text, "%d", &other) == 1)
+		fail(why, err,
+		     "%s; it has started process %d: look at that with -p, or let the script exec it",
+		     said, other);
+	g_free(text);
+	g_free(said);
+	g_free(path);
+	return err;
+}
+
 int child_find_loop(struct child *child, struct session *s, const volatile sig_atomic_t *stop,
 		    struct failure *why)
 {
@@ -66,7 +83,7 @@ int child_find_loop(struct child *child, struct session *s, const volatile sig_a
 		if (err && !child->hold)
 			usleep(LOOK_MS * 1000);
 	}
-	return err;
+	return err && why ? explain_children(child, err, why) : err;
 }
 
 void child_let_be(struct child *child)

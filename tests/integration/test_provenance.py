@@ -228,6 +228,16 @@ def test_a_command_that_has_no_loop(args: List[str], says: str) -> None:
     assert says in line
 
 
+@pytest.mark.full
+def test_a_script_that_does_not_become_its_program() -> None:
+    """What it starts is another process, which is named."""
+    script = 'sleep 60 & echo "$!"; trap "kill $!" TERM; wait'
+    result = run("fds", "-d", 0.1, "--", "sh", "-c", script)
+    assert result.rc == FAILED
+    pid, line = result.err.splitlines()
+    assert f"it has started process {pid}: " in line
+
+
 def test_a_core_has_no_provenance(tmp_path: Path) -> None:
     line = run("fds", "--provenance", tmp_path / "core").refused(2)
     assert "--provenance needs -p PID or -- COMMAND" in line
