@@ -50,7 +50,7 @@ static struct {
 	AioContext *ctx; /* that the job's last step is scheduled in */
 	QemuThread watcher;
 	bool runs;
-	unsigned cancels, waits, exits;
+	unsigned asked, cancels, waits, exits;
 } job;
 
 static void job_exit_bh_cb(void *opaque G_GNUC_UNUSED)
@@ -70,6 +70,7 @@ static void cancels_job_bh_cb(void *opaque G_GNUC_UNUSED)
 
 static void cancel_stimulate(Demo *demo G_GNUC_UNUSED)
 {
+	job.asked++;
 	aio_bh_schedule_oneshot(qemu_get_aio_context(), cancels_job_bh_cb, NULL);
 }
 
@@ -107,8 +108,8 @@ static void job_print(Demo *demo G_GNUC_UNUSED)
 /* A signal may have ended the wait, or come before the command. */
 static void job_end(void)
 {
-	while (aio_poll(qemu_get_aio_context(), false))
-		;
+	while (job.cancels < job.asked)
+		aio_poll(qemu_get_aio_context(), false);
 	while (job.runs)
 		main_loop_wait(false);
 }
