@@ -44,7 +44,7 @@ bench-gdb: bench-gdb
 bench-tracer: bench-tracer
 bench-top: bench-top
 bench-overhead: bench-overhead
-bench-doctor: bench-doctor"
+bench-doctor: bench-doctor RUNS=2 MINUTES=3"
 
 clock() {
 	printf '%2d:%02d' $(($1 / 60)) $(($1 % 60))
