@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +27,8 @@ int child_start(char *const *argv, struct child *ret, struct failure *why)
 		return fail(why, -errno, "fork: %s", strerror(errno));
 	if (!pid) {
 		close(fds[1]);
+		/* A tracer that is killed while it holds us (hold.h) leaves nobody stopped. */
+		prctl(PR_SET_PDEATHSIG, SIGCONT);
 		if (read(fds[0], &byte, 1) != 1)
 			_exit(EXIT_FAILED);
 		execvp(argv[0], argv);

@@ -1,8 +1,10 @@
 """fds: who made each descriptor and who registered it; "older than attach" where that is the truth."""
 
+import os
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Dict, List, Sequence
 
@@ -54,6 +56,11 @@ class Watch:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=HANG_S)
+
+
+def state(pid: int) -> str:
+    """As /proc/PID/stat has it: "T" is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 def where(text: str) -> str:
@@ -236,6 +243,23 @@ def test_a_script_that_does_not_become_its_program() -> None:
     assert result.rc == FAILED
     pid, line = result.err.splitlines()
     assert f"it has started process {pid}: " in line
+
+
+def test_who_is_killed_leaves_no_command_stopped() -> None:
+    """It is held when it becomes its program, for some milliseconds: killed in these."""
+    for _ in range(20):
+        with Watch("--", DEMO, "--scenario", "five-sources") as watch:
+            pid = watch.child()
+            end = time.monotonic() + 2  # it was, and nobody looked: once more
+            while (now := state(pid)) != "T" and time.monotonic() < end:
+                pass
+            watch.process.kill()
+            watch.process.wait()
+            wait_until(lambda: state(pid) != "T", "it goes on")
+            os.kill(pid, signal.SIGKILL)
+        if now == "T":
+            return
+    pytest.fail("it was never seen held")
 
 
 def test_a_core_has_no_provenance(tmp_path: Path) -> None:
