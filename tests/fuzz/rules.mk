@@ -49,13 +49,12 @@ check-fuzz: $(BPF_SKEL) $(TRACE_GEN) ## every fuzzer over its corpus, once, with
 		fi; \
 	done
 
-RUNS ?= 100000
 fuzz: $(FUZZ_NAMES:%=fuzz-%) ## fuzz each reader of foreign bytes: RUNS=1000000; what is new is kept in build/fuzz
 
 # New inputs go to BUILD/fuzz/corpus, one that fails to BUILD/fuzz/NAME-crash-...
 $(FUZZ_NAMES:%=fuzz-%): fuzz-%: $(BUILD)/fuzz/fuzz-%
 	$(Q)mkdir -p $(BUILD)/fuzz/corpus/$*
-	$(Q)ASAN_OPTIONS=detect_leaks=0 $< -runs=$(RUNS) -max_len=8192 -artifact_prefix=$(BUILD)/fuzz/$*- \
+	$(Q)ASAN_OPTIONS=detect_leaks=0 $< -runs=$(or $(RUNS),100000) -max_len=8192 -artifact_prefix=$(BUILD)/fuzz/$*- \
 		$(BUILD)/fuzz/corpus/$* tests/fuzz/corpus/$* >$(BUILD)/fuzz/$*.log 2>&1 || { \
 		tail -n 40 $(BUILD)/fuzz/$*.log; echo "FAILED: $@ (all of it: $(BUILD)/fuzz/$*.log)"; exit 1; }
 	$(Q)printf '  %-8s %s: %s\n' FUZZ $* "$$(tail -n 1 $(BUILD)/fuzz/$*.log)"
