@@ -19,7 +19,9 @@
 static const char *const machinery[] = {
 	"aio_bh_call",
 	"aio_bh_poll",
+	"aio_ctx_check",
 	"aio_ctx_dispatch",
+	"aio_ctx_prepare",
 	"aio_dispatch",
 	"aio_dispatch_handler",
 	"aio_dispatch_handlers",

@@ -31,7 +31,15 @@ from tracer_run import (
     run,
     start,
 )
-from tracer_targets import Demo, Qemu, QuietQemu, nbd_server, storage_daemon, stranger
+from tracer_targets import (
+    Demo,
+    Qemu,
+    QuietQemu,
+    installed,
+    nbd_server,
+    storage_daemon,
+    stranger,
+)
 
 FINDING = 1
 LOOPS = Qemu.LOOPS
@@ -397,6 +405,21 @@ def test_a_core_gets_the_verdict_that_one_moment_proves(
     assert row["culprit"].startswith(CULPRITS[name])
     assert row["evidence"][-1] == "one look: since when is not known"
     assert row["stack"][0] == "ppoll" and row["stack"][-1] == "_start"
+
+
+def test_a_core_amid_the_check_of_a_context(tmp_path: Path) -> None:
+    """The loop itself is there, and no callback: what the last poll said counts."""
+    core = tmp_path / "core"
+    with Demo("dead-fd") as demo:
+        words = [installed("gdb"), "-nx", "-batch", "-p", demo.pid]
+        steps = ["break aio_ctx_check", "continue", f"generate-core-file {core}"]
+        for step in ["set debuginfod enabled off", *steps]:
+            words += ["-ex", step]
+        subprocess.run(
+            list(map(str, words)), stdout=subprocess.DEVNULL, check=True, timeout=HANG_S
+        )
+    result = run("doctor", core, "--json")
+    assert [row["verdict"] for row in result.of_type("verdict")] == ["DEAD FD"]
 
 
 # --- a real QEMU --------------------------------------------------------------------------------
