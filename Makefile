@@ -253,7 +253,7 @@ $(BUILD)/guest/vmlinuz: | tests/guest-kernel.sh
 check-integration: check-tracer check-gdb ## loopscope and gdb on the demo and on QEMU
 
 # One after the other: some count all bpf programs of the system.
-check-tracer: $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack $(BUILD)/tests/many-callbacks
+check-tracer: $(BUILD)/guest/vmlinuz $(BUILD)/tests/guest-poke $(BUILD)/loopscope $(BUILD)/demo-qemu-loop $(BUILD)/demo-qemu-loop-noprobes $(BUILD)/tests/high-stack $(BUILD)/tests/many-callbacks $(BUILD)/bench/top-target
 	$(Q)tests/integration/run.sh $(BUILD) tests/integration --ignore tests/integration/gdb
 
 # Nothing of a gdb test is seen by another: as many at once as there are processors.
