@@ -136,7 +136,7 @@ static GArray *work_of(const struct doctor *d, const struct context *c)
 		struct work work = { OF_BH, bh->addr, bh->cb, -1, -1, "" };
 
 		g_strlcpy(work.name, bh->name, sizeof(work.name));
-		if ((bh->flags & (BH_SCHEDULED | BH_DELETED | BH_IDLE)) == BH_SCHEDULED)
+		if (bh_is_due(bh))
 			g_array_append_val(list, work);
 	}
 	if (d->t->live) {

@@ -65,7 +65,7 @@ static void check_bhs(const struct patient *p, const struct context *c, GArray *
 	for (size_t i = 0; i < c->bhs->len; i++) {
 		const struct bottom_half *bh = &g_array_index(c->bhs, struct bottom_half, i);
 
-		if ((bh->flags & (BH_SCHEDULED | BH_DELETED | BH_IDLE)) != BH_SCHEDULED)
+		if (!bh_is_due(bh))
 			continue;
 		add(list, p, c, g_strdup_printf("bh %" PRIx64, bh->addr),
 		    g_strdup_printf("BH %s of %s", bh->name[0] ? bh->name : "without a name",

@@ -25,11 +25,6 @@
 #define OVERDUE_NS (100 * 1000000LL)
 #define CO_BH	   "co_schedule_bh_cb" /* it enters coroutines */
 
-static bool is_scheduled(const struct bottom_half *bh)
-{
-	return (bh->flags & (BH_SCHEDULED | BH_DELETED | BH_IDLE)) == BH_SCHEDULED;
-}
-
 /* Of the same loop as @polled, and not run by the wait. */
 static bool is_outside(const struct context *c, const struct context *polled)
 {
@@ -60,7 +55,7 @@ void nested_note_outside(struct doctor *d, struct patient *p)
 			const struct bottom_half *bh =
 				&g_array_index(c->bhs, struct bottom_half, k);
 
-			if (is_scheduled(bh))
+			if (bh_is_due(bh))
 				g_array_append_val(n->outside, bh->addr);
 		}
 	}
@@ -145,7 +140,7 @@ static void say_bhs(struct doctor *d, struct nested *n, const struct context *c,
 		const struct bottom_half *bh = &g_array_index(c->bhs, struct bottom_half, i);
 		char *name;
 
-		if (!is_scheduled(bh))
+		if (!bh_is_due(bh))
 			continue;
 		if (proof && !n->stuck && was_there(d, n, bh)) {
 			say_stuck(d, n, c, polled, bh);

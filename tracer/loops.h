@@ -31,6 +31,12 @@ struct bottom_half {
 
 enum { BH_PENDING = 1, BH_SCHEDULED = 2, BH_DELETED = 4, BH_ONESHOT = 8, BH_IDLE = 16 };
 
+/* Its context is to call it at once: an idle one may wait. */
+static inline bool bh_is_due(const struct bottom_half *bh)
+{
+	return (bh->flags & (BH_SCHEDULED | BH_DELETED | BH_IDLE)) == BH_SCHEDULED;
+}
+
 struct timer {
 	uint64_t addr, cb, opaque;
 	int64_t expire_ns; /* on its clock */

@@ -194,7 +194,7 @@ static void add_bhs(struct doctor *d, struct stall_backlog *b, const struct cont
 	for (size_t i = 0; i < c->bhs->len; i++) {
 		const struct bottom_half *bh = &g_array_index(c->bhs, struct bottom_half, i);
 
-		if ((bh->flags & (BH_SCHEDULED | BH_DELETED | BH_IDLE)) == BH_SCHEDULED)
+		if (bh_is_due(bh))
 			add(b, STALL_BH, 0, 0, c->name,
 			    bh->name[0] ? g_strdup(bh->name) : images_name(d->images, bh->cb));
 	}
